@@ -1,0 +1,162 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let rules: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+// Core and Wire touch bytes that strangers sent: every `unsafe` there is written and seen.
+let safe = rules + [.strictMemorySafety()]
+
+let package = Package(
+    name: "sluice",
+    products: [
+        .library(name: "Sluice", targets: ["Sluice"]),
+        .executable(name: "sluice", targets: ["SluiceDoor"]),
+    ],
+    dependencies: [
+        // Verbs, flags, help, completions and usage errors of the command line.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        // The ring buffers (Deque) of the event log, the dispatcher and the loop.
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        // Environment over file over default, under the flags, with the origin of each value.
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        // The logging API that libraries and servers share.
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        // `Service`, so that a client starts and drains with the program around it.
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        // Latency percentiles of `sluice bench` with a bounded error.
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
+    targets: [
+        // Floor 1, the ground: the rules of demand, pure; sockets on Dispatch.
+        .target(
+            name: "SluiceCore",
+            dependencies: [.product(name: "DequeModule", package: "swift-collections")],
+            swiftSettings: safe
+        ),
+        .systemLibrary(name: "CEpoll"),
+        .target(
+            name: "SluiceNet",
+            dependencies: [
+                "CEpoll",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
+            swiftSettings: rules
+        ),
+        // Floor 2, the formats: `Protocol/` as pure code.
+        .target(
+            name: "SluiceWire",
+            dependencies: ["SluiceCore"],
+            swiftSettings: safe
+        ),
+        // Floor 3, the shells: the broker without sockets, and the public client.
+        .target(
+            name: "SluiceEngine",
+            dependencies: [
+                "SluiceCore",
+                "SluiceWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: rules
+        ),
+        .target(
+            name: "Sluice",
+            dependencies: [
+                "SluiceCore",
+                "SluiceNet",
+                "SluiceWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: rules
+        ),
+        // Floor 4, the faces: the binary TCP protocol.
+        .target(
+            name: "SluiceServer",
+            dependencies: [
+                "SluiceCore",
+                "SluiceEngine",
+                "SluiceNet",
+                "SluiceWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: rules
+        ),
+        // Floor 5, the door: the one executable, built as `sluice`.
+        .executableTarget(
+            name: "SluiceDoor",
+            dependencies: [
+                "Sluice",
+                "SluiceCore",
+                "SluiceEngine",
+                "SluiceNet",
+                "SluiceServer",
+                "SluiceWire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: rules
+        ),
+        // Tests mirror the rooms.
+        .target(
+            name: "SluiceTestKit",
+            dependencies: ["SluiceCore", "SluiceWire"],
+            path: "Tests/SluiceTestKit",
+            swiftSettings: rules
+        ),
+        .executableTarget(
+            name: "sluice-simulate",
+            dependencies: ["SluiceTestKit"],
+            path: "Tests/Simulate",
+            swiftSettings: rules
+        ),
+        .testTarget(
+            name: "SluiceCoreTests",
+            dependencies: ["SluiceCore", "SluiceTestKit"],
+            swiftSettings: rules
+        ),
+        .testTarget(
+            name: "SluiceWireTests",
+            dependencies: ["SluiceCore", "SluiceTestKit", "SluiceWire"],
+            swiftSettings: rules
+        ),
+        .testTarget(name: "SluiceNetTests", dependencies: ["SluiceNet"], swiftSettings: rules),
+        .testTarget(
+            name: "SluiceEngineTests",
+            dependencies: ["SluiceCore", "SluiceEngine", "SluiceTestKit", "SluiceWire"],
+            swiftSettings: rules
+        ),
+        .testTarget(
+            name: "SluiceServerTests",
+            dependencies: [
+                "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer", "SluiceTestKit",
+                "SluiceWire",
+            ],
+            swiftSettings: rules
+        ),
+        .testTarget(
+            name: "SluiceTests",
+            dependencies: [
+                "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer",
+                "SluiceTestKit", "SluiceWire",
+            ],
+            swiftSettings: rules
+        ),
+        .testTarget(
+            name: "SystemTests",
+            dependencies: ["SluiceDoor", "SluiceWire"],
+            swiftSettings: rules
+        ),
+        .testTarget(name: "TidyTests", dependencies: ["SluiceCore"], swiftSettings: rules),
+    ]
+)

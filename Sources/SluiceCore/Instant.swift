@@ -1,0 +1,18 @@
+/// A point on a clock that never goes back; the core is told the time and never asks for it.
+package struct Instant: Hashable, Comparable, Sendable {
+    package var nanoseconds: UInt64
+
+    package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+
+    package static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
+
+    /// The point `milliseconds` later.
+    package func advanced(milliseconds: UInt64) -> Self {
+        Self(nanoseconds: nanoseconds &+ milliseconds &* 1_000_000)
+    }
+
+    /// Milliseconds since `earlier`, 0 if that lies ahead.
+    package func milliseconds(since earlier: Self) -> UInt64 {
+        nanoseconds > earlier.nanoseconds ? (nanoseconds - earlier.nanoseconds) / 1_000_000 : 0
+    }
+}

@@ -1,0 +1,87 @@
+/// Every limit of Sluice: its name, its number, and what it stops.
+///
+/// The tidy test holds each line against the table of limits in `Protocol/protocol.md`.
+package enum Limits {
+    /// Bytes of one frame, its header left out; stops a length field from naming our memory.
+    package static let frameBytesMax = 1_048_576
+    /// Bytes of one record with its 4-byte head; leaves room for the frame's and the run's headers.
+    package static let eventBytesMax = 1_048_000
+    /// Bytes of a record's key.
+    package static let keyBytesMax = 1_024
+    /// Bytes of a record's block of headers.
+    package static let headersBytesMax = 65_535
+    /// Bytes of a topic's name; names are UTF-8 without control characters or spaces.
+    package static let topicNameBytesMax = 200
+    /// Bytes of a group's name; the same characters as a topic's.
+    package static let groupNameBytesMax = 200
+    /// Bytes of the name that a connection or a link gives itself.
+    package static let clientNameBytesMax = 200
+    /// Bytes of the text in a CLOSE.
+    package static let reasonBytesMax = 512
+    /// Bytes of the credential in a HELLO.
+    package static let authBytesMax = 1_024
+    /// Bytes of the token that names a session.
+    package static let sessionTokenBytes = 16
+    /// Runs in one EVENTS frame; stops a frame of empty bookkeeping.
+    package static let runsPerFrameMax = 4_096
+    /// Ranges in one SETTLE frame.
+    package static let settleRangesMax = 1_024
+    /// Open links of one connection.
+    package static let linksPerConnectionMax = 10_000
+    /// Connections of one broker, and the default of its switch.
+    package static let connectionsMax = 65_536
+    /// Topics of one broker.
+    package static let topicsMax = 100_000
+    /// Events that one link may have asked for and not received.
+    package static let demandMax: UInt64 = 1_048_576
+    /// Bytes that one link may have asked for and not received.
+    package static let demandBytesMax: UInt64 = 1_073_741_824
+    /// Events that a topic's producers may hold as grants together.
+    package static let grantWindowEvents: UInt64 = 65_536
+    /// Bytes that a topic's producers may hold as grants together.
+    package static let grantWindowBytes: UInt64 = 4_194_304
+    /// Events granted to each producer that announced nothing, out of `ahead` only.
+    package static let idleGrantEvents: UInt64 = 4
+    /// Events a topic's producers may be granted beyond what consumers want, by default.
+    package static let bufferEventsDefault: UInt64 = 10_000
+    /// Bytes a topic may hold, by default.
+    package static let bufferBytesDefault: UInt64 = 67_108_864
+    /// Events of the largest buffer that a topic may be given.
+    package static let bufferEventsMax: UInt64 = 1_000_000_000
+    /// Bytes of the largest buffer that a topic may be given.
+    package static let bufferBytesMax: UInt64 = 1_099_511_627_776
+    /// Bytes of events that one link may have in its connection's write queue.
+    package static let writeWindowBytes = 65_536
+    /// Bytes of events in all write queues of a loop; above it a link's window shrinks.
+    package static let writeLoopBytesMax = 8_388_608
+    /// A link's write window once `writeLoopBytesMax` is reached.
+    package static let writeWindowBytesTight = 4_096
+    /// Bytes of replies in a connection's write queue; above it the connection is not read.
+    package static let replyBytesMax = 65_536
+    /// Bytes of one receive slab.
+    package static let receiveSlabBytes = 262_144
+    /// Bytes of one segment of a topic's own memory.
+    package static let segmentBytes = 16_384
+    /// Bytes of all frames larger than a receive slab that a loop assembles at one time.
+    package static let assemblyLoopBytesMax = 8_388_608
+    /// Effects of one step of a topic; what is left over runs in the next turn.
+    package static let effectsPerStepMax = 256
+    /// Delivered and not yet acknowledged stretches that a link remembers for an exact gap.
+    package static let cutRangesMax = 4_096
+    /// Seconds between signs of life, by default.
+    package static let keepaliveSecondsDefault = 10
+    /// Seconds of the longest keepalive that may be agreed.
+    package static let keepaliveSecondsMax = 3_600
+    /// Silent keepalives after which a connection is dead.
+    package static let keepalivesMissedMax = 2
+    /// Seconds a connection has to say a whole HELLO.
+    package static let helloSecondsMax = 5
+    /// Milliseconds for which the session of a lost connection is kept.
+    package static let resumeWindowMilliseconds = 30_000
+    /// Sessions kept without a connection; the oldest goes first.
+    package static let detachedSessionsMax = 10_000
+    /// Milliseconds after which a client may come back to a broker that said GOING_AWAY.
+    package static let goingAwayRetryMilliseconds = 1_000
+    /// Seconds a stopping broker goes on delivering what has credit.
+    package static let drainSecondsMax = 5
+}
