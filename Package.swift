@@ -36,7 +36,10 @@ let package = Package(
         // Floor 1, the ground: the rules of demand, pure; sockets on Dispatch.
         .target(
             name: "SluiceCore",
-            dependencies: [.product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             swiftSettings: safe
         ),
         .systemLibrary(name: "CEpoll"),

@@ -96,30 +96,6 @@ package struct Ping: Hashable, Sendable {
     }
 }
 
-/// Which end of the link the opener is.
-package enum Role: UInt8, Sendable {
-    /// The opener consumes.
-    case sink = 0
-    /// The opener produces.
-    case source = 1
-}
-
-/// How a group hands events to its members.
-package enum DispatcherKind: UInt8, Sendable {
-    case demand = 0
-}
-
-/// Where a new group begins.
-package enum Start: Hashable, Sendable {
-    /// Only what comes after.
-    case new
-    /// The oldest event that is still held.
-    case first
-    case offset(UInt64)
-    /// The first event taken at or after this, in microseconds since 1970 (UTC).
-    case time(UInt64)
-}
-
 /// What an opener tells of a link that was cut: its end of the ledger.
 package struct Resume: Hashable, Sendable {
     /// Events received (sink) or sent (source) so far.
@@ -197,32 +173,6 @@ package struct RunHeader: Hashable, Sendable {
         self.offset = offset
         self.time = time
         self.attempt = attempt
-    }
-}
-
-/// Why events of a stretch never come.
-package enum GapReason: UInt8, Sendable {
-    /// They were on the wire when the connection broke.
-    case cut = 1
-    /// The full topic dropped them.
-    case dropped = 2
-    /// Somebody purged the topic.
-    case purged = 3
-}
-
-/// A stretch of offsets of which `count` events will never come on this link.
-package struct Gap: Hashable, Sendable {
-    package var from: UInt64
-    /// The offset after the last.
-    package var to: UInt64
-    package var count: UInt64
-    package var reason: GapReason
-
-    package init(from: UInt64, to: UInt64, count: UInt64, reason: GapReason) {
-        self.from = from
-        self.to = to
-        self.count = count
-        self.reason = reason
     }
 }
 

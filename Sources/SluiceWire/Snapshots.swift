@@ -1,0 +1,206 @@
+/// The JSON documents of `$sys/…` topics; `Protocol/protocol.md` describes each field.
+package enum Snapshot {
+    /// `$sys/server`: the broker as a whole.
+    package struct Server: Codable, Sendable {
+        package var name: String
+        package var version: String
+        package var pid: Int32
+        package var uptimeSeconds: Double
+        /// CPU time of the broker's process, user and system together.
+        package var cpuSeconds: Double
+        package var residentBytes: UInt64
+        package var connections: Int
+        package var detachedSessions: Int
+        package var topics: Int
+        package var links: Int
+        /// Events taken from producers and delivered to consumers since the start.
+        package var eventsIn: UInt64
+        package var eventsOut: UInt64
+        package var isStopping: Bool
+
+        package init(name: String, version: String) {
+            self.name = name
+            self.version = version
+            pid = 0
+            uptimeSeconds = 0
+            cpuSeconds = 0
+            residentBytes = 0
+            connections = 0
+            detachedSessions = 0
+            topics = 0
+            links = 0
+            eventsIn = 0
+            eventsOut = 0
+            isStopping = false
+        }
+    }
+
+    /// `$sys/topics`: one document a topic.
+    package struct Topic: Codable, Sendable {
+        package var topic: String
+        /// The offset the next event will get, and the offset of the oldest event held.
+        package var head: UInt64
+        package var first: UInt64
+        package var bufferedEvents: UInt64
+        package var retainedBytes: UInt64
+        package var peakBufferedEvents: UInt64
+        package var peakRetainedBytes: UInt64
+        package var capacity: UInt64
+        package var bufferBytes: UInt64
+        package var ahead: UInt64
+        package var onFull: String
+        package var isPaused: Bool
+        package var grantedEvents: UInt64
+        package var grantedBytes: UInt64
+        package var producers: Int
+        package var consumers: Int
+        package var discardedEvents: UInt64
+        package var cutEvents: UInt64
+        /// Milliseconds since the last event came, nil if none ever did.
+        package var idleMilliseconds: UInt64?
+        package var groups: [Group]
+        /// Links that overran or broke their ledger since the start.
+        package var ledgerErrors: UInt64
+
+        package init(topic: String) {
+            self.topic = topic
+            head = 0
+            first = 0
+            bufferedEvents = 0
+            retainedBytes = 0
+            peakBufferedEvents = 0
+            peakRetainedBytes = 0
+            capacity = 0
+            bufferBytes = 0
+            ahead = 0
+            onFull = ""
+            isPaused = false
+            grantedEvents = 0
+            grantedBytes = 0
+            producers = 0
+            consumers = 0
+            discardedEvents = 0
+            cutEvents = 0
+            idleMilliseconds = nil
+            groups = []
+            ledgerErrors = 0
+        }
+    }
+
+    /// A group of a topic, inside `$sys/topics`.
+    package struct Group: Codable, Sendable {
+        /// Empty for the default group.
+        package var group: String
+        package var dispatcher: String
+        /// The offset of the next event for the group.
+        package var position: UInt64
+        package var waiting: UInt64
+        package var delivered: UInt64
+        package var discarded: UInt64
+        package var members: Int
+        /// What its members asked for and have not received.
+        package var credit: UInt64
+        /// The part of it that could be delivered at once.
+        package var deliverable: UInt64
+
+        package init(group: String) {
+            self.group = group
+            dispatcher = "demand"
+            position = 0
+            waiting = 0
+            delivered = 0
+            discarded = 0
+            members = 0
+            credit = 0
+            deliverable = 0
+        }
+    }
+
+    /// `$sys/links`: one document a link, with the broker's end of its ledger.
+    package struct Link: Codable, Sendable {
+        package var connection: UInt64
+        package var link: UInt32
+        package var topic: String
+        /// "producer" or "consumer".
+        package var role: String
+        package var group: String?
+        package var name: String?
+        package var peer: String
+        package var isAttached: Bool
+        package var asked: UInt64
+        package var delivered: UInt64
+        package var forfeited: UInt64
+        package var credit: UInt64
+        package var askedBytes: UInt64
+        package var deliveredBytes: UInt64
+        package var forfeitedBytes: UInt64
+        package var deliverable: UInt64
+        /// Backlog a producer announced; nil if it announced none or the link consumes.
+        package var available: UInt64?
+        package var blockedBy: String
+        /// Milliseconds since the sink last asked, nil if it never did.
+        package var sinceAskMilliseconds: UInt64?
+        /// Milliseconds since events last moved on the link, nil if none ever did.
+        package var sinceEventsMilliseconds: UInt64?
+
+        package init(connection: UInt64, link: UInt32, topic: String, role: String) {
+            self.connection = connection
+            self.link = link
+            self.topic = topic
+            self.role = role
+            peer = ""
+            isAttached = true
+            asked = 0
+            delivered = 0
+            forfeited = 0
+            credit = 0
+            askedBytes = 0
+            deliveredBytes = 0
+            forfeitedBytes = 0
+            deliverable = 0
+            blockedBy = "nothing"
+        }
+    }
+
+    /// `$sys/connections`: one document a connection or detached session.
+    package struct Connection: Codable, Sendable {
+        package var connection: UInt64
+        package var name: String
+        package var peer: String
+        package var isAttached: Bool
+        package var connectedSeconds: Double
+        package var links: Int
+        package var bytesIn: UInt64
+        package var bytesOut: UInt64
+        package var queuedBytes: Int
+
+        package init(connection: UInt64, name: String, peer: String) {
+            self.connection = connection
+            self.name = name
+            self.peer = peer
+            isAttached = true
+            connectedSeconds = 0
+            links = 0
+            bytesIn = 0
+            bytesOut = 0
+            queuedBytes = 0
+        }
+    }
+
+    /// A request on `$sys/ctl`.
+    package struct Request: Codable, Sendable {
+        /// create-topic, remove-topic, purge-topic, pause-topic, resume-topic or remove-group.
+        package var op: String
+        package var topic: String
+        package var group: String?
+        package var buffer: UInt64?
+        package var bufferBytes: UInt64?
+        package var ahead: UInt64?
+        package var onFull: String?
+
+        package init(op: String, topic: String) {
+            self.op = op
+            self.topic = topic
+        }
+    }
+}
