@@ -254,4 +254,12 @@ extension Ledger {
         forfeited = asked - received
         forfeitedBytes = askedBytes - min(askedBytes, receivedBytes)
     }
+    /// Applies a STOP that was lost in a cut.
+    package mutating func stop(upTo total: UInt64) {
+        stoppedTo = min(total, asked)
+        forfeit(upTo: stoppedTo)
+    }
+
+    /// Applies a DRAIN that was lost in a cut.
+    package mutating func drain(upTo total: UInt64) { drainedTo = min(total, asked) }
 }

@@ -7,6 +7,8 @@
 package final class Slab: @unchecked Sendable {
     package let capacity: Int
     package private(set) var filled = 0
+    /// Bytes that logs already count as pinned in this slab.
+    package var charged = 0
     private let memory: UnsafeMutableRawPointer
 
     package init(capacity: Int) {
@@ -45,7 +47,10 @@ package final class Slab: @unchecked Sendable {
     }
 
     /// Forgets what was filled; only for a slab that nobody else holds.
-    package func reset() { filled = 0 }
+    package func reset() {
+        filled = 0
+        charged = 0
+    }
 
     /// Lends the filled bytes.
     package func withBytes<Result, Failure: Error>(

@@ -1,0 +1,141 @@
+/// What a full topic does with new events.
+package enum FullPolicy: String, Sendable, CaseIterable {
+    /// Producers get no credit.
+    case block
+    /// The oldest events go, counted and announced to the groups that lose them.
+    case dropOldest = "drop-oldest"
+    /// New events are refused, counted and told to their producer.
+    case dropNewest = "drop-newest"
+}
+
+/// The settings of a topic.
+package struct TopicOptions: Hashable, Sendable {
+    /// Events the topic may hold.
+    package var capacity: UInt64 = Limits.bufferEventsDefault
+    /// Bytes the topic may hold.
+    package var bufferBytes: UInt64 = Limits.bufferBytesDefault
+    /// Events producers may be granted beyond what consumers want.
+    package var ahead: UInt64 = Limits.bufferEventsDefault
+    package var onFull: FullPolicy = .block
+    /// How long a recalled producer may take to answer.
+    package var recallMilliseconds: UInt64 =
+        UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000
+
+    package init() {}
+}
+
+/// A consumer's wish to join.
+package struct ConsumerOpening: Hashable, Sendable {
+    /// Empty for the default group.
+    package var group: String
+    package var start: Start?
+    package var events: UInt32
+    package var bytes: UInt32
+
+    package init(group: String = "", start: Start? = nil, events: UInt32 = 0, bytes: UInt32 = 0) {
+        self.group = group
+        self.start = start
+        self.events = events
+        self.bytes = bytes
+    }
+}
+
+/// How much a producer says is waiting for credit.
+package enum Backlog: Hashable, Sendable {
+    /// It answers demand as it comes and cannot say.
+    case unknown
+    case events(UInt64)
+}
+
+/// Events that arrived on a producer's link.
+package struct Publication: Sendable {
+    package var firstSequence: UInt64
+    package var events: UInt64
+    package var bytes: UInt64
+    package var runs: [Run]
+    /// The wall clock, in microseconds since 1970 (UTC).
+    package var time: UInt64
+
+    package init(firstSequence: UInt64, events: UInt64, bytes: UInt64, runs: [Run], time: UInt64) {
+        self.firstSequence = firstSequence
+        self.events = events
+        self.bytes = bytes
+        self.runs = runs
+        self.time = time
+    }
+}
+
+/// What a producer's STATUS says.
+package struct ProducerReport: Hashable, Sendable {
+    package var isDrained: Bool
+    package var asked: UInt64
+    package var forfeited: UInt64
+    package var forfeitedBytes: UInt64
+    package var available: UInt64
+    /// Not 0 when the next event does not fit into the granted bytes.
+    package var needBytes: UInt32
+
+    package init(
+        isDrained: Bool,
+        asked: UInt64,
+        forfeited: UInt64,
+        forfeitedBytes: UInt64,
+        available: UInt64,
+        needBytes: UInt32 = 0
+    ) {
+        self.isDrained = isDrained
+        self.asked = asked
+        self.forfeited = forfeited
+        self.forfeitedBytes = forfeitedBytes
+        self.available = available
+        self.needBytes = needBytes
+    }
+}
+
+/// The sink's end of a ledger, as it comes back after a cut.
+package struct ResumePoint: Hashable, Sendable {
+    package var position: UInt64
+    package var positionBytes: UInt64
+    package var asked: UInt64
+    package var askedBytes: UInt64
+    package var stoppedTo: UInt64
+    package var drainedTo: UInt64
+
+    package init(
+        position: UInt64,
+        positionBytes: UInt64,
+        asked: UInt64,
+        askedBytes: UInt64,
+        stoppedTo: UInt64,
+        drainedTo: UInt64
+    ) {
+        self.position = position
+        self.positionBytes = positionBytes
+        self.asked = asked
+        self.askedBytes = askedBytes
+        self.stoppedTo = stoppedTo
+        self.drainedTo = drainedTo
+    }
+}
+
+/// What can happen to a topic.
+package enum Command: Sendable {
+    case openConsumer(LinkID, ConsumerOpening)
+    case openProducer(LinkID, Backlog)
+    case ask(LinkID, Ask)
+    case publish(LinkID, Publication)
+    case report(LinkID, ProducerReport)
+    /// The kernel took bytes of the link's events, so its write window opens by as many.
+    case wrote(LinkID, bytes: Int)
+    /// How large the link's write window is.
+    case window(LinkID, bytes: Int)
+    case close(LinkID)
+    case detach(LinkID)
+    case attachConsumer(LinkID, ResumePoint)
+    case attachProducer(LinkID, ResumePoint, Backlog)
+    case pause(Bool)
+    case purge
+    case removeGroup(String)
+    /// The broker is stopping: nothing more is granted, what is out is recalled.
+    case wind
+}

@@ -1,0 +1,53 @@
+/// Names a link inside its topic; a slot that is used again gets a new generation.
+package struct LinkID: Hashable, Sendable {
+    package let index: UInt32
+    package let generation: UInt32
+
+    package init(index: UInt32, generation: UInt32) {
+        self.index = index
+        self.generation = generation
+    }
+}
+
+/// One batch for one consumer: what an EVENTS frame will carry.
+package struct Delivery: Hashable, Sendable {
+    package var firstSequence: UInt64
+    package var events: UInt64
+    package var bytes: UInt64
+    /// Where its runs lie in `Effects.runs`.
+    package var runs: Range<Int>
+}
+
+/// Which STATUS a source owes.
+package enum StatusKind: Hashable, Sendable {
+    case drained
+    case echo
+    /// The next event needs more bytes than were asked for.
+    case blocked
+}
+
+/// What the world has to do after a step.
+package enum Effect: Hashable, Sendable {
+    case opened(LinkID, resumed: Bool)
+    case deliver(LinkID, Delivery)
+    case gap(LinkID, Gap)
+    case ask(LinkID, Ask)
+    case accept(LinkID, from: UInt64, count: UInt32)
+    case discard(LinkID, from: UInt64, count: UInt32)
+    case status(LinkID, StatusKind)
+    /// The link is gone from the topic; tell its owner.
+    case close(LinkID, CloseCode, String)
+}
+
+/// The effects of one step, with the runs of its deliveries in one array.
+package struct Effects: Sendable {
+    package var list: [Effect] = []
+    package var runs: [Run] = []
+
+    package init() {}
+
+    package mutating func removeAll() {
+        list.removeAll(keepingCapacity: true)
+        runs.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,256 @@
+import DequeModule
+
+/// A place between two events of a log: an offset, and where its record begins.
+package struct Cursor: Hashable, Sendable {
+    /// The number of the run since the log began.
+    package fileprivate(set) var run: UInt64
+    /// Bytes into the run.
+    package fileprivate(set) var position: UInt32
+    package fileprivate(set) var offset: UInt64
+}
+
+/// The retained events of a topic as runs in slabs, oldest first.
+// firstOffset ≤ every cursor ≤ head; retainedBytes = Σ (byteCount + slack) of the runs
+package struct EventLog: Sendable {
+    private struct Entry: Sendable {
+        var run: Run
+        /// Bytes that the run pins in its slab beside its own.
+        var slack: UInt32
+    }
+
+    private var entries = Deque<Entry>()
+    /// The number of the first entry's run.
+    private var firstRun: UInt64 = 0
+    /// The first run that came since the log was last compacted.
+    private var freshRun: UInt64 = 0
+    private var segment: Slab?
+    /// The offset that the next event will get.
+    package private(set) var head: UInt64 = 0
+    /// Bytes that the log keeps from being freed.
+    package private(set) var retainedBytes: UInt64 = 0
+
+    package init() {}
+
+    /// The offset of the oldest event held, or `head`.
+    package var firstOffset: UInt64 { entries.first?.run.offset ?? head }
+
+    package var start: Cursor { Cursor(run: firstRun, position: 0, offset: firstOffset) }
+
+    package var end: Cursor {
+        Cursor(run: firstRun + UInt64(entries.count), position: 0, offset: head)
+    }
+
+    /// Appends a run and gives it its offsets.
+    package mutating func append(_ run: Run, time: UInt64) {
+        var run = run
+        run.offset = head
+        run.time = time
+        run.attempt = 1
+        head += UInt64(run.count)
+        retainedBytes += UInt64(run.byteCount)
+        entries.append(Entry(run: run, slack: 0))
+    }
+
+    /// Forgets whole runs that end at or before `offset`.
+    package mutating func trim(before offset: UInt64) {
+        while let first = entries.first, first.run.endOffset <= offset {
+            entries.removeFirst()
+            retainedBytes -= UInt64(first.run.byteCount) + UInt64(first.slack)
+            firstRun += 1
+        }
+        freshRun = max(freshRun, firstRun)
+        if entries.isEmpty { segment = nil }
+    }
+
+    /// Takes events at `cursor` while credit and window last, and appends their runs to `runs`.
+    ///
+    /// An empty window lets one event pass whatever its size; byte credit is never exceeded.
+    package func take(
+        from cursor: inout Cursor,
+        events: UInt64,
+        bytes: Int,
+        window: Int,
+        windowIsEmpty: Bool,
+        into runs: inout [Run]
+    ) -> (events: UInt64, bytes: Int) {
+        var taken: UInt64 = 0
+        var takenBytes = 0
+        var pieces = 0
+        while taken < events, cursor.offset < head, pieces < Self.runsPerTakeMax {
+            let run = entries[Int(cursor.run - firstRun)].run
+            var piece = run
+            piece.start += cursor.position
+            piece.offset = cursor.offset
+            piece.count = UInt32(run.endOffset - cursor.offset)
+            let room = min(bytes, window) - takenBytes
+            if UInt64(piece.count) > events - taken || piece.byteCount > room {
+                let isFirst = taken == 0 && windowIsEmpty
+                guard
+                    piece.cut(events: events - taken, bytes: room)
+                        || isFirst && piece.cut(events: 1, bytes: bytes)
+                else { break }
+            }
+            runs.append(piece)
+            pieces += 1
+            taken += UInt64(piece.count)
+            takenBytes += piece.byteCount
+            advance(&cursor, by: piece, in: run)
+        }
+        return (taken, takenBytes)
+    }
+
+    /// Runs of one delivery; keeps a frame's system call within the kernel's vector limit.
+    private static let runsPerTakeMax = 256
+
+    private func advance(_ cursor: inout Cursor, by piece: Run, in run: Run) {
+        cursor.offset += UInt64(piece.count)
+        if cursor.offset == run.endOffset {
+            cursor.run += 1
+            cursor.position = 0
+        } else {
+            cursor.position += UInt32(piece.byteCount)
+        }
+    }
+
+    /// Bytes of the record at `cursor`, nil at the end of the log.
+    package func nextRecordBytes(at cursor: Cursor) -> Int? {
+        guard cursor.offset < head else { return nil }
+        var run = entries[Int(cursor.run - firstRun)].run
+        run.start += cursor.position
+        run.count = UInt32(run.endOffset - cursor.offset)
+        return run.cut(events: 1, bytes: .max) ? run.byteCount : nil
+    }
+
+    /// Moves a cursor on to `offset`, which must not lie behind it.
+    package func seek(_ cursor: inout Cursor, to offset: UInt64) {
+        while cursor.offset < offset, cursor.offset < head {
+            let run = entries[Int(cursor.run - firstRun)].run
+            guard run.endOffset > offset else {
+                cursor.offset = run.endOffset
+                cursor.run += 1
+                cursor.position = 0
+                continue
+            }
+            var piece = run
+            piece.start += cursor.position
+            piece.count = UInt32(run.endOffset - cursor.offset)
+            guard piece.cut(events: offset - cursor.offset, bytes: .max) else { return }
+            advance(&cursor, by: piece, in: run)
+        }
+    }
+
+    /// Moves a cursor to the end of its run.
+    package func seekRun(_ cursor: inout Cursor) {
+        guard cursor.offset < head else { return }
+        seek(&cursor, to: entries[Int(cursor.run - firstRun)].run.endOffset)
+    }
+
+    /// The oldest event taken at or after `time`, as an offset.
+    package func offset(atOrAfter time: UInt64) -> UInt64 {
+        entries.first { $0.run.time >= time }?.run.offset ?? head
+    }
+}
+
+// MARK: - Memory
+
+extension EventLog {
+    /// Copies what came since the last call out of slabs that it would pin for little.
+    ///
+    /// A run stays in its receive slab if the log holds at least half of that slab; else its bytes
+    /// move to the log's own segments, where runs that follow on from each other become one.
+    /// Returns whether cursors may have moved.
+    package mutating func compact(_ cursors: inout [Cursor]) -> Bool {
+        let fresh = Int(freshRun - firstRun)
+        guard fresh < entries.count else { return false }
+        var live: [ObjectIdentifier: Int] = [:]
+        for entry in entries[fresh...] {
+            live[ObjectIdentifier(entry.run.slab), default: 0] += entry.run.byteCount
+        }
+        let tail = entries[fresh...].map(\.run)
+        let marks = cursors.map { mark(of: $0) }
+        for run in tail { retainedBytes -= UInt64(run.byteCount) }
+        entries.removeLast(tail.count)
+        for run in tail {
+            let bytes = live[ObjectIdentifier(run.slab)] ?? 0
+            if bytes * 2 >= run.slab.capacity { keep(run) } else { copy(run) }
+        }
+        for index in cursors.indices {
+            guard let mark = marks[index] else { continue }
+            cursors[index] = cursor(at: mark, offset: cursors[index].offset)
+        }
+        freshRun = firstRun + UInt64(entries.count)
+        return true
+    }
+
+    /// Bytes of fresh records before the cursor, nil if it points into what stays as it is.
+    private func mark(of cursor: Cursor) -> Int? {
+        guard cursor.run >= freshRun else { return nil }
+        var bytes = Int(cursor.position)
+        for number in freshRun..<cursor.run {
+            bytes += entries[Int(number - firstRun)].run.byteCount
+        }
+        return bytes
+    }
+
+    private func cursor(at mark: Int, offset: UInt64) -> Cursor {
+        var rest = mark
+        var number = freshRun
+        let last = firstRun + UInt64(entries.count)
+        while number < last {
+            let bytes = entries[Int(number - firstRun)].run.byteCount
+            if rest < bytes { break }
+            rest -= bytes
+            number += 1
+        }
+        return Cursor(run: number, position: UInt32(rest), offset: offset)
+    }
+
+    private mutating func keep(_ run: Run) {
+        let pinned = run.slab.filled
+        let slack = UInt32(max(0, pinned - run.slab.charged - run.byteCount))
+        run.slab.charged += run.byteCount + Int(slack)
+        retainedBytes += UInt64(run.byteCount) + UInt64(slack)
+        entries.append(Entry(run: run, slack: slack))
+    }
+
+    private mutating func copy(_ run: Run) {
+        let slab: Slab
+        if let segment, segment.room >= run.byteCount {
+            slab = segment
+        } else {
+            slab = Slab(capacity: max(Limits.segmentBytes, run.byteCount))
+            segment = slab
+        }
+        let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
+        retainedBytes += UInt64(run.byteCount)
+        let index = entries.count - 1
+        if index >= Int(freshRun - firstRun), entries[index].run.slab === slab,
+            entries[index].run.time == run.time, entries[index].run.attempt == run.attempt,
+            Int(entries[index].run.end) == range.lowerBound
+        {
+            entries[index].run.end = UInt32(range.upperBound)
+            entries[index].run.count += run.count
+            return
+        }
+        var moved = run
+        moved.slab = slab
+        moved.start = UInt32(range.lowerBound)
+        moved.end = UInt32(range.upperBound)
+        entries.append(Entry(run: moved, slack: 0))
+    }
+}
+
+extension Run {
+    /// Shortens the run to at most `events` records and `bytes` bytes; false if none fits.
+    package mutating func cut(events: UInt64, bytes: Int) -> Bool {
+        let limit = UInt32(clamping: min(events, UInt64(count)))
+        var cursor = RecordCursor(at: Int(start))
+        let taken = slab.withBytes { records in
+            cursor.take(events: limit, bytes: bytes, upTo: Int(end), from: records)
+        }
+        guard taken > 0 else { return false }
+        count = taken
+        end = UInt32(cursor.position)
+        return true
+    }
+}

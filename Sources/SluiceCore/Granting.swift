@@ -1,0 +1,236 @@
+// Granting: demand goes up to the producers, never more than law L3 allows.
+
+import DequeModule
+
+extension Topic {
+    /// What may be granted now, in events: for consumers, and with what is kept ahead.
+    // wanted ≤ total; granted + total never breaks L3
+    struct Allowance: Equatable {
+        var wanted: UInt64
+        var total: UInt64
+    }
+
+    var allowance: Allowance {
+        guard !isWinding else { return Allowance(wanted: 0, total: 0) }
+        var limit = UInt64.max
+        for case let group? in groups {
+            limit = min(limit, group.cursor.offset + group.deliverable)
+        }
+        let out = log.head + granted
+        let window = Limits.grantWindowEvents - min(Limits.grantWindowEvents, granted)
+        var total: UInt64
+        var wanted: UInt64 = 0
+        if limit == .max {
+            let most = floor.offset + options.ahead
+            total = most - min(most, out)
+        } else {
+            wanted = limit - min(limit, out)
+            total = limit + options.ahead - min(limit + options.ahead, out)
+        }
+        if options.onFull != .block {
+            // A dropping topic never holds its producers back by more than a rolling window.
+            let rolling = min(options.ahead, Limits.grantWindowEvents)
+            total = max(total, rolling - min(rolling, granted))
+        }
+        total = min(total, window)
+        return Allowance(wanted: min(wanted, total), total: total)
+    }
+
+    mutating func grant(at now: Instant, limit: Int, into effects: inout Effects) {
+        grantsAreDue = false
+        guard producers > 0 else { return }
+        guard !isWinding else {
+            recallIdle(all: true, at: now, into: &effects)
+            return
+        }
+        let isShortOfBytes = serveNeedy(at: now, into: &effects)
+        let allowed = allowance
+        var rest = allowed.total
+        if rest > 0, isWorthGranting(allowed) {
+            var used = serve(\.announced, upTo: rest, at: now, limit: limit, into: &effects)
+            rest -= used
+            used = max(used, allowed.total - rest)
+            let wanted = min(rest, allowed.wanted - min(allowed.wanted, used))
+            if wanted > 0, announced.isEmpty {
+                rest -= serve(\.willing, upTo: wanted, at: now, limit: limit, into: &effects)
+            }
+            let keptAhead = min(rest, allowed.total - allowed.wanted)
+            if keptAhead > 0, announced.isEmpty {
+                giveFloors(upTo: keptAhead, at: now, limit: limit, into: &effects)
+            }
+        }
+        if isShortOfBytes || rest == 0 && !announced.isEmpty {
+            recallIdle(all: false, at: now, into: &effects)
+        }
+        if effects.list.count >= limit { grantsAreDue = true }
+    }
+
+    /// Small refills of what is kept ahead wait until they are worth a frame.
+    private func isWorthGranting(_ allowed: Allowance) -> Bool {
+        guard allowed.wanted == 0, granted > 0 else { return true }
+        let enough = min(options.ahead, Limits.grantWindowEvents) / 4
+        guard allowed.total < enough else { return true }
+        return announced.contains { index in
+            guard case .producer(let link) = slots[Int(index)] else { return false }
+            return link.ledger.credit == 0
+        }
+    }
+
+    /// Shares `events` evenly among a queue's producers, first come first served.
+    private mutating func serve(
+        _ queue: WritableKeyPath<Topic, Deque<UInt32>>,
+        upTo events: UInt64,
+        at now: Instant,
+        limit: Int,
+        into effects: inout Effects
+    ) -> UInt64 {
+        var rest = events
+        var waiting = self[keyPath: queue].count
+        var progressed = false
+        while rest > 0, waiting > 0, effects.list.count < limit {
+            guard let index = self[keyPath: queue].popFirst() else { break }
+            _ = withProducer(index) { $0.isQueued = false }
+            let share = max(1, rest / UInt64(waiting))
+            let given = issue(index, share, isAnnounced: true, at: now, into: &effects)
+            enqueueProducer(index)
+            rest -= given
+            progressed = progressed || given > 0
+            waiting -= 1
+            if waiting == 0, progressed {
+                waiting = self[keyPath: queue].count
+                progressed = false
+            }
+        }
+        return events - rest
+    }
+
+    /// Gives producers that announced nothing a little, so that their first events need not wait.
+    private mutating func giveFloors(
+        upTo events: UInt64,
+        at now: Instant,
+        limit: Int,
+        into effects: inout Effects
+    ) {
+        var rest = events
+        for queue in [willing, idle] {
+            for index in queue where rest > 0 && effects.list.count < limit {
+                guard case .producer(let link) = slots[Int(index)], link.ledger.credit == 0 else {
+                    continue
+                }
+                let floor = min(rest, Limits.idleGrantEvents)
+                rest -= issue(index, floor, isAnnounced: false, at: now, into: &effects)
+            }
+        }
+    }
+
+    /// Grants up to `events` to one producer, with the bytes that they are likely to need.
+    private mutating func issue(
+        _ index: UInt32,
+        _ events: UInt64,
+        isAnnounced: Bool,
+        at now: Instant,
+        into effects: inout Effects
+    ) -> UInt64 {
+        guard case .producer(let link) = slots[Int(index)], link.isAttached,
+            link.recalledAt == nil
+        else { return 0 }
+        let credit = link.ledger.credit
+        var count = min(events, Limits.demandMax - min(Limits.demandMax, credit))
+        if isAnnounced, case .events(let backlog) = link.backlog { count = min(count, backlog) }
+        let held = link.ledger.byteCredit ?? 0
+        let free = freeGrantBytes + link.grantedBytes
+        var bytes = (credit + count) * likelyRecordBytes
+        if bytes > max(free, held) {
+            let fitting = free / likelyRecordBytes
+            count = fitting - min(fitting, credit)
+            bytes = (credit + count) * likelyRecordBytes
+            if count == 0 {
+                guard granted == 0, free > 0, events > 0 else { return 0 }
+                count = 1
+                bytes = max(likelyRecordBytes, UInt64(link.needBytes))
+            }
+        }
+        guard count > 0 else { return 0 }
+        let more = UInt32(clamping: bytes - min(bytes, held))
+        var ask = Ask(events: 0, total: 0)
+        _ = withProducer(index) { link in
+            ask = link.ledger.ask(events: UInt32(count), bytes: more)
+            link.askedAt = now
+            guard isAnnounced, case .events(let backlog) = link.backlog else { return }
+            link.backlog = .events(backlog - count)
+            link.announcedCredit += count
+        }
+        effects.list.append(.ask(id(index), ask))
+        return count
+    }
+
+    /// Bytes a record will likely have, with a margin: what is left over is granted again.
+    private var likelyRecordBytes: UInt64 {
+        meanRecordBytes == 0 ? 1_024 : meanRecordBytes + meanRecordBytes / 4 + 16
+    }
+
+    /// Bytes that may still be granted under law L3.
+    private var freeGrantBytes: UInt64 {
+        let window = Limits.grantWindowBytes - min(Limits.grantWindowBytes, grantedBytes)
+        let most = options.bufferBytes + Limits.grantWindowBytes
+        return min(window, most - min(most, log.retainedBytes + grantedBytes))
+    }
+
+    /// Gives more bytes to producers whose next event does not fit; true if some must wait.
+    private mutating func serveNeedy(at now: Instant, into effects: inout Effects) -> Bool {
+        var waiting = Deque<UInt32>()
+        while let index = needy.popFirst() {
+            guard case .producer(let link) = slots[Int(index)], link.isAttached,
+                link.needBytes > 0, link.ledger.credit > 0
+            else { continue }
+            let held = link.ledger.byteCredit ?? 0
+            let need = UInt64(link.needBytes)
+            guard need > held else { continue }
+            let isAlone = granted == link.ledger.credit && freeGrantBytes + held > 0
+            guard need <= freeGrantBytes + held || isAlone, link.recalledAt == nil else {
+                waiting.append(index)
+                continue
+            }
+            var ask = Ask(events: 0, total: 0)
+            _ = withProducer(index) { link in
+                ask = link.ledger.ask(events: 0, bytes: UInt32(need - held))
+                link.needBytes = 0
+                link.askedAt = now
+            }
+            effects.list.append(.ask(id(index), ask))
+        }
+        needy = waiting
+        return !waiting.isEmpty
+    }
+
+    /// Takes back what was granted to producers that have no known use for it.
+    private mutating func recallIdle(all: Bool, at now: Instant, into effects: inout Effects) {
+        guard idleHolders > 0 || all else { return }
+        for index in slots.indices {
+            guard case .producer(let link) = slots[index], link.isAttached,
+                link.recalledAt == nil, link.ledger.credit > 0, all || link.isIdleHolder
+            else { continue }
+            var ask = Ask(events: 0, total: 0)
+            _ = withProducer(UInt32(index)) { link in
+                ask = link.ledger.ask(events: 0, flags: .stop)
+                link.recalledAt = now
+                link.announcedCredit = 0
+            }
+            recalls += 1
+            effects.list.append(.ask(id(UInt32(index)), ask))
+        }
+    }
+
+    /// Closes the links of producers that did not answer a recall in time.
+    package mutating func expireRecalls(at now: Instant, into effects: inout Effects) {
+        guard recalls > 0 else { return }
+        for index in slots.indices {
+            guard case .producer(let link) = slots[index], let since = link.recalledAt,
+                now.milliseconds(since: since) >= options.recallMilliseconds
+            else { continue }
+            let id = id(UInt32(index))
+            close(id)
+            effects.list.append(.close(id, .recallTimeout, "a STOP was not answered"))
+        }
+    }
+}

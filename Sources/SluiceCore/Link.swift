@@ -1,0 +1,109 @@
+import DequeModule
+
+/// A consumer's link: the broker is its source.
+package struct ConsumerLink: Sendable {
+    package internal(set) var ledger = Ledger()
+    package internal(set) var group: Int
+    package internal(set) var isAttached = true
+    /// Bytes of events that may enter the link's connection now.
+    package internal(set) var room = Limits.writeWindowBytes
+    package internal(set) var window = Limits.writeWindowBytes
+    /// What the group counts on; kept here so that the group's sum changes by the difference.
+    var deliverable: UInt64 = 0
+    /// The entry of the group's order that is valid; others are stale.
+    var ticket: UInt64 = 0
+    /// Set while a DRAIN is being answered: deliver nothing from here on.
+    var drainsUntil: UInt64?
+    /// What the next event needs when byte credit is too small for it; 0 else.
+    package internal(set) var needBytes: UInt32 = 0
+    /// Delivered and not known to be received, oldest first.
+    var unreceived = Deque<Stretch>()
+    /// A loss that could not be announced yet.
+    var gap: Gap?
+    package internal(set) var askedAt: Instant?
+    package internal(set) var movedAt: Instant?
+
+    init(group: Int) { self.group = group }
+
+    /// Deliveries with consecutive sequences and offsets.
+    struct Stretch: Sendable {
+        var sequence: UInt64
+        var offset: UInt64
+        var count: UInt64
+        /// Offsets are exact only if this equals `count`.
+        var span: UInt64
+    }
+
+    /// Remembers a delivery until the sink has said that it received it.
+    mutating func remember(sequence: UInt64, offset: UInt64, count: UInt64) {
+        if let last = unreceived.last, last.span == last.count, last.offset + last.span == offset {
+            unreceived[unreceived.count - 1].count += count
+            unreceived[unreceived.count - 1].span += count
+            return
+        }
+        if unreceived.count >= Limits.cutRangesMax {
+            // Beyond the limit the two oldest become one that covers both: exact in count only.
+            let oldest = unreceived.removeFirst()
+            unreceived[0].span = unreceived[0].offset + unreceived[0].span - oldest.offset
+            unreceived[0].offset = oldest.offset
+            unreceived[0].sequence = oldest.sequence
+            unreceived[0].count += oldest.count
+        }
+        unreceived.append(
+            Stretch(sequence: sequence, offset: offset, count: count, span: count)
+        )
+    }
+
+    /// Forgets what the sink has received.
+    mutating func forget(upTo received: UInt64) {
+        while let first = unreceived.first {
+            guard first.sequence + first.count - 1 > received else {
+                unreceived.removeFirst()
+                continue
+            }
+            if received >= first.sequence {
+                let known = received - first.sequence + 1
+                unreceived[0].sequence += known
+                unreceived[0].count -= known
+                if first.span == first.count {
+                    unreceived[0].offset += known
+                    unreceived[0].span -= known
+                }
+            }
+            break
+        }
+        if unreceived.isEmpty { unreceived = [] }
+    }
+}
+
+/// A producer's link: the broker is its sink.
+package struct ProducerLink: Sendable {
+    package internal(set) var ledger = Ledger()
+    package internal(set) var isAttached = true
+    /// What it announced and was not granted yet.
+    package internal(set) var backlog: Backlog
+    /// The part of its credit that was granted against an announcement.
+    var announcedCredit: UInt64 = 0
+    /// Whether it stands in the queue of those to be served.
+    var isQueued = false
+    var needBytes: UInt32 = 0
+    /// When a STOP was sent that is not answered yet.
+    var recalledAt: Instant?
+    package internal(set) var askedAt: Instant?
+    package internal(set) var movedAt: Instant?
+
+    init(backlog: Backlog) { self.backlog = backlog }
+
+    /// Whether it holds credit that nobody announced a use for and that was not recalled.
+    var isIdleHolder: Bool { recalledAt == nil && ledger.credit > announcedCredit }
+
+    /// Bytes that may still come; leftovers without a credit in events cannot be used.
+    var grantedBytes: UInt64 { ledger.credit > 0 ? ledger.byteCredit ?? 0 : 0 }
+}
+
+/// A slot of a topic's table of links.
+enum LinkSlot: Sendable {
+    case free
+    case consumer(ConsumerLink)
+    case producer(ProducerLink)
+}

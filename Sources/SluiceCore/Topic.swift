@@ -1,0 +1,309 @@
+import DequeModule
+
+/// A named sequence of events with its producers, groups and consumers: the rules, and nothing else.
+///
+/// Commands change it and say what must be answered at once; `advance` then moves events and
+/// demand as far as one step may. It knows no clock, no socket and no lock.
+package struct Topic: Sendable {
+    package let name: String
+    package internal(set) var options: TopicOptions
+    package internal(set) var log = EventLog()
+    package internal(set) var groups: [Group?] = []
+    /// The oldest event held, as far as no group says otherwise.
+    var floor = EventLog().start
+    /// The first offset that no group was ever given.
+    var untouched: UInt64 = 0
+    var hadGroup = false
+    var slots: [LinkSlot] = []
+    private var generations: [UInt32] = []
+    private var freeSlots: [UInt32] = []
+    package internal(set) var isPaused = false
+    package internal(set) var isWinding = false
+    package internal(set) var producers = 0
+    package internal(set) var consumers = 0
+
+    /// Credit that producers hold, in events and in bytes (law L3).
+    package internal(set) var granted: UInt64 = 0
+    package internal(set) var grantedBytes: UInt64 = 0
+    /// Producers to be served with announced, and those with unknown backlog, first come first.
+    var announced = Deque<UInt32>()
+    var willing = Deque<UInt32>()
+    var idle = Deque<UInt32>()
+    /// Producers whose next event does not fit their granted bytes.
+    var needy = Deque<UInt32>()
+    /// Recalls that are not answered yet, and producers whose grants could be recalled.
+    var recalls = 0
+    var idleHolders = 0
+    /// A moving mean of a record's bytes; 0 while nothing is known.
+    package internal(set) var meanRecordBytes: UInt64 = 0
+    /// Groups that may have something to hand out.
+    var dirtyGroups = Deque<Int>()
+    /// Consumers that answer a DRAIN, or have a gap to announce.
+    var draining: [LinkID] = []
+    var gapped: [LinkID] = []
+    var grantsAreDue = false
+
+    package internal(set) var counters = Counters()
+    package internal(set) var publishedAt: Instant?
+    package internal(set) var deliveredAt: Instant?
+
+    /// What has happened to the topic's events since it was made.
+    package struct Counters: Hashable, Sendable {
+        package internal(set) var delivered: UInt64 = 0
+        package internal(set) var discarded: UInt64 = 0
+        package internal(set) var cut: UInt64 = 0
+        package internal(set) var ledgerErrors: UInt64 = 0
+        package internal(set) var peakBuffered: UInt64 = 0
+        package internal(set) var peakRetainedBytes: UInt64 = 0
+    }
+
+    package init(name: String, options: TopicOptions = TopicOptions()) {
+        self.name = name
+        self.options = options
+    }
+
+    /// Events that some group has still to see, or that no group has seen.
+    package var buffered: UInt64 { log.head - oldestNeeded }
+
+    /// The offset before which nobody needs anything.
+    var oldestNeeded: UInt64 {
+        var oldest = UInt64.max
+        for case let group? in groups { oldest = min(oldest, group.cursor.offset) }
+        return oldest == .max ? floor.offset : oldest
+    }
+}
+
+// MARK: - Links
+
+extension Topic {
+    /// The id to open the next link with.
+    package mutating func nextLink() -> LinkID {
+        if let index = freeSlots.popLast() {
+            return LinkID(index: index, generation: generations[Int(index)])
+        }
+        slots.append(.free)
+        generations.append(0)
+        return LinkID(index: UInt32(slots.count - 1), generation: 0)
+    }
+
+    package func consumer(_ id: LinkID) -> ConsumerLink? {
+        guard isCurrent(id), case .consumer(let link) = slots[Int(id.index)] else { return nil }
+        return link
+    }
+
+    package func producer(_ id: LinkID) -> ProducerLink? {
+        guard isCurrent(id), case .producer(let link) = slots[Int(id.index)] else { return nil }
+        return link
+    }
+
+    func isCurrent(_ id: LinkID) -> Bool {
+        Int(id.index) < slots.count && generations[Int(id.index)] == id.generation
+    }
+
+    func id(_ index: UInt32) -> LinkID {
+        LinkID(index: index, generation: generations[Int(index)])
+    }
+
+    /// Changes a consumer's link in place; nil if the slot holds none.
+    mutating func withConsumer<Result, Failure: Error>(
+        _ index: UInt32,
+        _ body: (inout ConsumerLink) throws(Failure) -> Result
+    ) throws(Failure) -> Result? {
+        guard case .consumer(var link) = slots[Int(index)] else { return nil }
+        slots[Int(index)] = .free
+        defer { slots[Int(index)] = .consumer(link) }
+        return try body(&link)
+    }
+
+    /// Changes a producer's link in place and keeps the sums of grants.
+    mutating func withProducer<Result, Failure: Error>(
+        _ index: UInt32,
+        _ body: (inout ProducerLink) throws(Failure) -> Result
+    ) throws(Failure) -> Result? {
+        guard case .producer(var link) = slots[Int(index)] else { return nil }
+        let credit = link.ledger.credit
+        let bytes = link.grantedBytes
+        let wasIdleHolder = link.isIdleHolder
+        defer {
+            granted = granted - credit + link.ledger.credit
+            grantedBytes = grantedBytes - bytes + link.grantedBytes
+            idleHolders += (link.isIdleHolder ? 1 : 0) - (wasIdleHolder ? 1 : 0)
+            slots[Int(index)] = .producer(link)
+        }
+        return try body(&link)
+    }
+
+    mutating func release(_ index: UInt32) {
+        slots[Int(index)] = .free
+        generations[Int(index)] &+= 1
+        freeSlots.append(index)
+    }
+}
+
+// MARK: - Commands
+
+extension Topic {
+    /// Books what happened; what follows from it for others is left to `advance`.
+    package mutating func apply(
+        _ command: Command,
+        at now: Instant,
+        into effects: inout Effects
+    ) {
+        switch command {
+        case .openConsumer(let id, let opening):
+            openConsumer(id, opening, at: now, into: &effects)
+        case .openProducer(let id, let backlog):
+            openProducer(id, backlog, into: &effects)
+        case .ask(let id, let ask):
+            guard isCurrent(id) else { return }
+            self.ask(id, ask, at: now, into: &effects)
+        case .publish(let id, let publication):
+            guard isCurrent(id) else { return }
+            publish(id, publication, at: now, into: &effects)
+        case .report(let id, let report):
+            guard isCurrent(id) else { return }
+            self.report(id, report, into: &effects)
+        case .wrote(let id, let bytes):
+            guard isCurrent(id) else { return }
+            changeRoom(id) { $0.room += bytes }
+        case .window(let id, let bytes):
+            guard isCurrent(id) else { return }
+            changeRoom(id) { link in
+                link.room += bytes - link.window
+                link.window = bytes
+            }
+        case .close(let id):
+            guard isCurrent(id) else { return }
+            close(id)
+        case .detach(let id):
+            guard isCurrent(id) else { return }
+            detach(id)
+        case .attachConsumer(let id, let point):
+            guard isCurrent(id) else { return }
+            attachConsumer(id, point, into: &effects)
+        case .attachProducer(let id, let point, let backlog):
+            guard isCurrent(id) else { return }
+            attachProducer(id, point, backlog, into: &effects)
+        case .pause(let pause):
+            isPaused = pause
+            refreshAllMembers()
+        case .purge: purge()
+        case .removeGroup(let name): removeGroup(name, into: &effects)
+        case .wind:
+            isWinding = true
+            grantsAreDue = true
+        }
+    }
+
+    private mutating func openConsumer(
+        _ id: LinkID,
+        _ opening: ConsumerOpening,
+        at now: Instant,
+        into effects: inout Effects
+    ) {
+        precondition(isCurrent(id))
+        let group = groupIndex(opening)
+        var link = ConsumerLink(group: group)
+        if opening.events > 0 || opening.bytes > 0 {
+            let first = Ask(
+                events: opening.events,
+                total: UInt64(opening.events),
+                bytes: opening.bytes,
+                bytesTotal: UInt64(opening.bytes)
+            )
+            do {
+                try link.ledger.apply(first)
+                link.askedAt = now
+            } catch {
+                counters.ledgerErrors += 1
+                release(id.index)
+                effects.list.append(.close(id, error.code, "initial demand"))
+                return
+            }
+        }
+        consumers += 1
+        slots[Int(id.index)] = .consumer(link)
+        groups[group]?.members.append(id.index)
+        effects.list.append(.opened(id, resumed: false))
+        refresh(id.index, requeue: true)
+    }
+
+    private mutating func openProducer(
+        _ id: LinkID,
+        _ backlog: Backlog,
+        into effects: inout Effects
+    ) {
+        precondition(isCurrent(id))
+        producers += 1
+        slots[Int(id.index)] = .producer(ProducerLink(backlog: backlog))
+        effects.list.append(.opened(id, resumed: false))
+        enqueueProducer(id.index)
+        grantsAreDue = true
+    }
+
+    private mutating func ask(
+        _ id: LinkID,
+        _ ask: Ask,
+        at now: Instant,
+        into effects: inout Effects
+    ) {
+        let head = log.head
+        do {
+            let known: Void? = try withConsumer(id.index) { link throws(LedgerError) in
+                try link.ledger.apply(ask)
+                link.askedAt = now
+                link.forget(upTo: ask.received)
+                if ask.bytes > 0 { link.needBytes = 0 }
+                if ask.flags.contains(.drain) { link.drainsUntil = head }
+                if ask.flags.contains(.stop) { link.drainsUntil = nil }
+            }
+            guard known != nil else { return }
+        } catch {
+            fail(id, error, into: &effects)
+            return
+        }
+        if ask.flags.contains(.stop) { effects.list.append(.status(id, .drained)) }
+        if ask.flags.contains(.drain), !ask.flags.contains(.stop) { draining.append(id) }
+        if ask.flags.contains(.echo) { effects.list.append(.status(id, .echo)) }
+        refresh(id.index, requeue: ask.events > 0 || !ask.flags.isEmpty)
+    }
+
+    /// Ends a link whose ledger does not hold.
+    mutating func fail(_ id: LinkID, _ error: LedgerError, into effects: inout Effects) {
+        counters.ledgerErrors += 1
+        close(id)
+        let text =
+            switch error {
+            case .zeroDemand: "a demand for nothing"
+            case .mismatch(let expected, let found): "expected \(expected), found \(found)"
+            case .aboveMaximum: "more than max_demand would be outstanding"
+            case .overrun(let credit, let sent): "credit was \(credit), sent were \(sent)"
+            }
+        effects.list.append(.close(id, error.code, text))
+    }
+
+    private mutating func changeRoom(_ id: LinkID, _ body: (inout ConsumerLink) -> Void) {
+        guard withConsumer(id.index, body) != nil else { return }
+        refresh(id.index, requeue: false)
+    }
+
+    /// Takes a link out of the topic; its credit dies with it.
+    mutating func close(_ id: LinkID) {
+        switch slots[Int(id.index)] {
+        case .free: return
+        case .consumer(let link):
+            consumers -= 1
+            groups[link.group]?.deliverable -= link.deliverable
+            groups[link.group]?.members.removeAll { $0 == id.index }
+        case .producer(let link):
+            producers -= 1
+            granted -= link.ledger.credit
+            grantedBytes -= link.grantedBytes
+            if link.recalledAt != nil { recalls -= 1 }
+            if link.isIdleHolder { idleHolders -= 1 }
+            dequeueProducer(id.index)
+        }
+        release(id.index)
+        grantsAreDue = true
+    }
+}

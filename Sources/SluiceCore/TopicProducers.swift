@@ -1,0 +1,211 @@
+// Producers: what arrives from them, and what they say of themselves.
+
+extension Topic {
+    mutating func publish(
+        _ id: LinkID,
+        _ publication: Publication,
+        at now: Instant,
+        into effects: inout Effects
+    ) {
+        do {
+            let known: Void? = try withProducer(id.index) { link throws(LedgerError) in
+                try link.ledger.receive(
+                    firstSequence: publication.firstSequence,
+                    events: publication.events,
+                    bytes: publication.bytes
+                )
+                link.announcedCredit -= min(link.announcedCredit, publication.events)
+                link.needBytes = 0
+                link.movedAt = now
+            }
+            guard known != nil else { return }
+        } catch {
+            fail(id, error, into: &effects)
+            return
+        }
+        note(publication)
+        let kept = emit(publication.runs, events: publication.events, time: publication.time)
+        publishedAt = now
+        if kept > 0 {
+            let count = UInt32(clamping: kept)
+            effects.list.append(.accept(id, from: publication.firstSequence, count: count))
+        }
+        if kept < publication.events {
+            effects.list.append(
+                .discard(
+                    id,
+                    from: publication.firstSequence + kept,
+                    count: UInt32(clamping: publication.events - kept)
+                )
+            )
+        }
+    }
+
+    private mutating func note(_ publication: Publication) {
+        guard publication.events > 0 else { return }
+        let mean = max(1, publication.bytes / publication.events)
+        meanRecordBytes =
+            meanRecordBytes == 0 ? mean : (meanRecordBytes * 7 + mean + 4) / 8
+    }
+
+    /// Takes events into the topic as far as its policy lets them in; returns how many.
+    ///
+    /// Also for a local producer, which may emit beyond its grant: `block` refuses what does not
+    /// fit only from those; what was granted is always taken.
+    package mutating func emit(_ runs: [Run], events: UInt64, time: UInt64) -> UInt64 {
+        let kept = options.onFull == .dropNewest ? min(events, admissible) : events
+        var left = kept
+        for var run in runs where left > 0 {
+            if UInt64(run.count) > left, !run.cut(events: left, bytes: .max) { break }
+            left -= UInt64(run.count)
+            log.append(run, time: time)
+        }
+        counters.discarded += events - kept
+        for index in groups.indices where groups[index] != nil { markDirty(index) }
+        grantsAreDue = true
+        return kept
+    }
+
+    /// Events that consumers or the buffer could take now.
+    private var admissible: UInt64 {
+        guard log.retainedBytes < options.bufferBytes else { return 0 }
+        var most = UInt64.max
+        for case let group? in groups {
+            let room = options.capacity + group.deliverable
+            let waiting = log.head - group.cursor.offset
+            most = min(most, room - min(room, waiting))
+        }
+        if most == .max {
+            let waiting = log.head - floor.offset
+            most = options.capacity - min(options.capacity, waiting)
+        }
+        return most
+    }
+
+    /// A local producer brought this many events of what it was granted.
+    package mutating func consumeGrant(_ id: LinkID, events: UInt64) {
+        _ = withProducer(id.index) { link in
+            let used = min(events, link.ledger.credit)
+            link.ledger.deliver(events: used, bytes: 0)
+            link.announcedCredit -= min(link.announcedCredit, used)
+        }
+        grantsAreDue = true
+    }
+
+    mutating func report(
+        _ id: LinkID,
+        _ report: ProducerReport,
+        into effects: inout Effects
+    ) {
+        var answered = false
+        var needsBytes = false
+        do {
+            let known: Void? = try withProducer(id.index) { link throws(LedgerError) in
+                guard report.asked <= link.ledger.asked else {
+                    throw LedgerError.mismatch(expected: link.ledger.asked, found: report.asked)
+                }
+                try link.ledger.book(
+                    forfeited: report.forfeited,
+                    forfeitedBytes: report.forfeitedBytes
+                )
+                answered = report.isDrained && link.recalledAt != nil
+                if answered { link.recalledAt = nil }
+                let unseen = link.ledger.asked - report.asked
+                link.backlog = Backlog(available: report.available, unseen: unseen)
+                link.announcedCredit = min(link.announcedCredit, link.ledger.credit)
+                if report.available == 0, unseen == 0 { link.announcedCredit = 0 }
+                needsBytes = report.needBytes > 0
+                link.needBytes = report.needBytes
+            }
+            guard known != nil else { return }
+        } catch {
+            fail(id, error, into: &effects)
+            return
+        }
+        if needsBytes, !needy.contains(id.index) { needy.append(id.index) }
+        if answered { recalls -= 1 }
+        dequeueProducer(id.index)
+        enqueueProducer(id.index)
+        grantsAreDue = true
+    }
+
+    mutating func detachProducer(_ index: UInt32) {
+        var wasRecalled = false
+        let known: Void? = withProducer(index) { link in
+            link.isAttached = false
+            link.backlog = .events(0)
+            link.announcedCredit = 0
+            link.needBytes = 0
+            wasRecalled = link.recalledAt != nil
+            link.recalledAt = nil
+            link.ledger.forfeitAsSink()
+        }
+        guard known != nil else { return }
+        if wasRecalled { recalls -= 1 }
+        dequeueProducer(index)
+        grantsAreDue = true
+    }
+
+    mutating func attachProducer(
+        _ id: LinkID,
+        _ point: ResumePoint,
+        _ backlog: Backlog,
+        into effects: inout Effects
+    ) {
+        do {
+            let known: Void? = try withProducer(id.index) { link throws(LedgerError) in
+                guard point.position >= link.ledger.delivered else {
+                    throw .mismatch(expected: link.ledger.delivered, found: point.position)
+                }
+                guard point.asked <= link.ledger.asked else {
+                    throw .mismatch(expected: link.ledger.asked, found: point.asked)
+                }
+                link.isAttached = true
+                link.backlog = backlog
+            }
+            guard known != nil else { return }
+        } catch {
+            fail(id, error, into: &effects)
+            return
+        }
+        effects.list.append(.opened(id, resumed: true))
+        enqueueProducer(id.index)
+        grantsAreDue = true
+    }
+
+    /// Puts a producer into the queue that its backlog belongs to.
+    mutating func enqueueProducer(_ index: UInt32) {
+        var backlog = Backlog.unknown
+        let isNew = withProducer(index) { link in
+            backlog = link.backlog
+            defer { link.isQueued = true }
+            return !link.isQueued && link.isAttached
+        }
+        guard isNew == true else { return }
+        switch backlog {
+        case .unknown: willing.append(index)
+        case .events(0): idle.append(index)
+        case .events: announced.append(index)
+        }
+    }
+
+    /// Takes a producer out of whichever queue it stands in.
+    mutating func dequeueProducer(_ index: UInt32) {
+        willing.removeAll { $0 == index }
+        idle.removeAll { $0 == index }
+        announced.removeAll { $0 == index }
+        _ = withProducer(index) { $0.isQueued = false }
+    }
+}
+
+extension Backlog {
+    /// On the wire this number of waiting events says that the producer does not know.
+    package static let unknownOnWire = UInt64.max
+
+    /// What a producer says it has beyond its credit, when it had not seen `unseen` of it yet.
+    package init(available: UInt64, unseen: UInt64 = 0) {
+        self =
+            available == Self.unknownOnWire
+            ? .unknown : .events(available - min(available, unseen))
+    }
+}
