@@ -1,4 +1,4 @@
-/// Why a link or a connection ended, or why a request was refused: the code of `CLOSE` and `SETTLE`.
+/// Why a link or a connection ended, or a request was refused: the code of `CLOSE` and `SETTLE`.
 package struct CloseCode: RawRepresentable, Hashable, Sendable {
     package let rawValue: UInt16
 

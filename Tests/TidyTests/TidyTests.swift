@@ -1,1 +1,54 @@
+import SluiceCore
 import Testing
+
+@Suite("The house")
+struct TidyTests {
+    private let tree = Tree()
+
+    @Test("Swift files keep to their room's imports and to the lengths of files, functions, lines")
+    func swiftFiles() throws {
+        let files = try tree.files().filter { $0.path.hasSuffix(".swift") }
+        try #require(files.contains { $0.path == "Sources/SluiceCore/Limits.swift" })
+        expectNone(files.flatMap { Rules.swiftFile($0.text, at: $0.path) })
+    }
+
+    @Test("Python and shell files keep to the length of lines")
+    func scripts() throws {
+        let files = try tree.files().filter { $0.path.hasSuffix(".py") || $0.path.hasSuffix(".sh") }
+        expectNone(files.flatMap { Rules.lineLengths($0.text, at: $0.path) })
+    }
+
+    @Test("no file holds notes of unfinished work or the path of one machine")
+    func everyFile() throws {
+        let files = try tree.files()
+        try #require(files.contains { $0.path == "README.md" })
+        expectNone(files.flatMap { Rules.notes($0.text, at: $0.path) })
+        expectNone(files.flatMap { Rules.machinePaths($0.text, at: $0.path) })
+    }
+
+    @Test("every limit stands in the specification with the same number, and no other does")
+    func limits() throws {
+        let path = "Sources/SluiceCore/Limits.swift"
+        let source = try tree.text(of: path)
+        try #require(!ProtocolTables.constants(of: source).isEmpty)
+        let specification = try tree.text(of: ProtocolTables.path)
+        expectNone(ProtocolTables.limits(source: source, at: path, specification: specification))
+    }
+
+    @Test(
+        "every close code stands in the specification with its grade and blame, and no other does"
+    )
+    func codes() throws {
+        let specification = try tree.text(of: ProtocolTables.path)
+        expectNone(ProtocolTables.codes(CloseCode.known, specification: specification))
+    }
+
+    private func expectNone(
+        _ breaches: [Breach],
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        for breach in breaches {
+            Issue.record(Comment(rawValue: breach.description), sourceLocation: sourceLocation)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+# Assumed: make, git and Swift 6.3. What else the targets need stands in `packages`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+# Debian packages beside the toolchain's own: python3 runs the second client in the system tests.
+packages := python3
+
+# An import that a target did not declare fails the build. SwiftPM prints "Build complete!" all
+# the same and tells by its exit code alone, so no recipe here hides one.
+swift_flags := --explicit-target-dependency-import-check error
+
+# A crashing child of a test must die, not wait for a backtrace.
+export SWIFT_BACKTRACE := enable=no
+
+STEPS ?= 1000000
+SLUICE_FUZZ_CASES ?= 2000000
+
+.PHONY: setup demo test build release check bench simulate fuzz clean
+
+# Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
+setup:
+	@missing=(); \
+	for name in $(packages); do \
+	    state=$$(dpkg-query -W -f '$${db:Status-Status}' "$$name" 2>/dev/null || true); \
+	    [ "$$state" = installed ] || missing+=("$$name"); \
+	done; \
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" -eq 0 ]; then as=(env); \
+	elif sudo -n true 2>/dev/null; then as=(sudo -n env); \
+	else \
+	    echo "Packages are missing. Run this line, then make again:" >&2; \
+	    echo "  sudo apt-get update && sudo apt-get install --no-install-recommends" \
+	        "$${missing[*]}" >&2; \
+	    exit 1; \
+	fi; \
+	"$${as[@]}" apt-get update -q; \
+	"$${as[@]}" DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -q --no-install-recommends "$${missing[@]}"
+
+build:
+	swift build $(swift_flags)
+
+release:
+	swift build -c release $(swift_flags) --product sluice
+
+# The tests of the whole: the system tests start the `sluice` that this builds.
+test: setup
+	swift build --build-tests $(swift_flags)
+	swift test --skip-build --parallel --xunit-output .build/tests.xml
+
+# The style, and the rules of the house that no compiler knows.
+check:
+	swift format lint --strict -r Sources Tests Package.swift
+	swift build --build-tests $(swift_flags)
+	swift test --skip-build --filter TidyTests
+
+# Broker, producer and consumer as processes of their own, on this machine's package changelogs.
+demo: setup
+	swift build $(swift_flags)
+	Examples/UserActivity/demo.sh
+
+bench: setup
+	Benchmarks/bench.sh
+
+# make simulate [STEPS=1000000] [SEED=…]: random histories of the core, every law at every step.
+simulate:
+	swift build -c release $(swift_flags) --product sluice-simulate
+	"$$(swift build -c release --show-bin-path)/sluice-simulate" --steps $(STEPS) \
+	    $(if $(SEED),--seed $(SEED))
+
+# The fuzz tests of every room, with many more cases than `make test` spends.
+fuzz:
+	swift build --build-tests $(swift_flags)
+	SLUICE_FUZZ_CASES=$(SLUICE_FUZZ_CASES) swift test --skip-build --filter Fuzz
+
+clean:
+	swift package clean

@@ -1,0 +1,66 @@
+/// What each room may import: the floors of the house as a table.
+///
+/// The manifest holds the rooms apart; this table also holds the system's modules out of the
+/// rooms that must stay pure. A new directory needs a line here.
+enum Rooms {
+    static let allowed: [String: Set<String>] = [
+        "Sources/SluiceCore": ["DequeModule"],
+        "Sources/SluiceNet": ["CEpoll", "Dispatch", "Glibc", "HeapModule", "Synchronization"],
+        "Sources/SluiceWire": ["SluiceCore"],
+        "Sources/SluiceEngine": [
+            "DequeModule", "FoundationEssentials", "Logging", "SluiceCore", "SluiceWire",
+        ],
+        "Sources/SluiceServer": [
+            "DequeModule", "Glibc", "Logging", "SluiceCore", "SluiceEngine", "SluiceNet",
+            "SluiceWire",
+        ],
+        "Sources/Sluice": [
+            "DequeModule", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore", "SluiceNet",
+            "SluiceWire", "Synchronization",
+        ],
+        "Sources/SluiceDoor": [
+            "ArgumentParser", "Configuration", "Dispatch", "FoundationEssentials", "Glibc",
+            "Histogram", "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet",
+            "SluiceServer", "SluiceWire",
+        ],
+        "Tests/SluiceTestKit": ["Glibc", "SluiceCore", "SluiceWire"],
+        "Tests/Simulate": ["Glibc", "SluiceTestKit"],
+        "Tests/SluiceCoreTests": tests(of: "SluiceCore"),
+        "Tests/SluiceWireTests": tests(of: "SluiceCore", "SluiceWire"),
+        "Tests/SluiceNetTests": tests(of: "SluiceNet"),
+        "Tests/SluiceEngineTests": tests(of: "SluiceCore", "SluiceEngine", "SluiceWire"),
+        "Tests/SluiceServerTests": tests(
+            of: "SluiceCore",
+            "SluiceEngine",
+            "SluiceNet",
+            "SluiceServer",
+            "SluiceWire"
+        ),
+        "Tests/SluiceTests": tests(
+            of: "Logging",
+            "ServiceLifecycle",
+            "Sluice",
+            "SluiceCore",
+            "SluiceEngine",
+            "SluiceNet",
+            "SluiceServer",
+            "SluiceWire"
+        ),
+        "Tests/SystemTests": tests(of: "Foundation", "SluiceDoor", "SluiceWire"),
+        "Tests/TidyTests": tests(of: "SluiceCore"),
+    ]
+
+    /// The room that a file belongs to: the first two parts of its path.
+    static func room(of path: String) -> String? {
+        let parts = path.split(separator: "/")
+        guard parts.count > 2, parts[0] == "Sources" || parts[0] == "Tests" else { return nil }
+        return "\(parts[0])/\(parts[1])"
+    }
+
+    private static func tests(of rooms: String...) -> Set<String> {
+        Set(rooms).union([
+            "Dispatch", "FoundationEssentials", "Glibc", "SluiceTestKit", "Synchronization",
+            "Testing",
+        ])
+    }
+}

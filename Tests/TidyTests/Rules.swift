@@ -1,0 +1,103 @@
+/// The rules of the house that no compiler knows, each a pure function over a file's text.
+enum Rules {
+    static let fileLinesMax = 500
+    static let functionLinesMax = 70
+    static let lineColumnsMax = 100
+
+    static func swiftFile(_ text: String, at path: String) -> [Breach] {
+        let code = CodeOnly(text)
+        return fileLength(text, at: path) + lineLengths(text, at: path)
+            + functionLengths(code, at: path) + imports(code, at: path)
+    }
+
+    static func fileLength(_ text: String, at path: String) -> [Breach] {
+        let count = lines(of: text).count
+        guard count > fileLinesMax else { return [] }
+        return [Breach(path: path, line: count, rule: "a file has at most \(fileLinesMax) lines")]
+    }
+
+    static func lineLengths(_ text: String, at path: String) -> [Breach] {
+        everyLine(of: text, at: path) { line in
+            line.unicodeScalars.count > lineColumnsMax
+                ? "a line has at most \(lineColumnsMax) columns" : nil
+        }
+    }
+
+    static func functionLengths(_ code: CodeOnly, at path: String) -> [Breach] {
+        FunctionLengths(code).found.filter { $0.lines > functionLinesMax }.map { function in
+            Breach(
+                path: path,
+                line: function.line,
+                rule: "a function has at most \(functionLinesMax) lines, not \(function.lines)"
+            )
+        }
+    }
+
+    static func imports(_ code: CodeOnly, at path: String) -> [Breach] {
+        guard let room = Rooms.room(of: path) else { return [] }
+        guard let allowed = Rooms.allowed[room] else {
+            return [Breach(path: path, line: 1, rule: "\(room) is missing in the table of rooms")]
+        }
+        return code.lines.enumerated().compactMap { index, line in
+            guard let module = importedModule(of: line), !allowed.contains(module) else {
+                return nil
+            }
+            return Breach(path: path, line: index + 1, rule: "\(room) may not import \(module)")
+        }
+    }
+
+    /// Notes of unfinished work belong into an issue.
+    static func notes(_ text: String, at path: String) -> [Breach] {
+        // Put together here, so that this file does not break its own rule.
+        let words: Set = ["TO" + "DO", "FIX" + "ME"]
+        return everyLine(of: text, at: path) { line in
+            line.split { !($0.isLetter || $0.isNumber || $0 == "_") }
+                .contains { words.contains(String($0)) }
+                ? "unfinished work is an issue, not a note" : nil
+        }
+    }
+
+    /// A path that exists on one machine only.
+    static func machinePaths(_ text: String, at path: String) -> [Breach] {
+        let roots = ["work", "tmp", "root", "home"].map { "/" + $0 + "/" }
+        return everyLine(of: text, at: path) { line in
+            roots.contains { root in
+                line.ranges(of: root).contains { range in
+                    guard range.lowerBound > line.startIndex else { return true }
+                    let before = line[line.index(before: range.lowerBound)]
+                    // `example/work/a` and `$DIRECTORY/tmp/b` are places inside something else.
+                    return !(before.isLetter || before.isNumber || "._-})~".contains(before))
+                }
+            } ? "a path of one machine" : nil
+        }
+    }
+
+    private static func importedModule(of line: String) -> String? {
+        var words = line.split(separator: " ")[...]
+        let modifiers: Set = ["public", "package", "internal", "fileprivate", "private"]
+        while let first = words.first, first.hasPrefix("@") || modifiers.contains(String(first)) {
+            words.removeFirst()
+        }
+        guard words.first == "import" else { return nil }
+        let kinds: Set = [
+            "struct", "class", "enum", "protocol", "func", "var", "let", "typealias",
+        ]
+        let names = words.dropFirst().drop { kinds.contains(String($0)) }
+        return names.first?.split(separator: ".").first.map { String($0) }
+    }
+
+    private static func everyLine(
+        of text: String,
+        at path: String,
+        rule: (Substring) -> String?
+    ) -> [Breach] {
+        lines(of: text).enumerated().compactMap { index, line in
+            rule(line).map { Breach(path: path, line: index + 1, rule: $0) }
+        }
+    }
+
+    static func lines(of text: String) -> [Substring] {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        return lines.last == "" ? lines.dropLast() : lines
+    }
+}
