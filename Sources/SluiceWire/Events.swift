@@ -1,4 +1,4 @@
-import SluiceCore
+package import SluiceCore
 
 /// What an EVENTS frame carries; its records stay where they are.
 package struct Events: Hashable, Sendable {
