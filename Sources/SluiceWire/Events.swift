@@ -1,0 +1,209 @@
+package import SluiceCore
+
+/// What an EVENTS frame carries; its records stay where they are.
+package struct Events: Hashable, Sendable {
+    /// The sequence of the first event, or for a gap of the next one to come.
+    package var firstSequence: UInt64
+    package var content: Content
+    /// Events of all runs.
+    package var eventCount: UInt64 = 0
+    /// Bytes of all records with their heads: what credit in bytes counts.
+    package var byteCount: UInt64 = 0
+
+    package enum Content: Hashable, Sendable {
+        case runs([RunSlice])
+        case gap(Gap)
+    }
+
+    package init(firstSequence: UInt64, content: Content) {
+        self.firstSequence = firstSequence
+        self.content = content
+        guard case .runs(let runs) = content else { return }
+        for run in runs {
+            eventCount += UInt64(run.header.count)
+            byteCount += UInt64(run.header.length)
+        }
+    }
+}
+
+/// One run of a received EVENTS: `records` lies in the span that the frame was decoded from.
+package struct RunSlice: Hashable, Sendable {
+    package var header: RunHeader
+    package var records: Range<Int>
+
+    package init(header: RunHeader, records: Range<Int>) {
+        self.header = header
+        self.records = records
+    }
+}
+
+extension FieldReader {
+    mutating func events(flags: UInt8, from span: RawSpan) throws(WireError) -> Events {
+        let sequence: UInt64 = try next(span)
+        if flags & FrameFlags.gap != 0 {
+            return Events(firstSequence: sequence, content: .gap(try gap(from: span)))
+        }
+        guard left > 0 else { throw .truncated(type) }
+        var runs: [RunSlice] = []
+        while left > 0 {
+            guard runs.count < Limits.runsPerFrameMax else {
+                throw .tooLong(.runs, count: runs.count + 1, maximum: Limits.runsPerFrameMax)
+            }
+            let header = try runHeader(from: span)
+            guard Int(header.length) <= left else { throw .brokenRun }
+            let records = try take(Int(header.length))
+            try checkRecords(in: records, count: header.count, of: span)
+            runs.append(RunSlice(header: header, records: records))
+        }
+        return Events(firstSequence: sequence, content: .runs(runs))
+    }
+
+    private mutating func runHeader(from span: RawSpan) throws(WireError) -> RunHeader {
+        guard left >= RunHeader.byteCount else { throw .brokenRun }
+        let count: UInt32 = try next(span)
+        guard count > 0 else { throw .badValue(.runCount, 0) }
+        let length: UInt32 = try next(span)
+        let offset: UInt64 = try next(span)
+        guard !offset.addingReportingOverflow(UInt64(count)).overflow else {
+            throw .badValue(.runCount, UInt64(count))
+        }
+        let time: UInt64 = try next(span)
+        let attempt: UInt16 = try next(span)
+        let reserved: UInt16 = try next(span)
+        guard reserved == 0 else { throw .badValue(.reserved, UInt64(reserved)) }
+        return RunHeader(
+            count: count,
+            length: length,
+            offset: offset,
+            time: time,
+            attempt: attempt
+        )
+    }
+
+    private mutating func gap(from span: RawSpan) throws(WireError) -> Gap {
+        let from: UInt64 = try next(span)
+        let to: UInt64 = try next(span)
+        let count: UInt64 = try next(span)
+        let reason: UInt8 = try next(span)
+        guard from < to, count > 0, count <= to - from else { throw .badValue(.gap, count) }
+        guard let reason = GapReason(rawValue: reason) else {
+            throw .badValue(.gapReason, UInt64(reason))
+        }
+        return Gap(from: from, to: to, count: count, reason: reason)
+    }
+}
+
+/// Demands that `count` legal records fill `range` exactly.
+///
+/// The hot loop of a broker that receives: a plain record costs one load and three compares.
+private func checkRecords(
+    in range: Range<Int>,
+    count: UInt32,
+    of span: RawSpan
+) throws(WireError) {
+    // No flags and a legal length in one compare: the flags are the top byte of the head.
+    let plainHeadMax = UInt32(Limits.eventBytesMax - Record.headBytes)
+    let end = range.upperBound
+    var next = range.lowerBound
+    var left = count
+    while left > 0 {
+        guard end - next >= Record.headBytes else { throw .brokenRun }
+        let head: UInt32 = span.bigEndian(at: next)
+        if head > plainHeadMax { _ = try RecordSlice(at: next, upTo: end, of: span) }
+        next += Record.headBytes + Int(head & 0xFF_FFFF)
+        guard next <= end else { throw .brokenRun }
+        left -= 1
+    }
+    guard next == end else { throw .brokenRun }
+}
+
+/// Where the parts of one record lie.
+package struct RecordSlice: Hashable, Sendable {
+    package private(set) var key: Range<Int>?
+    /// The block of headers; `HeaderReader` walks it.
+    package private(set) var headers: Range<Int>?
+    package private(set) var payload: Range<Int>
+
+    /// Takes apart the record at `start`, which must end by `end`.
+    init(at start: Int, upTo end: Int, of span: RawSpan) throws(WireError) {
+        guard end - start >= Record.headBytes else { throw .brokenRun }
+        let head: UInt32 = span.bigEndian(at: start)
+        let size = Record.headBytes + Int(head & 0xFF_FFFF)
+        guard size <= end - start else { throw .brokenRun }
+        guard size <= Limits.eventBytesMax else { throw .eventTooLarge(size) }
+        let flags = UInt8(head >> 24)
+        guard flags & ~(Record.keyFlag | Record.headersFlag) == 0 else {
+            throw .badValue(.recordFlags, UInt64(flags))
+        }
+        payload = (start + Record.headBytes)..<(start + size)
+        if flags & Record.keyFlag != 0 {
+            let key = try cut(from: span)
+            guard key.count <= Limits.keyBytesMax else {
+                throw .tooLong(.key, count: key.count, maximum: Limits.keyBytesMax)
+            }
+            self.key = key
+        }
+        if flags & Record.headersFlag != 0 {
+            let block = try cut(from: span)
+            var reader = HeaderReader(block)
+            while try reader.next(from: span) != nil {}
+            headers = block
+        }
+    }
+
+    /// Cuts a part with its length of two bytes from the front of what is still the payload.
+    private mutating func cut(from span: RawSpan) throws(WireError) -> Range<Int> {
+        guard payload.count >= 2 else { throw .brokenRecord }
+        let start = payload.lowerBound + 2
+        let end = start + Int(span.bigEndian(at: payload.lowerBound, as: UInt16.self))
+        guard end <= payload.upperBound else { throw .brokenRecord }
+        payload = end..<payload.upperBound
+        return start..<end
+    }
+}
+
+/// Walks the records of a run for those who want their parts.
+package struct RecordReader {
+    package private(set) var position: Int
+    private let end: Int
+
+    package init(_ records: Range<Int>) {
+        position = records.lowerBound
+        end = records.upperBound
+    }
+
+    /// The next record, or nil after the last.
+    package mutating func next(from span: RawSpan) throws(WireError) -> RecordSlice? {
+        guard position < end else { return nil }
+        let record = try RecordSlice(at: position, upTo: end, of: span)
+        position = record.payload.upperBound
+        return record
+    }
+}
+
+/// Walks a block of headers.
+package struct HeaderReader {
+    private var position: Int
+    private let end: Int
+
+    package init(_ block: Range<Int>) {
+        position = block.lowerBound
+        end = block.upperBound
+    }
+
+    /// Where the next name and its value lie, or nil after the last.
+    package mutating func next(
+        from span: RawSpan
+    ) throws(WireError) -> (name: Range<Int>, value: Range<Int>)? {
+        guard position < end else { return nil }
+        let nameStart = position + 1
+        let nameEnd = nameStart + Int(span.bigEndian(at: position, as: UInt8.self))
+        guard nameEnd > nameStart else { throw .badValue(.headerName, 0) }
+        let valueStart = nameEnd + 2
+        guard valueStart <= end else { throw .brokenRecord }
+        let valueEnd = valueStart + Int(span.bigEndian(at: nameEnd, as: UInt16.self))
+        guard valueEnd <= end else { throw .brokenRecord }
+        position = valueEnd
+        return (nameStart..<nameEnd, valueStart..<valueEnd)
+    }
+}
