@@ -1,0 +1,126 @@
+package import Glibc
+
+/// The number of an open socket, owned by someone else; every socket call is wrapped here.
+///
+/// No call blocks, and a peer that is gone is an error, never a signal.
+package struct Descriptor: Hashable, Sendable {
+    package let number: CInt
+
+    package init(_ number: CInt) {
+        precondition(number >= 0)
+        self.number = number
+    }
+
+    /// What a read brought.
+    package enum Receipt: Equatable, Sendable {
+        case bytes(Int)
+        case wouldBlock
+        case ended
+    }
+
+    /// What a write took.
+    package enum Sending: Equatable, Sendable {
+        case bytes(Int)
+        case wouldBlock
+    }
+
+    package func receive(
+        into buffer: UnsafeMutableRawBufferPointer
+    ) throws(SystemError) -> Receipt {
+        // Asked for nothing, the kernel answers 0, which also means the end.
+        precondition(!buffer.isEmpty)
+        let count = try retrying("recv") {
+            recv(number, buffer.baseAddress, buffer.count, CInt(MSG_DONTWAIT))
+        }
+        switch count {
+        case nil: return .wouldBlock
+        case 0?: return .ended
+        case let count?: return .bytes(count)
+        }
+    }
+
+    package func send(_ bytes: UnsafeRawBufferPointer) throws(SystemError) -> Sending {
+        let count = try retrying("send") {
+            Glibc.send(number, bytes.baseAddress, bytes.count, Self.sendFlags)
+        }
+        return count.map { .bytes($0) } ?? .wouldBlock
+    }
+
+    /// Sends what the vectors point at, as one write; at most IOV_MAX (1,024) of them.
+    package func sendVectors(
+        _ vectors: UnsafeBufferPointer<iovec>
+    ) throws(SystemError) -> Sending {
+        var message = msghdr()
+        message.msg_iov = UnsafeMutablePointer(mutating: vectors.baseAddress)
+        message.msg_iovlen = vectors.count
+        let count = try retrying("sendmsg") { sendmsg(number, &message, Self.sendFlags) }
+        return count.map { .bytes($0) } ?? .wouldBlock
+    }
+
+    private static let sendFlags = CInt(MSG_DONTWAIT | MSG_NOSIGNAL)
+
+    /// Tells the peer that nothing more comes; reading goes on.
+    package func shutdownSending() throws(SystemError) {
+        try checking("shutdown") { shutdown(number, CInt(SHUT_WR)) }
+    }
+
+    /// Closes the descriptor; it must be deregistered from its loop.
+    package func close() {
+        // Linux has freed the number even if it says EINTR: never retried.
+        _ = Glibc.close(number)
+    }
+}
+
+// Options and names.
+extension Descriptor {
+    /// Sends small writes at once; meaningless, and ignored, on a unix socket.
+    package func setNoDelay() throws(SystemError) {
+        do {
+            try set(CInt(IPPROTO_TCP), TCP_NODELAY, 1)
+        } catch  where error.code == EOPNOTSUPP {}
+    }
+
+    package func setKeepAlive() throws(SystemError) { try set(SOL_SOCKET, SO_KEEPALIVE, 1) }
+
+    package func setReuseAddress() throws(SystemError) { try set(SOL_SOCKET, SO_REUSEADDR, 1) }
+
+    /// Asks for a kernel send buffer of `bytes`; the kernel books twice that, up to its own limit.
+    package func setSendBuffer(bytes: Int) throws(SystemError) {
+        try set(SOL_SOCKET, SO_SNDBUF, CInt(clamping: bytes))
+    }
+
+    /// Asks for a kernel receive buffer of `bytes`; the kernel books twice that.
+    package func setReceiveBuffer(bytes: Int) throws(SystemError) {
+        try set(SOL_SOCKET, SO_RCVBUF, CInt(clamping: bytes))
+    }
+
+    /// Takes the error that waits on the socket; nil after a connect that succeeded.
+    package func takePendingError() -> SystemError? {
+        var code: CInt = 0
+        var size = socklen_t(MemoryLayout<CInt>.size)
+        do {
+            try checking("getsockopt") { getsockopt(number, SOL_SOCKET, SO_ERROR, &code, &size) }
+        } catch {
+            return error
+        }
+        return code == 0 ? nil : SystemError(code: code, call: "connection")
+    }
+
+    package func localAddress() throws(SystemError) -> SocketAddress {
+        try SocketAddress { (address, length) throws(SystemError) in
+            try checking("getsockname") { getsockname(number, address, length) }
+        }
+    }
+
+    package func peerAddress() throws(SystemError) -> SocketAddress {
+        try SocketAddress { (address, length) throws(SystemError) in
+            try checking("getpeername") { getpeername(number, address, length) }
+        }
+    }
+
+    private func set(_ level: CInt, _ name: CInt, _ value: CInt) throws(SystemError) {
+        var value = value
+        let size = socklen_t(MemoryLayout<CInt>.size)
+        try checking("setsockopt") { setsockopt(number, level, name, &value, size) }
+    }
+}
