@@ -39,7 +39,7 @@ struct RuleTests {
     @Test("a long type of short functions, calls of init and requirements are no long functions")
     func shortFunctions() {
         let body = String(repeating: "func f() { A.init(b).c { d } }\nvar e: Int\n", count: 50)
-        let text = "protocol P {\nfunc g()\n}\nstruct A {\n\(body)}\n"
+        let text = "protocol P {\nfunc g()\n}\nlet a = A.init(b)\nstruct A {\n\(body)}\n"
         #expect(Rules.functionLengths(CodeOnly(text), at: core).isEmpty)
     }
 
@@ -108,7 +108,7 @@ struct RuleTests {
     )
     func notes(word: String) {
         #expect(Rules.notes("a\n// \(word): b\n", at: core).map(\.line) == [2])
-        #expect(Rules.notes("let \(word)S = 1\n", at: core).isEmpty)
+        #expect(Rules.notes("let \(word)S = \(word)_1\n", at: core).isEmpty)
     }
 
     @Test("paths of one machine are caught, the same names inside other paths are not")
