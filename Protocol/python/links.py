@@ -1,0 +1,298 @@
+"""The two kinds of link: what a consumer and a producer do with their frames."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Iterable
+
+import frames
+from frames import Event, Frame, Malformed, Run
+from ledger import Ledger, Refused
+
+if TYPE_CHECKING:
+    from sluice import Client
+
+
+class SluiceError(Exception):
+    """What the broker said (or the network did) when something ended."""
+
+    def __init__(self, code: str, reason: str = "", link: int = 0, retry_ms: int = 0):
+        super().__init__(f"{code} on link {link}: {reason}")
+        self.code, self.reason, self.link, self.retry_ms = code, reason, link, retry_ms
+
+
+class Disconnected(SluiceError):
+    """The TCP connection broke without CLOSE: the session can be resumed."""
+
+
+class TimedOut(Exception):
+    """What was waited for did not come in time."""
+
+
+def close_frame(link: int, code: str, reason: str = "") -> Frame:
+    number = frames.CODE_NUMBERS.get(code, 0)
+    return Frame(frames.CLOSE, link, 0, {"code": number, "reason": reason})
+
+
+class Link:
+    """What producers and consumers share: the id, the account, and how it ended."""
+
+    role = frames.SINK
+
+    def __init__(self, client: Client, topic: str, options: dict):
+        self.client, self.topic, self.options = client, topic, options
+        self.id = 0
+        self.ledger = Ledger()
+        self.head = 0
+        self.is_open = False
+        self.closing = False
+        self.error: SluiceError | None = None
+
+    def open(self, timeout: float, resume: bool = False) -> None:
+        options = dict(self.options)
+        if resume:
+            options.pop("demand", None)
+            options["resume"] = self.ledger.resume_option()
+        else:
+            self.id = self.client.next_id()
+            self.ledger = Ledger()
+            if "demand" in options:
+                self.ledger.ask(self.id, *options["demand"])
+        self.is_open, self.closing, self.error = False, False, None
+        self.client.links[self.id] = self
+        self.client.send(Frame(frames.OPEN, self.id, 0, {
+            "role": self.role, "topic": self.topic, "options": frames.options(**options),
+        }))
+        self.client.wait(lambda: self.is_open, timeout, self)
+
+    def handle_opened(self, frame: Frame) -> None:
+        self.head = frame.head
+        if frame.has(frames.RESUMED):
+            self.ledger.resume(frame)
+        elif frame.asked != self.ledger.asked or frame.next_sequence != 1:
+            raise Refused("CREDIT_MISMATCH", "OPENED disagrees with a new link")
+        self.is_open = True
+
+    def close(self, code: str = "NORMAL", timeout: float = 10) -> None:
+        """Ends the link and waits for the answer."""
+        if self.id not in self.client.links:
+            return
+        self.closing = True
+        self.client.send(close_frame(self.id, code))
+        self.client.wait(lambda: self.id not in self.client.links, timeout)
+
+    def refuse(self, refused: Refused) -> None:
+        self.closing = True
+        self.client.send(close_frame(self.id, frames.code_name(refused.code), refused.reason))
+        self.error = SluiceError(frames.code_name(refused.code), refused.reason, self.id)
+
+
+class Consumer(Link):
+    """The sink of a link on a topic of the broker."""
+
+    role = frames.SINK
+
+    def __init__(self, client: Client, topic: str, options: dict):
+        super().__init__(client, topic, options)
+        self.events: deque[Event] = deque()
+        self.gaps: list[dict] = []
+        self.last_status: Frame | None = None
+        self.drained = 0
+        self.echoes = 0
+
+    def ask(self, n: int, bytes: int = 0, flags: int = 0) -> None:
+        welcome = self.client.welcome
+        if self.ledger.credit + n > welcome.max_demand:
+            raise ValueError("more than max_demand would be outstanding")
+        self.client.send(self.ledger.ask(self.id, n, bytes, flags))
+
+    def receive(self, timeout: float = 10) -> Event:
+        """The next event; what is asked is the caller's business."""
+        self.client.wait(lambda: bool(self.events), timeout, self)
+        return self.events.popleft()
+
+    def take(self, n: int, timeout: float = 10) -> list[Event]:
+        """Asks for exactly n events and returns them."""
+        self.ask(n)
+        return [self.receive(timeout) for _ in range(n)]
+
+    def stop(self, timeout: float = 10) -> Frame:
+        """Gives back what is asked; returns the source's last word on it."""
+        return self._until_answered(frames.STOP, timeout)
+
+    def drain(self, n: int = 0, bytes: int = 0, timeout: float = 10) -> Frame:
+        """Takes what waits now, up to what is asked."""
+        return self._until_answered(frames.DRAIN, timeout, n, bytes)
+
+    def echo(self, timeout: float = 10) -> Frame:
+        """The source's ledger, which equals ours when nothing is on the way."""
+        before = self.echoes
+        self.ask(0, flags=frames.DEMAND_ECHO)
+        self.client.wait(lambda: self.echoes > before, timeout, self)
+        return self.last_status
+
+    def _until_answered(self, flag: int, timeout: float, n: int = 0, bytes: int = 0) -> Frame:
+        before = self.drained
+        self.ask(n, bytes, flag)
+        self.client.wait(lambda: self.drained > before, timeout, self)
+        return self.last_status
+
+    def handle(self, frame: Frame) -> None:
+        if frame.type == frames.STATUS:
+            self.ledger.book(frame)
+            self.last_status = frame
+            self.drained += frame.has(frames.DRAINED)
+            self.echoes += frame.has(frames.STATUS_ECHO)
+        elif frame.type == frames.EVENTS and frame.has(frames.GAP):
+            if frame.next_sequence != self.ledger.delivered + 1:
+                raise Refused("CREDIT_MISMATCH", "a gap at another place")
+            gap = {name: frame.fields[name] for name in ("from", "to", "count")}
+            self.gaps.append({**gap, "reason": frames.GAP_REASONS[frame.fields["reason"]]})
+        elif frame.type == frames.EVENTS:
+            first, runs = frame.first_sequence, frame.runs
+            # The records are read before they are booked: a malformed frame must not count.
+            count, size = sum(run.count for run in runs), sum(len(run.records) for run in runs)
+            taken, sequence = [], first
+            for run in runs:
+                taken += run.events(sequence)
+                sequence += run.count
+            self.ledger.receive(first, count, size)
+            self.events.extend(taken)
+        else:
+            raise Malformed(f"{frames.TYPE_NAMES[frame.type]} on a consumer's link")
+
+
+class Producer(Link):
+    """The source of a link into a topic of the broker."""
+
+    role = frames.SOURCE
+
+    def __init__(self, client: Client, topic: str, options: dict):
+        super().__init__(client, topic, options)
+        self.unsettled: OrderedDict[int, Event] = OrderedDict()
+        self.to_resend: deque[Event] = deque()
+        self.rejected: list[tuple[int, str]] = []
+        self.accepted = 0
+        self.recalled = 0
+        self.settled_unknown = 0
+        # What the broker believes to wait here; None: an unknown backlog.
+        self.announced: int | None = options.get("available")
+
+    def open(self, timeout: float, resume: bool = False) -> None:
+        waiting = len(self.unsettled) + len(self.to_resend)
+        if self.announced is not None and waiting:
+            # Before OPENED nobody knows how much of what was sent has arrived.
+            self.options["available"] = self.announced = waiting
+        super().open(timeout, resume)
+        if resume and self.announced is not None:
+            self.announce(len(self.to_resend))
+
+    def announce(self, available: int, **fields: int) -> None:
+        """Tells the broker what waits here; legal without any credit."""
+        self.announced = available
+        self.client.send(self.ledger.status(self.id, available=available, **fields))
+
+    def wait_credit(self, n: int = 1, timeout: float = 10) -> int:
+        """Waits until at least n events may be sent; returns how many may."""
+        self.client.wait(lambda: self.ledger.credit >= n, timeout, self)
+        return self.ledger.credit
+
+    def publish(self, *events: Event, timeout: float = 10) -> None:
+        """Sends each event when credit covers it; splits a batch, never an event."""
+        waiting = deque(events)
+        while waiting:
+            batch = self._covered(waiting)
+            if not batch:
+                self._wait_for(waiting, timeout)
+                continue
+            for _ in batch:
+                waiting.popleft()
+            self._send(batch)
+
+    def force(self, *events: Event) -> None:
+        """Sends whatever the credit says, to see that the broker refuses it."""
+        self._send(list(events))
+
+    def publish_again(self, timeout: float = 10) -> int:
+        """After a resume: sends what never arrived, on new demand."""
+        count = len(self.to_resend)
+        self.publish(*self.to_resend, timeout=timeout)
+        self.to_resend.clear()
+        return count
+
+    def wait_settled(self, timeout: float = 10) -> None:
+        self.client.wait(lambda: not self.unsettled, timeout, self)
+
+    def _covered(self, waiting: Iterable[Event]) -> list[Event]:
+        """The longest front of `waiting` that both credits and one frame cover."""
+        batch, size = [], 0
+        room = self.client.max_frame - 36
+        if self.ledger.byte_credit is not None:
+            room = min(room, self.ledger.byte_credit)
+        for event in waiting:
+            size += len(event.record())
+            if size > room or len(batch) == self.ledger.credit:
+                break
+            batch.append(event)
+        return batch
+
+    def _wait_for(self, waiting: deque[Event], timeout: float) -> None:
+        need = len(waiting[0].record())
+        if need > self.client.welcome.max_event:
+            raise ValueError("an event larger than max_event")
+        if self.ledger.credit and not self.ledger.covers(need):
+            self.announce(len(waiting), blocked_by=3, need_bytes=need)
+        elif self.announced is not None and len(waiting) > self.announced:
+            self.announce(len(waiting))
+        self.client.wait(lambda: self.ledger.covers(need), timeout, self)
+
+    def _send(self, batch: list[Event]) -> None:
+        first = self.ledger.delivered + 1
+        records = b"".join(event.record() for event in batch)
+        for sequence, event in enumerate(batch, first):
+            self.unsettled[sequence] = event
+        self.ledger.deliver(len(batch), len(records))
+        if self.announced is not None:
+            self.announced = max(0, self.announced - len(batch))
+        self.client.send(Frame(frames.EVENTS, self.id, 0, {
+            "first_sequence": first, "runs": [Run(len(batch), records)],
+        }))
+
+    def handle_opened(self, frame: Frame) -> None:
+        super().handle_opened(frame)
+        if not frame.has(frames.RESUMED):
+            return
+        for sequence, event in list(self.unsettled.items()):
+            if sequence < frame.next_sequence:
+                self.accepted += 1
+            else:
+                self.to_resend.append(event)
+            del self.unsettled[sequence]
+
+    def handle(self, frame: Frame) -> None:
+        if frame.type == frames.DEMAND:
+            welcome = self.client.welcome
+            self.ledger.apply(frame, welcome.max_demand, welcome.max_demand_bytes)
+            answer = 0
+            if frame.has(frames.STOP | frames.DRAIN):
+                self.ledger.forfeit()
+                self.recalled += 1
+                answer |= frames.DRAINED
+            if frame.has(frames.DEMAND_ECHO):
+                answer |= frames.STATUS_ECHO
+            if answer:
+                self.client.send(self.ledger.status(self.id, answer))
+        elif frame.type == frames.SETTLE:
+            for start, count, outcome, argument in frame.ranges:
+                for sequence in range(start, start + count):
+                    self._settle(sequence, outcome, argument)
+        else:
+            raise Malformed(f"{frames.TYPE_NAMES[frame.type]} on a producer's link")
+
+    def _settle(self, sequence: int, outcome: int, argument: int) -> None:
+        if self.unsettled.pop(sequence, None) is None:
+            self.settled_unknown += 1
+        elif frames.OUTCOMES[outcome] == "accept":
+            self.accepted += 1
+        else:
+            self.rejected.append((sequence, frames.code_name(argument)))
