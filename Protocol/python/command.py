@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import sys
 
@@ -137,9 +138,7 @@ def main(words: list[str]) -> int:
     client = sluice.Client(host.strip("[]"), int(port))
     try:
         client.connect(arguments.timeout)
-        status = VERBS[arguments.verb](client, arguments)
-        client.close()
-        return status
+        return VERBS[arguments.verb](client, arguments)
     except sluice.Disconnected as error:
         print(f"sluice.py: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -152,3 +151,6 @@ def main(words: list[str]) -> int:
     except OSError as error:
         print(f"sluice.py: no broker at {arguments.address}: {error}", file=sys.stderr)
         return EXIT_CONNECT
+    finally:
+        with contextlib.suppress(sluice.SluiceError):
+            client.close()

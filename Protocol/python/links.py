@@ -175,6 +175,8 @@ class Producer(Link):
         self.accepted = 0
         self.recalled = 0
         self.settled_unknown = 0
+        # The total in bytes at which the broker was told that bytes hold us up.
+        self._told_at: int | None = None
         # What the broker believes to wait here; None: an unknown backlog.
         self.announced: int | None = options.get("available")
 
@@ -240,11 +242,15 @@ class Producer(Link):
         need = len(waiting[0].record())
         if need > self.client.welcome.max_event:
             raise ValueError("an event larger than max_event")
-        if self.ledger.credit and not self.ledger.covers(need):
+        if self.ledger.credit and self._told_at != self.ledger.asked_bytes:
+            self._told_at = self.ledger.asked_bytes
             self.announce(len(waiting), blocked_by=3, need_bytes=need)
         elif self.announced is not None and len(waiting) > self.announced:
             self.announce(len(waiting))
-        self.client.wait(lambda: self.ledger.covers(need), timeout, self)
+        asked = (self.ledger.asked, self.ledger.asked_bytes)
+        self.client.wait(
+            lambda: (self.ledger.asked, self.ledger.asked_bytes) != asked, timeout, self
+        )
 
     def _send(self, batch: list[Event]) -> None:
         first = self.ledger.delivered + 1
