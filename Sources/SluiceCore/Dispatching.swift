@@ -175,7 +175,10 @@ extension Topic {
                 waiting.append(id)
                 continue
             }
-            _ = withConsumer(id.index) { $0.gap = nil }
+            _ = withConsumer(id.index) { link in
+                link.gap = nil
+                link.room -= Limits.gapWindowBytes
+            }
             effects.list.append(.gap(id, gap))
         }
         gapped = waiting

@@ -62,6 +62,10 @@ package enum Limits {
     package static let replyBytesMax = 65_536
     /// Bytes of one receive slab.
     package static let receiveSlabBytes = 262_144
+    /// Receive slabs that a loop keeps for reuse when nobody holds them.
+    package static let slabsKeptMax = 16
+    /// Bytes of a link's write window that the announcement of a gap takes.
+    package static let gapWindowBytes = 64
     /// Bytes of one segment of a topic's own memory.
     package static let segmentBytes = 16_384
     /// Bytes of all frames larger than a receive slab that a loop assembles at one time.

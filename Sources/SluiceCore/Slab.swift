@@ -10,14 +10,28 @@ package final class Slab: @unchecked Sendable {
     /// Bytes that logs already count as pinned in this slab.
     package var charged = 0
     private let memory: UnsafeMutableRawPointer
+    private let pool: SlabPool?
 
     package init(capacity: Int) {
         precondition(capacity > 0)
         self.capacity = capacity
+        pool = nil
         unsafe memory = .allocate(byteCount: capacity, alignment: 16)
     }
 
-    deinit { unsafe memory.deallocate() }
+    fileprivate init(from pool: SlabPool, memory: UnsafeMutableRawPointer) {
+        capacity = pool.slabBytes
+        self.pool = pool
+        unsafe self.memory = memory
+    }
+
+    deinit {
+        if let pool {
+            unsafe pool.takeBack(memory)
+        } else {
+            unsafe memory.deallocate()
+        }
+    }
 
     /// Bytes that can still be filled.
     package var room: Int { capacity - filled }
@@ -68,5 +82,42 @@ package final class Slab: @unchecked Sendable {
         return unsafe body(
             UnsafeRawBufferPointer(start: memory + range.lowerBound, count: range.count)
         )
+    }
+}
+
+/// Slabs of one size that go round: the memory of those that nobody holds is kept for the next.
+///
+/// Confined to one event loop, and so are the last holders of its slabs.
+@safe
+package final class SlabPool: @unchecked Sendable {
+    package let slabBytes: Int
+    private let keptMax: Int
+    private var kept: [UnsafeMutableRawPointer] = unsafe []
+
+    package init(slabBytes: Int, keptMax: Int) {
+        self.slabBytes = slabBytes
+        self.keptMax = keptMax
+    }
+
+    deinit {
+        while let memory = unsafe kept.popLast() { unsafe memory.deallocate() }
+    }
+
+    package func make() -> Slab {
+        guard let memory = unsafe kept.popLast() else {
+            return unsafe Slab(
+                from: self,
+                memory: .allocate(byteCount: slabBytes, alignment: 16)
+            )
+        }
+        return unsafe Slab(from: self, memory: memory)
+    }
+
+    fileprivate func takeBack(_ memory: UnsafeMutableRawPointer) {
+        if unsafe kept.count < keptMax {
+            unsafe kept.append(memory)
+        } else {
+            unsafe memory.deallocate()
+        }
     }
 }

@@ -100,6 +100,9 @@ extension Topic {
         Int(id.index) < slots.count && generations[Int(id.index)] == id.generation
     }
 
+    /// The link that has this place in the table now.
+    package func link(at index: UInt32) -> LinkID { id(index) }
+
     func id(_ index: UInt32) -> LinkID {
         LinkID(index: index, generation: generations[Int(index)])
     }
@@ -295,13 +298,14 @@ extension Topic {
             consumers -= 1
             groups[link.group]?.deliverable -= link.deliverable
             groups[link.group]?.members.removeAll { $0 == id.index }
-        case .producer(let link):
+        case .producer:
+            dequeueProducer(id.index)
+            guard case .producer(let link) = slots[Int(id.index)] else { return }
             producers -= 1
             granted -= link.ledger.credit
             grantedBytes -= link.grantedBytes
             if link.recalledAt != nil { recalls -= 1 }
             if link.isIdleHolder { idleHolders -= 1 }
-            dequeueProducer(id.index)
         }
         release(id.index)
         grantsAreDue = true

@@ -25,7 +25,7 @@ extension Topic {
     }
 
     /// What the link could be given at once; the number that orders the dispatcher.
-    func deliverable(_ link: ConsumerLink) -> UInt64 {
+    package func deliverable(_ link: ConsumerLink) -> UInt64 {
         guard link.isAttached, !isPaused, link.room > 0, link.needBytes == 0 else { return 0 }
         var events = link.ledger.credit
         if link.drainsUntil != nil {
@@ -120,7 +120,7 @@ extension Topic {
                 }
                 link.unreceived = []
                 link.isAttached = true
-                link.room = link.window
+                link.room = link.window - gaps.count * Limits.gapWindowBytes
                 link.needBytes = 0
             }
             guard known != nil else { return }

@@ -1,0 +1,266 @@
+import DequeModule
+package import Logging
+package import SluiceCore
+package import SluiceWire
+
+/// The broker without sockets: sessions, topics, and one switch over what the core decides.
+///
+/// Confined to one event loop. Faces call it with what their clients sent, and call `turn` at the
+/// end of each turn of the loop, which moves events and demand.
+package final class Engine {
+    package let configuration: EngineConfiguration
+    let logger: Logger
+    /// The loop's clocks; a face sets them before it calls.
+    package var now = Instant(nanoseconds: 0)
+    /// Microseconds since 1970 (UTC).
+    package var time: UInt64 = 0
+    let startedAt: Instant
+
+    var topics: [String: TopicBox] = [:]
+    var sessions: [SessionToken: Session] = [:]
+    private var nextSession: UInt64 = 1
+    /// Sessions without a connection, the longest alone first.
+    private var detached = Deque<Session>()
+    var detachedCount = 0
+    private var dirty = Deque<TopicBox>()
+    private var effects = Effects()
+    package private(set) var isStopping = false
+    var eventsIn: UInt64 = 0
+    var eventsOut: UInt64 = 0
+
+    package init(configuration: EngineConfiguration, logger: Logger, now: Instant) {
+        self.configuration = configuration
+        self.logger = logger
+        self.startedAt = now
+        self.now = now
+    }
+
+    /// Topic steps of one turn; what is left over waits until sockets were looked at again.
+    private static let stepsPerTurnMax = 64
+
+    /// Moves events and demand; true if there is more to do.
+    package func turn() -> Bool {
+        var steps = 0
+        while steps < Self.stepsPerTurnMax, let box = dirty.popFirst() {
+            box.isDirty = false
+            steps += 1
+            effects.removeAll()
+            let hasMore = box.core.advance(at: now, into: &effects)
+            perform(box)
+            if hasMore { mark(box) }
+        }
+        return !dirty.isEmpty
+    }
+
+    func mark(_ box: TopicBox) {
+        guard !box.isDirty, !box.isRemoved else { return }
+        box.isDirty = true
+        dirty.append(box)
+    }
+
+    /// Lets the core decide on a command, says what has to be said, and books a step of the topic.
+    func apply(_ command: Command, to box: TopicBox) {
+        effects.removeAll()
+        box.core.apply(command, at: now, into: &effects)
+        perform(box)
+        mark(box)
+    }
+}
+
+// MARK: - Effects
+
+extension Engine {
+    private func perform(_ box: TopicBox) {
+        for effect in effects.list {
+            switch effect {
+            case .opened(let id, let resumed): sayOpened(id, resumed: resumed, of: box)
+            case .deliver(let id, let delivery):
+                eventsOut += delivery.events
+                guard let owner = box.owner(id) else { continue }
+                owner.session.peer?.deliver(
+                    owner.link,
+                    firstSequence: delivery.firstSequence,
+                    runs: effects.runs[delivery.runs],
+                    bytes: Int(delivery.bytes)
+                )
+            case .gap(let id, let gap):
+                guard let owner = box.owner(id), let link = box.core.consumer(id) else { continue }
+                let next = link.ledger.delivered + 1
+                owner.session.peer?.gap(owner.link, gap, nextSequence: next)
+            case .ask(let id, let ask):
+                guard let owner = box.owner(id) else { continue }
+                owner.session.peer?.ask(owner.link, ask)
+            case .accept(let id, let from, let count):
+                settle(id, Settlement(from: from, count: count), of: box)
+            case .discard(let id, let from, let count):
+                let code = UInt32(CloseCode.discarded.rawValue)
+                let refusal = Settlement(
+                    from: from,
+                    count: count,
+                    outcome: .reject,
+                    argument: code
+                )
+                settle(id, refusal, of: box)
+            case .status(let id, let kind): sayStatus(id, kind, of: box)
+            case .close(let id, let code, let text): end(id, Close(code, reason: text), of: box)
+            }
+        }
+    }
+
+    private func sayOpened(_ id: LinkID, resumed: Bool, of box: TopicBox) {
+        guard let owner = box.owner(id),
+            let ledger = box.core.consumer(id)?.ledger ?? box.core.producer(id)?.ledger
+        else { return }
+        var opened = Opened(ledger)
+        opened.resumed = resumed
+        opened.head = box.core.log.head
+        owner.session.peer?.opened(owner.link, opened)
+    }
+
+    private func settle(_ id: LinkID, _ settlement: Settlement, of box: TopicBox) {
+        guard let owner = box.owner(id) else { return }
+        owner.session.peer?.settle(owner.link, settlement)
+    }
+
+    private func sayStatus(_ id: LinkID, _ kind: StatusKind, of box: TopicBox) {
+        guard let owner = box.owner(id), let status = box.core.status(of: id, kind) else { return }
+        owner.session.peer?.status(owner.link, status)
+    }
+
+    /// The core has ended a link: its owner forgets it and is told.
+    private func end(_ id: LinkID, _ close: Close, of box: TopicBox) {
+        guard let owner = box.owner(id) else { return }
+        box.setOwner(nil, of: id)
+        owner.session.remove(owner.link)
+        owner.session.table.end(owner.link)
+        owner.session.peer?.closed(owner.link, close)
+        logger.debug(
+            "link ended",
+            metadata: [
+                "session": "\(owner.session.number)", "link": "\(owner.link)",
+                "topic": "\(box.core.name)", "code": "\(close.code)",
+                "reason": "\(close.reason)",
+            ]
+        )
+    }
+}
+
+// MARK: - Sessions
+
+extension Engine {
+    /// A client has said HELLO and is new.
+    package func connect(name: String, peerAddress: String, peer: any Peer) -> Session {
+        let session = Session(
+            number: nextSession,
+            name: name,
+            peerAddress: peerAddress,
+            peer: peer,
+            since: now
+        )
+        nextSession += 1
+        sessions[session.token] = session
+        return session
+    }
+
+    /// A client has said HELLO with a token: its session, with its links detached.
+    ///
+    /// If another connection still has the session, that one loses it.
+    package func resume(
+        _ token: [UInt8],
+        peerAddress: String,
+        peer: any Peer
+    ) -> (session: Session, links: LinkTable)? {
+        guard let token = SessionToken(token), let session = sessions[token] else { return nil }
+        if let old = session.peer {
+            old.replaced()
+            if session.peer != nil { return nil }
+        }
+        guard sessions[token] != nil else { return nil }
+        detachedCount -= 1
+        session.detachedAt = nil
+        session.peer = peer
+        session.peerAddress = peerAddress
+        defer { session.table = LinkTable() }
+        return (session, session.table)
+    }
+
+    /// A connection is gone without a farewell: keeps the session if it had a link.
+    package func disconnect(_ session: Session, links table: LinkTable) {
+        session.peer = nil
+        guard !session.links.isEmpty, configuration.resumeWindowMilliseconds > 0, !isStopping else {
+            end(session)
+            return
+        }
+        for link in session.links {
+            switch link.target {
+            case .topic(let box, let id): apply(.detach(id), to: box)
+            case .inspection, .control: session.remove(link.id)
+            }
+        }
+        session.table = table
+        session.detachedAt = now
+        detached.append(session)
+        detachedCount += 1
+        while detachedCount > Limits.detachedSessionsMax { expireOldest() }
+    }
+
+    /// The session is over: its links close.
+    package func end(_ session: Session) {
+        session.peer = nil
+        for link in session.links {
+            guard case .topic(let box, let id) = link.target else { continue }
+            box.setOwner(nil, of: id)
+            apply(.close(id), to: box)
+        }
+        session.links = []
+        sessions[session.token] = nil
+    }
+
+    private func expireOldest() {
+        while let session = detached.popFirst() {
+            guard session.detachedAt != nil else { continue }
+            session.detachedAt = nil
+            detachedCount -= 1
+            end(session)
+            return
+        }
+    }
+
+    /// What only time brings: windows that end, recalls that were not answered.
+    package func tick() {
+        while let session = detached.first {
+            if let since = session.detachedAt {
+                let age = now.milliseconds(since: since)
+                guard age >= configuration.resumeWindowMilliseconds else { break }
+                session.detachedAt = nil
+                detachedCount -= 1
+                end(session)
+            }
+            detached.removeFirst()
+        }
+        for box in topics.values {
+            effects.removeAll()
+            box.core.expireRecalls(at: now, into: &effects)
+            guard !effects.list.isEmpty else { continue }
+            perform(box)
+            mark(box)
+        }
+    }
+
+    /// Grants nothing more and recalls what producers hold.
+    package func wind() {
+        isStopping = true
+        for box in topics.values { apply(.wind, to: box) }
+    }
+
+    /// Whether producers hold nothing more and consumers have what they asked for.
+    package var isDrained: Bool {
+        topics.values.allSatisfy { box in
+            guard box.core.granted == 0 else { return false }
+            return box.core.groups.allSatisfy { group in
+                guard let group else { return true }
+                return group.deliverable == 0 || group.cursor.offset == box.core.log.head
+            }
+        }
+    }
+}

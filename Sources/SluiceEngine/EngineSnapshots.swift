@@ -1,0 +1,144 @@
+import Glibc
+import SluiceCore
+import SluiceWire
+
+// The documents that `$sys` topics carry.
+
+extension Engine {
+    func serverSnapshot() -> Snapshot.Server {
+        var server = Snapshot.Server(name: configuration.name, version: configuration.version)
+        server.pid = getpid()
+        server.uptimeSeconds = Double(now.milliseconds(since: startedAt)) / 1_000
+        server.cpuSeconds = Usage.cpuSeconds
+        server.residentBytes = Usage.residentBytes
+        server.connections = sessions.count - detachedCount
+        server.detachedSessions = detachedCount
+        server.topics = topics.count
+        server.links = topics.values.reduce(0) { $0 + $1.core.producers + $1.core.consumers }
+        server.eventsIn = eventsIn
+        server.eventsOut = eventsOut
+        server.isStopping = isStopping
+        return server
+    }
+
+    func snapshot(_ box: TopicBox) -> Snapshot.Topic {
+        let core = box.core
+        var topic = Snapshot.Topic(topic: core.name)
+        topic.head = core.log.head
+        topic.first = core.log.firstOffset
+        topic.bufferedEvents = core.buffered
+        topic.retainedBytes = core.log.retainedBytes
+        topic.peakBufferedEvents = core.counters.peakBuffered
+        topic.peakRetainedBytes = core.counters.peakRetainedBytes
+        topic.capacity = core.options.capacity
+        topic.bufferBytes = core.options.bufferBytes
+        topic.ahead = core.options.ahead
+        topic.onFull = core.options.onFull.rawValue
+        topic.isPaused = core.isPaused
+        topic.grantedEvents = core.granted
+        topic.grantedBytes = core.grantedBytes
+        topic.producers = core.producers
+        topic.consumers = core.consumers
+        topic.discardedEvents = core.counters.discarded
+        topic.cutEvents = core.counters.cut
+        topic.idleMilliseconds = core.publishedAt.map { now.milliseconds(since: $0) }
+        topic.ledgerErrors = core.counters.ledgerErrors
+        topic.groups = core.groups.compactMap { $0.map { snapshot($0, of: core) } }
+        return topic
+    }
+
+    private func snapshot(_ group: Group, of core: Topic) -> Snapshot.Group {
+        var snapshot = Snapshot.Group(group: group.name)
+        snapshot.position = group.cursor.offset
+        snapshot.waiting = core.log.head - group.cursor.offset
+        snapshot.delivered = group.delivered
+        snapshot.discarded = group.discarded
+        snapshot.members = group.members.count
+        snapshot.credit = group.members.reduce(0) { sum, index in
+            sum + (core.consumer(core.link(at: index))?.ledger.credit ?? 0)
+        }
+        snapshot.deliverable = group.deliverable
+        return snapshot
+    }
+
+    func snapshot(_ box: TopicBox, _ index: Int) -> Snapshot.Link? {
+        let id = box.core.link(at: UInt32(index))
+        guard let owner = box.owner(id) else { return nil }
+        var link = Snapshot.Link(
+            connection: owner.session.number,
+            link: owner.link,
+            topic: box.core.name,
+            role: box.core.producer(id) == nil ? "consumer" : "producer"
+        )
+        link.peer = owner.session.peerAddress
+        link.name = owner.name ?? (owner.session.name.isEmpty ? nil : owner.session.name)
+        if let consumer = box.core.consumer(id) {
+            link.group = box.core.groups[consumer.group]?.name
+            link.isAttached = consumer.isAttached
+            link.deliverable = box.core.deliverable(consumer)
+            link.blockedBy = "\(box.core.holder(of: consumer))"
+            link.sinceAskMilliseconds = consumer.askedAt.map { now.milliseconds(since: $0) }
+            link.sinceEventsMilliseconds = consumer.movedAt.map { now.milliseconds(since: $0) }
+            fill(&link, consumer.ledger)
+        } else if let producer = box.core.producer(id) {
+            link.isAttached = producer.isAttached
+            if case .events(let backlog) = producer.backlog { link.available = backlog }
+            link.blockedBy = "\(box.core.holder(of: producer))"
+            link.sinceAskMilliseconds = producer.askedAt.map { now.milliseconds(since: $0) }
+            link.sinceEventsMilliseconds = producer.movedAt.map { now.milliseconds(since: $0) }
+            fill(&link, producer.ledger)
+        }
+        return link
+    }
+
+    private func fill(_ link: inout Snapshot.Link, _ ledger: Ledger) {
+        link.asked = ledger.asked
+        link.delivered = ledger.delivered
+        link.forfeited = ledger.forfeited
+        link.credit = ledger.credit
+        link.askedBytes = ledger.askedBytes
+        link.deliveredBytes = ledger.deliveredBytes
+        link.forfeitedBytes = ledger.forfeitedBytes
+    }
+
+    func snapshot(_ session: Session) -> Snapshot.Connection {
+        var connection = Snapshot.Connection(
+            connection: session.number,
+            name: session.name,
+            peer: session.peerAddress
+        )
+        connection.isAttached = session.peer != nil
+        connection.connectedSeconds = Double(now.milliseconds(since: session.since)) / 1_000
+        connection.links = session.links.count
+        if let traffic = session.peer?.traffic {
+            connection.bytesIn = traffic.bytesIn
+            connection.bytesOut = traffic.bytesOut
+            connection.queuedBytes = traffic.queuedBytes
+        }
+        return connection
+    }
+}
+
+/// What the process has used, from the kernel.
+private enum Usage {
+    static var cpuSeconds: Double {
+        var usage = rusage()
+        getrusage(RUSAGE_SELF.rawValue, &usage)
+        let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+        let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
+        return Double(seconds) + Double(microseconds) / 1_000_000
+    }
+
+    /// Resident pages from /proc/self/statm, whose second number they are; 0 if it cannot be read.
+    static var residentBytes: UInt64 {
+        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        guard fgets(&line, CInt(line.count), file) != nil else { return 0 }
+        let bytes = line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
+        let text = String(decoding: bytes, as: UTF8.self)
+        let fields = text.split(separator: " ")
+        guard fields.count > 1, let pages = UInt64(fields[1]) else { return 0 }
+        return pages * UInt64(sysconf(CInt(_SC_PAGESIZE)))
+    }
+}

@@ -1,0 +1,212 @@
+package import SluiceCore
+package import SluiceWire
+
+// What clients do with their links.
+
+extension Engine {
+    package func open(_ session: Session, _ link: UInt32, _ open: Open) {
+        if isStopping {
+            let close = Close(
+                .busy,
+                reason: "the broker is stopping",
+                retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds)
+            )
+            session.peer?.refused(link, close)
+            return
+        }
+        if open.topic.hasPrefix("$") {
+            openSystem(session, link, open)
+            return
+        }
+        if let resume = open.resume {
+            self.resume(session, link, open, resume)
+            return
+        }
+        guard let box = topic(named: open.topic, for: session, link) else { return }
+        let id = box.core.nextLink()
+        box.setOwner(.init(session: session, link: link, name: open.name), of: id)
+        session.add(SessionLink(id: link, target: .topic(box, id)))
+        switch open.role {
+        case .sink:
+            let opening = ConsumerOpening(
+                group: open.group ?? "",
+                start: open.start,
+                events: open.demandEvents,
+                bytes: open.demandBytes
+            )
+            apply(.openConsumer(id, opening), to: box)
+        case .source:
+            let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
+            apply(.openProducer(id, backlog), to: box)
+        }
+    }
+
+    private func resume(_ session: Session, _ link: UInt32, _ open: Open, _ resume: Resume) {
+        guard case .topic(let box, let id)? = session.link(link)?.target else {
+            session.peer?.refused(link, Close(.notFound, reason: "the link has ended meanwhile"))
+            return
+        }
+        guard box.core.name == open.topic else {
+            session.remove(link)
+            box.setOwner(nil, of: id)
+            apply(.close(id), to: box)
+            let text = "the link is on topic \(box.core.name)"
+            session.peer?.refused(link, Close(.badOption, reason: text))
+            return
+        }
+        let point = ResumePoint(resume)
+        switch open.role {
+        case .sink: apply(.attachConsumer(id, point), to: box)
+        case .source:
+            let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
+            apply(.attachProducer(id, point, backlog), to: box)
+        }
+    }
+
+    private func topic(named name: String, for session: Session, _ link: UInt32) -> TopicBox? {
+        if let box = topics[name] { return box }
+        guard configuration.createsTopics else {
+            let text = "topic \(name) does not exist; create it first"
+            session.peer?.refused(link, Close(.notFound, reason: text))
+            return nil
+        }
+        guard topics.count < Limits.topicsMax else {
+            let text = "the broker holds \(Limits.topicsMax) topics, its limit"
+            session.peer?.refused(link, Close(.limit, reason: text))
+            return nil
+        }
+        return create(name, configuration.topicDefaults)
+    }
+
+    func create(_ name: String, _ options: TopicOptions) -> TopicBox {
+        let box = TopicBox(Topic(name: name, options: options))
+        topics[name] = box
+        return box
+    }
+
+    package func demand(_ session: Session, _ link: UInt32, _ ask: Ask) {
+        switch session.link(link)?.target {
+        case .topic(let box, let id)?: apply(.ask(id, ask), to: box)
+        case .inspection(let inspection)?: self.ask(inspection, ask, session, link)
+        case .control?, nil: break
+        }
+    }
+
+    package func publish(_ session: Session, _ link: UInt32, _ publication: Publication) {
+        switch session.link(link)?.target {
+        case .topic(let box, let id)?:
+            eventsIn += publication.events
+            apply(.publish(id, publication), to: box)
+        case .control(let control)?: take(publication, control, session, link)
+        case .inspection?, nil: break
+        }
+    }
+
+    package func report(_ session: Session, _ link: UInt32, _ status: Status) {
+        guard case .topic(let box, let id)? = session.link(link)?.target else { return }
+        apply(.report(id, ProducerReport(status)), to: box)
+    }
+
+    /// The client, or the face on its behalf, has closed the link.
+    package func close(_ session: Session, _ link: UInt32) {
+        guard let target = session.link(link)?.target else { return }
+        session.remove(link)
+        guard case .topic(let box, let id) = target else { return }
+        box.setOwner(nil, of: id)
+        apply(.close(id), to: box)
+    }
+
+    /// The kernel took this many bytes of the link's events.
+    package func wrote(_ session: Session, _ link: UInt32, bytes: Int) {
+        switch session.link(link)?.target {
+        case .topic(let box, let id)?: apply(.wrote(id, bytes: bytes), to: box)
+        case .inspection(let inspection)?:
+            inspection.room += bytes
+            pump(inspection, session, link)
+        case .control?, nil: break
+        }
+    }
+
+    /// How much of each link's events may wait to be written.
+    package func setWindows(bytes: Int) {
+        for box in topics.values {
+            for index in box.owners.indices where box.owners[index] != nil {
+                apply(.window(box.core.link(at: UInt32(index)), bytes: bytes), to: box)
+            }
+        }
+    }
+}
+
+extension ResumePoint {
+    init(_ resume: Resume) {
+        self.init(
+            position: resume.position,
+            positionBytes: resume.positionBytes,
+            asked: resume.asked,
+            askedBytes: resume.askedBytes,
+            stoppedTo: resume.stoppedTo,
+            drainedTo: resume.drainedTo
+        )
+    }
+}
+
+extension ProducerReport {
+    init(_ status: Status) {
+        self.init(
+            isDrained: status.isDrained,
+            asked: status.asked,
+            forfeited: status.forfeited,
+            forfeitedBytes: status.forfeitedBytes,
+            available: status.available,
+            needBytes: status.blockedBy == .bytes ? status.needBytes : 0
+        )
+    }
+}
+
+extension Opened {
+    init(_ ledger: Ledger) {
+        self.init()
+        nextSequence = ledger.delivered + 1
+        asked = ledger.asked
+        askedBytes = ledger.askedBytes
+        deliveredBytes = ledger.deliveredBytes
+        forfeited = ledger.forfeited
+        forfeitedBytes = ledger.forfeitedBytes
+        stoppedTo = ledger.stoppedTo
+        drainedTo = ledger.drainedTo
+    }
+}
+
+extension Topic {
+    /// The STATUS that a consumer's link owes.
+    func status(of id: LinkID, _ kind: StatusKind) -> Status? {
+        guard let link = consumer(id) else { return nil }
+        var status = Status(link.ledger)
+        status.isDrained = kind == .drained
+        status.isEcho = kind == .echo
+        status.available = waiting(link)
+        status.blockedBy = holder(of: link)
+        status.needBytes = link.needBytes
+        return status
+    }
+
+    func waiting(_ link: ConsumerLink) -> UInt64 {
+        groups[link.group].map { log.head - $0.cursor.offset } ?? 0
+    }
+
+    /// What keeps events from a consumer.
+    func holder(of link: ConsumerLink) -> BlockedBy {
+        if isPaused { return .paused }
+        if link.ledger.credit == 0 { return .noDemand }
+        if link.needBytes > 0 || link.ledger.byteCredit == 0 { return .bytes }
+        if link.room <= 0 { return .window }
+        return waiting(link) == 0 ? .noEvents : .nothing
+    }
+
+    /// What keeps a producer from sending.
+    func holder(of link: ProducerLink) -> BlockedBy {
+        if isPaused { return .paused }
+        if link.ledger.credit > 0 { return link.backlog == .events(0) ? .noEvents : .nothing }
+        return buffered >= options.ahead && options.ahead > 0 ? .buffer : .noDemand
+    }
+}

@@ -1,0 +1,32 @@
+package import SluiceCore
+package import SluiceWire
+
+/// A client as the engine sees it: what a face must be able to say.
+///
+/// Called on the engine's loop only. Links go by the ids of the client's session.
+package protocol Peer: AnyObject {
+    func opened(_ link: UInt32, _ opened: Opened)
+    func refused(_ link: UInt32, _ close: Close)
+    func deliver(_ link: UInt32, firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int)
+    func gap(_ link: UInt32, _ gap: Gap, nextSequence: UInt64)
+    func ask(_ link: UInt32, _ ask: Ask)
+    func settle(_ link: UInt32, _ settlement: Settlement)
+    func status(_ link: UInt32, _ status: Status)
+    func closed(_ link: UInt32, _ close: Close)
+    /// The session goes on over another connection.
+    func replaced()
+    var traffic: Traffic { get }
+}
+
+/// What a connection has moved, for inspection.
+package struct Traffic: Sendable {
+    package var bytesIn: UInt64
+    package var bytesOut: UInt64
+    package var queuedBytes: Int
+
+    package init(bytesIn: UInt64, bytesOut: UInt64, queuedBytes: Int) {
+        self.bytesIn = bytesIn
+        self.bytesOut = bytesOut
+        self.queuedBytes = queuedBytes
+    }
+}

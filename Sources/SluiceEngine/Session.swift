@@ -1,0 +1,117 @@
+import SluiceCore
+import SluiceWire
+
+/// The name of a session, which only its client knows.
+package struct SessionToken: Hashable, Sendable {
+    package let high: UInt64
+    package let low: UInt64
+
+    package static func random() -> Self {
+        var generator = SystemRandomNumberGenerator()
+        return Self(high: generator.next(), low: generator.next())
+    }
+
+    init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// Nil unless there are exactly sixteen bytes.
+    package init?(_ bytes: [UInt8]) {
+        guard bytes.count == Limits.sessionTokenBytes else { return nil }
+        high = bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) }
+        low = bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    package var bytes: [UInt8] {
+        [high, low].flatMap { word in
+            stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: word >> $0) }
+        }
+    }
+}
+
+/// A client's links, which survive its connection for a while.
+package final class Session {
+    package let number: UInt64
+    package let token: SessionToken
+    package let name: String
+    package internal(set) var peerAddress: String
+    let since: Instant
+    /// Nil while the session has no connection.
+    package internal(set) var peer: (any Peer)?
+    /// What the protocol knows of the links of a session without a connection.
+    var table = LinkTable()
+    /// Sorted by id, as ids only rise.
+    var links: [SessionLink] = []
+    var detachedAt: Instant?
+
+    init(number: UInt64, name: String, peerAddress: String, peer: any Peer, since: Instant) {
+        self.number = number
+        self.token = .random()
+        self.name = name
+        self.peerAddress = peerAddress
+        self.peer = peer
+        self.since = since
+    }
+
+    func link(_ id: UInt32) -> SessionLink? {
+        index(of: id).map { links[$0] }
+    }
+
+    func add(_ link: SessionLink) {
+        let place = links.lastIndex { $0.id < link.id }.map { $0 + 1 } ?? 0
+        links.insert(link, at: place)
+    }
+
+    func remove(_ id: UInt32) {
+        guard let index = index(of: id) else { return }
+        links.remove(at: index)
+    }
+
+    private func index(of id: UInt32) -> Int? {
+        var low = 0
+        var high = links.count
+        while low < high {
+            let middle = (low + high) / 2
+            if links[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        return low < links.count && links[low].id == id ? low : nil
+    }
+}
+
+/// Where a session's link leads.
+struct SessionLink {
+    enum Target {
+        case topic(TopicBox, LinkID)
+        case inspection(Inspection)
+        case control(ControlLink)
+    }
+
+    let id: UInt32
+    let target: Target
+}
+
+/// A topic with the owners of its links.
+final class TopicBox {
+    struct Owner {
+        let session: Session
+        let link: UInt32
+        let name: String?
+    }
+
+    var core: Topic
+    var owners: [Owner?] = []
+    var isDirty = false
+    var isRemoved = false
+
+    init(_ core: Topic) { self.core = core }
+
+    func owner(_ id: LinkID) -> Owner? {
+        Int(id.index) < owners.count ? owners[Int(id.index)] : nil
+    }
+
+    func setOwner(_ owner: Owner?, of id: LinkID) {
+        while owners.count <= Int(id.index) { owners.append(nil) }
+        owners[Int(id.index)] = owner
+    }
+}

@@ -1,0 +1,275 @@
+package import SluiceCore
+package import SluiceEngine
+package import SluiceWire
+
+/// One client's side of the protocol: what it sends becomes commands, what it is owed, frames.
+///
+/// It knows no socket: bytes come in slabs, and leave through its queue.
+package final class ClientPeer: Peer {
+    private let engine: Engine
+    private let settings: Settings
+    private var machine = ServerSession()
+    private var session: Session?
+    var out = OutQueue()
+    /// Called when there is something to write where there was nothing.
+    private let wantsFlush: () -> Void
+    /// The end of the connection once everything is written.
+    private(set) var isEnding = false
+    /// Seconds between signs of life, as agreed.
+    private(set) var keepaliveSeconds: UInt16
+    package var bytesIn: UInt64 = 0
+    package var bytesOut: UInt64 = 0
+
+    /// What every client of a server is told.
+    package struct Settings: Sendable {
+        package var keepaliveSeconds = UInt16(Limits.keepaliveSecondsDefault)
+        package var peerAddress = ""
+
+        package init() {}
+    }
+
+    package init(engine: Engine, settings: Settings, wantsFlush: @escaping () -> Void) {
+        self.engine = engine
+        self.settings = settings
+        self.wantsFlush = wantsFlush
+        keepaliveSeconds = settings.keepaliveSeconds
+    }
+
+    package var isGreeted: Bool { session != nil }
+
+    package var traffic: Traffic {
+        Traffic(bytesIn: bytesIn, bytesOut: bytesOut, queuedBytes: out.eventBytes + out.replyBytes)
+    }
+}
+
+// MARK: - What comes in
+
+extension ClientPeer {
+    /// How far the bytes of a slab were understood.
+    package struct Progress: Equatable {
+        /// Where the first frame begins that is not complete.
+        package var parsed: Int
+        /// Bytes that this frame needs with its header; 0 if even that is not complete.
+        package var frameBytes: Int
+    }
+
+    /// Takes the frames that begin at `start` of the slab.
+    package func receive(_ slab: Slab, from start: Int) -> Progress {
+        var progress = Progress(parsed: start, frameBytes: 0)
+        slab.withBytes { span in
+            while !isEnding, let header = FrameHeader.decode(from: span, at: progress.parsed) {
+                let body = progress.parsed + FrameHeader.byteCount
+                do throws(Violation) {
+                    try machine.check(header)
+                    guard span.byteCount - body >= header.length else {
+                        progress.frameBytes = FrameHeader.byteCount + header.length
+                        return
+                    }
+                    let range = body..<body + header.length
+                    progress.parsed = range.upperBound
+                    act(on: try machine.receive(header, body: span, in: range), in: slab)
+                } catch {
+                    fail(error)
+                    progress.parsed = min(span.byteCount, body + header.length)
+                }
+            }
+            if isEnding { progress.parsed = span.byteCount }
+        }
+        return progress
+    }
+
+    private func act(on action: ServerAction, in slab: Slab) {
+        if case .hello(let hello) = action {
+            greet(hello)
+            return
+        }
+        guard let session else { return }
+        switch action {
+        case .hello, .pong, .skipped: break
+        case .open(let link, let open): engine.open(session, link, open)
+        case .demand(let link, let ask): engine.demand(session, link, ask)
+        case .events(let link, let events): publish(events, in: slab, on: link, session)
+        case .status(let link, let status): engine.report(session, link, status)
+        case .closed(let link, _, let needsAnswer):
+            out.drop(link: link)
+            engine.close(session, link)
+            guard needsAnswer else { return }
+            urgently { $0.append(Close(.normal), link: link) }
+        case .closedConnection(let close): leave(close, session)
+        case .ping(let opaque):
+            out.answer(ping: opaque)
+            wantsFlush()
+        }
+    }
+
+    private func greet(_ hello: Hello) {
+        var welcome = Welcome()
+        let resumed =
+            hello.session.isEmpty
+            ? nil
+            : engine.resume(hello.session, peerAddress: settings.peerAddress, peer: self)
+        let session: Session
+        if let resumed {
+            session = resumed.session
+            machine.resume(resumed.links)
+            welcome.resumed = true
+        } else {
+            session = engine.connect(
+                name: hello.name,
+                peerAddress: settings.peerAddress,
+                peer: self
+            )
+        }
+        self.session = session
+        if hello.keepaliveSeconds > 0 {
+            keepaliveSeconds = min(keepaliveSeconds, hello.keepaliveSeconds)
+        }
+        welcome.keepaliveSeconds = keepaliveSeconds
+        welcome.maxFrame = UInt32(machine.maxFrame)
+        welcome.resumeWindowMilliseconds =
+            UInt32(clamping: engine.configuration.resumeWindowMilliseconds)
+        welcome.session = session.token.bytes
+        welcome.name = engine.configuration.name
+        urgently { $0.append(welcome) }
+    }
+
+    private func publish(
+        _ events: Events,
+        in slab: Slab,
+        on link: UInt32,
+        _ session: Session
+    ) {
+        guard case .runs(let slices) = events.content else { return }
+        let publication = Publication(
+            firstSequence: events.firstSequence,
+            events: events.eventCount,
+            bytes: events.byteCount,
+            runs: slices.map { Run(slab: slab, bytes: $0.records, count: $0.header.count) },
+            time: engine.time
+        )
+        engine.publish(session, link, publication)
+    }
+
+    private func leave(_ close: Close, _ session: Session) {
+        guard !close.isGraceful else { return }
+        self.session = nil
+        engine.end(session)
+        urgently { $0.append(Close(.normal)) }
+        isEnding = true
+    }
+
+    private func fail(_ violation: Violation) {
+        let close = Close(violation.code, reason: violation.text)
+        guard let link = violation.link else {
+            end(close)
+            return
+        }
+        out.drop(link: link)
+        if let session { engine.close(session, link) }
+        urgently { $0.append(close, link: link) }
+    }
+}
+
+// MARK: - What ends it
+
+extension ClientPeer {
+    /// Says why and ends the connection; what the session's links were owed dies with it.
+    package func end(_ close: Close) {
+        guard !isEnding else { return }
+        if let session {
+            self.session = nil
+            machine.closed()
+            engine.end(session)
+        }
+        urgently { $0.append(close) }
+        isEnding = true
+    }
+
+    /// The connection is gone; the session may come back.
+    package func lost() {
+        guard let session else { return }
+        self.session = nil
+        engine.disconnect(session, links: machine.detach())
+    }
+
+    /// Tells the client that the broker stops: finish in peace.
+    package func sayGoingAway() {
+        let close = Close(
+            .goingAway,
+            reason: "the broker is stopping; come back after the retry time",
+            retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds),
+            isGraceful: true
+        )
+        urgently { $0.append(close) }
+    }
+
+    package func sendPing(_ opaque: UInt64) { urgently { $0.append(Ping(opaque: opaque)) } }
+
+    private func urgently(_ write: (inout FrameWriter) -> Void) {
+        write(&out.urgent)
+        wantsFlush()
+    }
+
+    /// The kernel took these window bytes of a link.
+    package func wrote(_ link: UInt32, bytes: Int) {
+        guard let session else { return }
+        engine.wrote(session, link, bytes: bytes)
+    }
+}
+
+// MARK: - What the engine says
+
+extension ClientPeer {
+    package func opened(_ link: UInt32, _ opened: Opened) {
+        machine.accepted(link)
+        urgently { $0.append(opened, link: link) }
+    }
+
+    package func refused(_ link: UInt32, _ close: Close) {
+        machine.refused(link)
+        urgently { $0.append(close, link: link) }
+    }
+
+    package func deliver(
+        _ link: UInt32,
+        firstSequence: UInt64,
+        runs: ArraySlice<Run>,
+        bytes: Int
+    ) {
+        out.append(link: link, firstSequence: firstSequence, runs: runs, bytes: bytes)
+        wantsFlush()
+    }
+
+    package func gap(_ link: UInt32, _ gap: Gap, nextSequence: UInt64) {
+        out.append(link: link, window: Limits.gapWindowBytes) {
+            $0.append(gap, nextSequence: nextSequence, link: link)
+        }
+        wantsFlush()
+    }
+
+    package func ask(_ link: UInt32, _ ask: Ask) { urgently { $0.append(ask, link: link) } }
+
+    package func settle(_ link: UInt32, _ settlement: Settlement) {
+        out.settle(link, settlement)
+        wantsFlush()
+    }
+
+    package func status(_ link: UInt32, _ status: Status) {
+        out.say(status, link: link)
+        wantsFlush()
+    }
+
+    package func closed(_ link: UInt32, _ close: Close) {
+        out.drop(link: link)
+        guard machine.closing(link) else { return }
+        urgently { $0.append(close, link: link) }
+    }
+
+    package func replaced() {
+        guard let session else { return }
+        self.session = nil
+        engine.disconnect(session, links: machine.detach())
+        urgently { $0.append(Close(.replaced, reason: "the session goes on elsewhere")) }
+        isEnding = true
+    }
+}

@@ -1,0 +1,270 @@
+import Glibc
+import SluiceCore
+import SluiceNet
+import SluiceWire
+
+/// One accepted socket: reads into slabs, writes from its peer's queue.
+final class Connection: IOHandler {
+    private unowned let shard: Shard
+    let descriptor: Descriptor
+    let slot: Int
+    private var registration: Registration?
+    private(set) var peer: ClientPeer!
+    /// What is being read: bytes before `parsed` are understood.
+    private var slab: Slab?
+    private var parsed = 0
+    /// Bytes of a frame larger than a receive slab that is being assembled.
+    private var assembling = 0
+    /// Bytes of the frame that begins at `parsed`; 0 while its header is not complete.
+    private var needed = 0
+    /// What of `shard.queuedBytes` is ours.
+    private var queued = 0
+    private var isBlocked = false
+    private(set) var isReadingStopped = false
+    private(set) var isClosed = false
+    var needsFlush = false
+    var wasRead = false
+    var blockedAt: UInt64 = 0
+    private let acceptedAt: UInt64
+    private var receivedAt: UInt64
+    private var sentAt: UInt64
+
+    init(_ descriptor: Descriptor, address: String, slot: Int, shard: Shard) {
+        self.descriptor = descriptor
+        self.slot = slot
+        self.shard = shard
+        acceptedAt = shard.loop.now
+        receivedAt = acceptedAt
+        sentAt = acceptedAt
+        var settings = shard.peerSettings
+        settings.peerAddress = address
+        peer = ClientPeer(engine: shard.engine, settings: settings) { [unowned self] in
+            wantFlush()
+        }
+    }
+
+    func start() throws(SystemError) {
+        registration = try shard.loop.register(descriptor, .readable, handler: self)
+    }
+
+    func ready(_ events: IOEvents) {
+        if events.contains(.writable) { flush() }
+        if events.contains(.readable) || events.contains(.hangUp) { read() }
+    }
+
+    private func wantFlush() {
+        guard !needsFlush, !isClosed else { return }
+        needsFlush = true
+        shard.flushing.append(self)
+    }
+}
+
+// MARK: - Reading
+
+extension Connection {
+    /// Reads of one turn, so that one busy client leaves the others their turn.
+    private static let readsPerTurnMax = 4
+
+    private func read() {
+        for _ in 0..<Self.readsPerTurnMax {
+            guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(), let slab else {
+                return
+            }
+            let room = slab.room
+            let count: Int
+            do {
+                count = try slab.fill { (buffer) throws(ReadEnd) in try receive(into: buffer) }
+            } catch {
+                if error != .wouldBlock { close() }
+                return
+            }
+            receivedAt = shard.loop.now
+            peer.bytesIn += UInt64(count)
+            if !wasRead {
+                wasRead = true
+                shard.reading.append(self)
+            }
+            understand(slab)
+            if count < room { return }
+        }
+    }
+
+    private enum ReadEnd: Error {
+        case wouldBlock
+        case ended
+    }
+
+    private func receive(into buffer: UnsafeMutableRawBufferPointer) throws(ReadEnd) -> Int {
+        let receipt: Descriptor.Receipt
+        do {
+            receipt = try descriptor.receive(into: buffer)
+        } catch { throw .ended }
+        switch receipt {
+        case .bytes(let count): return count
+        case .wouldBlock: throw .wouldBlock
+        case .ended: throw .ended
+        }
+    }
+
+    private func understand(_ slab: Slab) {
+        let progress = peer.receive(slab, from: parsed)
+        parsed = progress.parsed
+        if assembling > 0, parsed > 0 {
+            shard.releaseAssembly(assembling)
+            assembling = 0
+        }
+        needed = progress.frameBytes
+        if peer.out.replyBytes > Limits.replyBytesMax { stopReading() }
+    }
+
+    /// Makes sure that there is room for what comes; false if that has to wait.
+    private func prepareSlab() -> Bool {
+        guard let current = slab else {
+            slab = shard.pool.make()
+            parsed = 0
+            return true
+        }
+        if parsed == current.filled, isKnownUniquelyReferenced(&slab) {
+            current.reset()
+            parsed = 0
+        }
+        let rest = current.filled - parsed
+        let wanted = max(needed - rest, 1)
+        if current.room >= wanted, current.room >= min(4_096, current.capacity) || rest > 0 {
+            return true
+        }
+        return carry(rest, from: current)
+    }
+
+    /// Goes on in a fresh slab with the beginning of the frame that is not complete.
+    private func carry(_ rest: Int, from current: Slab) -> Bool {
+        let fresh: Slab
+        if needed > Limits.receiveSlabBytes {
+            guard shard.takeAssembly(needed, for: self) else {
+                stopReading()
+                return false
+            }
+            assembling = needed
+            fresh = Slab(capacity: needed)
+        } else {
+            fresh = shard.pool.make()
+        }
+        let start = parsed
+        current.withBytes { _ = fresh.append($0.extracting(start..<start + rest)) }
+        slab = fresh
+        parsed = 0
+        return true
+    }
+
+    /// Gives the slab back if nothing of it is waited for.
+    func idle() {
+        wasRead = false
+        guard let current = slab, parsed == current.filled else { return }
+        slab = nil
+        parsed = 0
+    }
+
+    private func stopReading() {
+        guard !isReadingStopped else { return }
+        isReadingStopped = true
+        updateInterest()
+    }
+
+    func resumeReading() {
+        guard isReadingStopped, peer.out.replyBytes <= Limits.replyBytesMax else { return }
+        isReadingStopped = false
+        updateInterest()
+    }
+}
+
+// MARK: - Writing
+
+extension Connection {
+    func flush() {
+        needsFlush = false
+        guard !isClosed else { return }
+        do {
+            let outcome = try peer.out.flush(&shard.vectors) { buffer throws(SystemError) -> Int? in
+                switch try descriptor.sendVectors(buffer) {
+                case .bytes(let count): count
+                case .wouldBlock: nil
+                }
+            }
+            if outcome.byteCount > 0 {
+                sentAt = shard.loop.now
+                peer.bytesOut += UInt64(outcome.byteCount)
+            }
+            setBlocked(outcome.isBlocked)
+            shard.queuedBytes += peer.out.eventBytes - queued
+            queued = peer.out.eventBytes
+            for credit in outcome.credits { peer.wrote(credit.link, bytes: credit.bytes) }
+        } catch {
+            close()
+            return
+        }
+        if peer.isEnding, peer.out.isEmpty { finish() }
+        resumeReading()
+    }
+
+    private func setBlocked(_ blocked: Bool) {
+        guard blocked != isBlocked else { return }
+        isBlocked = blocked
+        blockedAt = blocked ? shard.loop.now : 0
+        updateInterest()
+    }
+
+    private func updateInterest() {
+        guard let registration, !isClosed else { return }
+        var interest: IOInterest = []
+        if !isReadingStopped { interest.insert(.readable) }
+        if isBlocked { interest.insert(.writable) }
+        shard.loop.update(registration, interest)
+    }
+
+    /// Everything is said: the peer may read it before the socket goes.
+    private func finish() {
+        try? descriptor.shutdownSending()
+        close()
+    }
+}
+
+// MARK: - Time and the end
+
+extension Connection {
+    func tick(_ now: UInt64) {
+        let second: UInt64 = 1_000_000_000
+        if isBlocked, blockedAt > 0, now - min(now, blockedAt) > second / 20 {
+            peer.out.unpin()
+            blockedAt = 0
+        }
+        guard peer.isGreeted else {
+            let limit = UInt64(Limits.helloSecondsMax) * second
+            if now - min(now, acceptedAt) > limit {
+                peer.end(Close(.idle, reason: "no HELLO in \(Limits.helloSecondsMax) s"))
+            }
+            if peer.isEnding, now - min(now, acceptedAt) > 2 * limit { close() }
+            return
+        }
+        let keepalive = UInt64(peer.keepaliveSeconds) * second
+        let silence = now - min(now, receivedAt)
+        if silence > keepalive * UInt64(Limits.keepalivesMissedMax) {
+            peer.lost()
+            close()
+        } else if now - min(now, sentAt) >= keepalive, peer.out.isEmpty {
+            peer.sendPing(now)
+        }
+    }
+
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        peer.lost()
+        if let registration { shard.loop.deregister(registration) }
+        registration = nil
+        slab = nil
+        shard.queuedBytes -= queued
+        if assembling > 0 { shard.releaseAssembly(assembling) }
+        descriptor.close()
+        shard.forget(self)
+    }
+}

@@ -1,0 +1,326 @@
+import DequeModule
+import Glibc
+import SluiceCore
+import SluiceNet
+import SluiceWire
+
+/// What a connection has to write, in the order of the protocol.
+///
+/// Urgent frames overtake everything but the frame that is half written. EVENTS, gaps, STATUS and
+/// graceful CLOSE keep their order. Records are sent from the slabs that they arrived in.
+// eventBytes = Σ windowBytes of the pieces
+struct OutQueue {
+    private struct Piece {
+        /// Nil if the bytes lie in `heads`.
+        var slab: Slab?
+        var start: UInt32
+        var end: UInt32
+        var link: UInt32
+        /// What the link's window gets back when the piece is written.
+        var windowBytes: UInt32 = 0
+        var endsFrame = true
+        var isUrgent = false
+        /// A STATUS that is encoded when its turn comes, so that the latest wins.
+        var isStatus = false
+
+        var byteCount: Int { Int(end - start) }
+    }
+
+    /// Frames that overtake events; they join the queue at the next flush.
+    var urgent = FrameWriter()
+    private var heads = FrameWriter()
+    private var pieces = Deque<Piece>()
+    private var statuses: [(link: UInt32, status: Status)] = []
+    private var settlements: [(link: UInt32, settlement: Settlement)] = []
+    private var pong: UInt64?
+    /// Bytes of the first piece that are written already.
+    private var written = 0
+    private var isMidFrame = false
+    private(set) var eventBytes = 0
+    /// Bytes of urgent frames in the queue.
+    private(set) var urgentBytes = 0
+
+    var isEmpty: Bool {
+        pieces.isEmpty && urgent.bytes.isEmpty && settlements.isEmpty && pong == nil
+    }
+
+    /// Bytes that replies take up, by which reading is stopped.
+    var replyBytes: Int { urgentBytes + urgent.bytes.count }
+}
+
+// MARK: - Filling
+
+extension OutQueue {
+    mutating func answer(ping opaque: UInt64) { pong = opaque }
+
+    /// Adds a settlement; neighbours become one.
+    mutating func settle(_ link: UInt32, _ settlement: Settlement) {
+        if let index = settlements.lastIndex(where: { $0.link == link }) {
+            var last = settlements[index].settlement
+            let (count, overflow) = last.count.addingReportingOverflow(settlement.count)
+            if last.outcome == settlement.outcome, last.argument == settlement.argument,
+                last.from + UInt64(last.count) == settlement.from, !overflow
+            {
+                last.count = count
+                settlements[index].settlement = last
+                return
+            }
+        }
+        settlements.append((link, settlement))
+    }
+
+    /// Adds or replaces the one STATUS that a link may have waiting.
+    mutating func say(_ status: Status, link: UInt32) {
+        guard let index = statuses.firstIndex(where: { $0.link == link }) else {
+            statuses.append((link, status))
+            pieces.append(Piece(slab: nil, start: 0, end: 0, link: link, isStatus: true))
+            return
+        }
+        var latest = status
+        latest.isDrained = latest.isDrained || statuses[index].status.isDrained
+        latest.isEcho = latest.isEcho || statuses[index].status.isEcho
+        statuses[index].status = latest
+    }
+
+    /// Adds a frame that keeps its place behind what its link has waiting.
+    mutating func append(link: UInt32, window: Int = 0, _ write: (inout FrameWriter) -> Void) {
+        let start = heads.bytes.count
+        write(&heads)
+        pieces.append(
+            Piece(
+                slab: nil,
+                start: UInt32(start),
+                end: UInt32(heads.bytes.count),
+                link: link,
+                windowBytes: UInt32(window)
+            )
+        )
+        eventBytes += window
+    }
+
+    /// Adds EVENTS; its records stay in their slabs.
+    mutating func append(
+        link: UInt32,
+        firstSequence: UInt64,
+        runs: ArraySlice<Run>,
+        bytes: Int
+    ) {
+        var start = heads.bytes.count
+        heads.appendEventsHead(
+            link: link,
+            firstSequence: firstSequence,
+            runs: runs.count,
+            recordBytes: bytes
+        )
+        for (index, run) in runs.enumerated() {
+            heads.appendRunHead(
+                RunHeader(
+                    count: run.count,
+                    length: UInt32(run.byteCount),
+                    offset: run.offset,
+                    time: run.time,
+                    attempt: run.attempt
+                )
+            )
+            let end = heads.bytes.count
+            pieces.append(
+                Piece(
+                    slab: nil,
+                    start: UInt32(start),
+                    end: UInt32(end),
+                    link: link,
+                    endsFrame: false
+                )
+            )
+            start = end
+            let isLast = index == runs.count - 1
+            pieces.append(
+                Piece(
+                    slab: run.slab,
+                    start: run.start,
+                    end: run.end,
+                    link: link,
+                    windowBytes: UInt32(run.byteCount),
+                    endsFrame: isLast
+                )
+            )
+        }
+        eventBytes += bytes
+    }
+
+    /// Drops what waits for a link that has ended, but for a frame that is half written.
+    mutating func drop(link: UInt32) {
+        settlements.removeAll { $0.link == link }
+        var kept = Deque<Piece>()
+        var isProtected = isMidFrame
+        for piece in pieces {
+            if piece.link != link || isProtected || piece.isUrgent {
+                kept.append(piece)
+            } else {
+                eventBytes -= Int(piece.windowBytes)
+                if piece.isStatus { statuses.removeAll { $0.link == link } }
+            }
+            if piece.endsFrame { isProtected = false }
+        }
+        pieces = kept
+    }
+
+    /// Copies what waits into memory of its own, so that it pins no slab that is shared.
+    mutating func unpin() {
+        let bytes = pieces.reduce(0) { $0 + ($1.slab == nil ? 0 : $1.byteCount) }
+        guard bytes > 0 else { return }
+        let own = Slab(capacity: bytes)
+        for index in pieces.indices {
+            guard let slab = pieces[index].slab else { continue }
+            let range = Int(pieces[index].start)..<Int(pieces[index].end)
+            let place = slab.withBytes { own.append($0.extracting(range)) }
+            pieces[index].slab = own
+            pieces[index].start = UInt32(place.lowerBound)
+            pieces[index].end = UInt32(place.upperBound)
+        }
+    }
+}
+
+// MARK: - Emptying
+
+extension OutQueue {
+    /// Vectors and bytes of one system call.
+    private static let vectorsMax = 256
+    private static let callBytesMax = 1_048_576
+
+    /// What a flush came to.
+    struct Outcome {
+        var isBlocked = false
+        var byteCount = 0
+        /// Window bytes that links get back.
+        var credits: [(link: UInt32, bytes: Int)] = []
+    }
+
+    /// Writes as much as `send` takes; it returns nil when it takes nothing more now.
+    mutating func flush<Failure: Error>(
+        _ vectors: inout [iovec],
+        _ send: (UnsafeBufferPointer<iovec>) throws(Failure) -> Int?
+    ) throws(Failure) -> Outcome {
+        var outcome = Outcome()
+        queueUrgent()
+        while !pieces.isEmpty {
+            encodeStatuses()
+            collect(&vectors)
+            let sent: Int?
+            do {
+                sent = try vectors.withUnsafeBufferPointer { buffer throws(Failure) in
+                    try send(buffer)
+                }
+            }
+            guard let sent else {
+                outcome.isBlocked = true
+                break
+            }
+            outcome.byteCount += sent
+            consume(sent, &outcome)
+        }
+        if pieces.isEmpty {
+            _ = heads.take()
+            pieces = []
+        } else if heads.bytes.count > Self.callBytesMax {
+            compactHeads()
+        }
+        return outcome
+    }
+
+    /// Turns what overtakes into a piece before all that may be overtaken.
+    private mutating func queueUrgent() {
+        for (link, settlement) in settlements { urgent.append([settlement], link: link) }
+        settlements.removeAll(keepingCapacity: false)
+        if let pong { urgent.append(Ping(opaque: pong, isAnswer: true)) }
+        pong = nil
+        guard !urgent.bytes.isEmpty else { return }
+        let start = heads.bytes.count
+        let overtaking = urgent.take()
+        heads.append(records: overtaking.span.bytes)
+        let piece = Piece(
+            slab: nil,
+            start: UInt32(start),
+            end: UInt32(heads.bytes.count),
+            link: 0,
+            isUrgent: true
+        )
+        urgentBytes += piece.byteCount
+        var place = 0
+        if isMidFrame { place = (pieces.firstIndex { $0.endsFrame } ?? -1) + 1 }
+        while place < pieces.count, pieces[place].isUrgent { place += 1 }
+        pieces.insert(piece, at: place)
+    }
+
+    private mutating func encodeStatuses() {
+        guard !statuses.isEmpty else { return }
+        for index in pieces.indices.prefix(Self.vectorsMax) where pieces[index].isStatus {
+            let link = pieces[index].link
+            guard let place = statuses.firstIndex(where: { $0.link == link }) else { continue }
+            pieces[index].isStatus = false
+            pieces[index].start = UInt32(heads.bytes.count)
+            heads.append(statuses[place].status, link: link)
+            pieces[index].end = UInt32(heads.bytes.count)
+            statuses.remove(at: place)
+        }
+    }
+
+    private func collect(_ vectors: inout [iovec]) {
+        vectors.removeAll(keepingCapacity: true)
+        var total = 0
+        heads.bytes.withUnsafeBytes { heads in
+            for piece in pieces.prefix(Self.vectorsMax) where total < Self.callBytesMax {
+                let range = Int(piece.start)..<Int(piece.end)
+                let base =
+                    piece.slab?.withUnsafeBytes(range) { $0.baseAddress }
+                    ?? UnsafeRawBufferPointer(rebasing: heads[range]).baseAddress
+                vectors.append(
+                    iovec(
+                        iov_base: UnsafeMutableRawPointer(mutating: base),
+                        iov_len: range.count
+                    )
+                )
+                total += range.count
+            }
+        }
+        // Addresses into slabs and into `heads` hold until either is changed, after the call.
+        vectors[0].iov_base = vectors[0].iov_base.map { $0 + written }
+        vectors[0].iov_len -= written
+    }
+
+    private mutating func consume(_ sent: Int, _ outcome: inout Outcome) {
+        var left = sent
+        while left > 0, let first = pieces.first {
+            let rest = first.byteCount - written
+            guard left >= rest else {
+                written += left
+                isMidFrame = true
+                return
+            }
+            left -= rest
+            written = 0
+            pieces.removeFirst()
+            isMidFrame = !first.endsFrame
+            if first.isUrgent { urgentBytes -= first.byteCount }
+            guard first.windowBytes > 0 else { continue }
+            eventBytes -= Int(first.windowBytes)
+            if let last = outcome.credits.last, last.link == first.link {
+                outcome.credits[outcome.credits.count - 1].bytes += Int(first.windowBytes)
+            } else {
+                outcome.credits.append((first.link, Int(first.windowBytes)))
+            }
+        }
+    }
+
+    private mutating func compactHeads() {
+        var fresh = FrameWriter()
+        let old = heads.take()
+        for index in pieces.indices where pieces[index].slab == nil && !pieces[index].isStatus {
+            let range = Int(pieces[index].start)..<Int(pieces[index].end)
+            pieces[index].start = UInt32(fresh.bytes.count)
+            fresh.append(records: old.span.bytes.extracting(range))
+            pieces[index].end = UInt32(fresh.bytes.count)
+        }
+        heads = fresh
+    }
+}

@@ -1,0 +1,218 @@
+import DequeModule
+import Glibc
+import Logging
+import SluiceCore
+import SluiceEngine
+import SluiceNet
+import SluiceWire
+
+/// One event loop with its engine and connections; everything in it is confined to the loop.
+final class Shard {
+    let loop: EventLoop
+    let engine: Engine
+    let logger: Logger
+    let configuration: ServerConfiguration
+    let pool = SlabPool(slabBytes: Limits.receiveSlabBytes, keptMax: Limits.slabsKeptMax)
+    var peerSettings = ClientPeer.Settings()
+    /// Connections with something to write, and those that were read in this turn.
+    var flushing: [Connection] = []
+    var reading: [Connection] = []
+    var vectors: [iovec] = []
+    /// Bytes of events in all write queues.
+    var queuedBytes = 0 { didSet { if queuedBytes != oldValue { checkQueues() } } }
+    private var isTight = false
+    private var assemblyBytes = 0
+    private var waitingForAssembly = Deque<Connection>()
+    private var connections: [Connection?] = []
+    private var freeSlots: [Int] = []
+    private(set) var connectionCount = 0
+    private var listeners: [Listener] = []
+    private var stopped: (() -> Void)?
+    private var drainDeadline: UInt64?
+
+    init(loop: EventLoop, configuration: ServerConfiguration, logger: Logger) {
+        self.loop = loop
+        self.configuration = configuration
+        self.logger = logger
+        engine = Engine(
+            configuration: configuration.engine,
+            logger: logger,
+            now: Instant(nanoseconds: loop.now)
+        )
+        peerSettings.keepaliveSeconds = UInt16(clamping: configuration.keepaliveSeconds)
+        vectors.reserveCapacity(512)
+    }
+
+    /// Twice in the shortest keepalive, and often enough to free what blocked writers pin.
+    private static let tickInterval = Duration.milliseconds(100)
+
+    func start(_ listeners: [Listener], stopped: @escaping () -> Void) throws(SystemError) {
+        self.listeners = listeners
+        self.stopped = stopped
+        readClocks()
+        for listener in listeners {
+            try listener.start { [unowned self] socket, address in
+                accept(socket, from: address)
+            } failed: { [unowned self] error in
+                logger.warning("connection not accepted", metadata: ["reason": "\(error)"])
+            }
+        }
+        loop.onEndOfTurn { [unowned self] in endTurn() }
+        scheduleTick()
+    }
+
+    private func readClocks() {
+        engine.now = Instant(nanoseconds: loop.now)
+        var clock = timespec()
+        clock_gettime(CLOCK_REALTIME, &clock)
+        engine.time = UInt64(clock.tv_sec) * 1_000_000 + UInt64(clock.tv_nsec) / 1_000
+    }
+}
+
+// MARK: - Turns
+
+extension Shard {
+    /// Rounds of dispatch and writing in one turn; after them the sockets are looked at again.
+    private static let roundsPerTurnMax = 16
+
+    private func endTurn() -> Bool {
+        readClocks()
+        var hasMore = false
+        for _ in 0..<Self.roundsPerTurnMax {
+            hasMore = engine.turn()
+            guard !flushing.isEmpty else { break }
+            let due = flushing
+            flushing.removeAll(keepingCapacity: true)
+            for connection in due { connection.flush() }
+        }
+        for connection in reading { connection.idle() }
+        reading.removeAll(keepingCapacity: true)
+        return hasMore || !flushing.isEmpty
+    }
+
+    private func scheduleTick() {
+        loop.schedule(after: Self.tickInterval) { [weak self] in
+            guard let self else { return }
+            readClocks()
+            engine.tick()
+            let now = loop.now
+            for connection in connections { connection?.tick(now) }
+            if drainDeadline != nil { checkDrained(now) }
+            scheduleTick()
+        }
+    }
+
+    private func checkQueues() {
+        if !isTight, queuedBytes > Limits.writeLoopBytesMax {
+            isTight = true
+            engine.setWindows(bytes: Limits.writeWindowBytesTight)
+        } else if isTight, queuedBytes < Limits.writeLoopBytesMax / 2 {
+            isTight = false
+            engine.setWindows(bytes: Limits.writeWindowBytes)
+        }
+    }
+
+    /// Makes room for a frame larger than a receive slab; false if the connection has to wait.
+    func takeAssembly(_ bytes: Int, for connection: Connection) -> Bool {
+        guard assemblyBytes == 0 || assemblyBytes + bytes <= Limits.assemblyLoopBytesMax else {
+            waitingForAssembly.append(connection)
+            return false
+        }
+        assemblyBytes += bytes
+        return true
+    }
+
+    func releaseAssembly(_ bytes: Int) {
+        assemblyBytes -= bytes
+        let waiting = waitingForAssembly
+        waitingForAssembly.removeAll()
+        for connection in waiting { connection.resumeReading() }
+    }
+}
+
+// MARK: - Connections
+
+extension Shard {
+    private func accept(_ socket: consuming Socket, from address: SocketAddress) {
+        guard connectionCount < configuration.connectionsMax, drainDeadline == nil else {
+            turnAway(socket)
+            return
+        }
+        let descriptor = socket.release()
+        if address.path == nil { try? descriptor.setNoDelay() }
+        let slot = freeSlots.popLast() ?? connections.count
+        if slot == connections.count { connections.append(nil) }
+        let text = address.path == nil ? address.description : "unix"
+        let connection = Connection(descriptor, address: text, slot: slot, shard: self)
+        do {
+            try connection.start()
+        } catch {
+            logger.warning("connection not taken", metadata: ["reason": "\(error)"])
+            freeSlots.append(slot)
+            descriptor.close()
+            return
+        }
+        connections[slot] = connection
+        connectionCount += 1
+    }
+
+    private func turnAway(_ socket: consuming Socket) {
+        var writer = FrameWriter()
+        let text = "the broker takes no more connections now"
+        let retry = UInt32(Limits.goingAwayRetryMilliseconds)
+        writer.append(Close(.busy, reason: text, retryMilliseconds: retry))
+        writer.bytes.withUnsafeBytes { bytes in _ = try? socket.descriptor.send(bytes) }
+    }
+
+    func forget(_ connection: Connection) {
+        connections[connection.slot] = nil
+        freeSlots.append(connection.slot)
+        connectionCount -= 1
+    }
+}
+
+// MARK: - Stopping
+
+extension Shard {
+    /// Grants nothing more, delivers what has credit, and closes; a second call closes at once.
+    func stop() {
+        guard drainDeadline == nil else {
+            closeAll()
+            return
+        }
+        readClocks()
+        drainDeadline = loop.now + UInt64(configuration.drainSeconds) * 1_000_000_000
+        for listener in listeners { listener.close() }
+        listeners = []
+        logger.info("stopping", metadata: ["connections": "\(connectionCount)"])
+        engine.wind()
+        for connection in connections { connection?.peer.sayGoingAway() }
+        loop.schedule(after: .milliseconds(1)) { [weak self] in
+            guard let self else { return }
+            checkDrained(loop.now)
+        }
+    }
+
+    private func checkDrained(_ now: UInt64) {
+        guard let drainDeadline else { return }
+        let isQuiet = engine.isDrained && queuedBytes == 0
+        guard isQuiet || now >= drainDeadline else { return }
+        closeAll()
+    }
+
+    private func closeAll() {
+        guard let stopped else { return }
+        self.stopped = nil
+        let farewell = Close(
+            .goingAway,
+            reason: "the broker has stopped",
+            retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds)
+        )
+        for case let connection? in connections {
+            connection.peer.end(farewell)
+            connection.flush()
+            connection.close()
+        }
+        stopped()
+    }
+}
