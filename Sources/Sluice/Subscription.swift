@@ -1,0 +1,63 @@
+/// Events of one topic, as an asynchronous sequence of batches whose iteration is the demand.
+///
+/// Nothing arrives that was not asked for: what waits here between two steps of the iteration is
+/// at most what `SubscriptionOptions.demand` allows. One task iterates a subscription.
+///
+/// The sequence ends after `drain()`, `stop()` or `cancel()`, when its task is cancelled, and
+/// when the broker closes the link in peace (`NORMAL`, `COMPLETE`). It throws `ClientError` with
+/// `refused` if the link was not opened and `linkClosed` if the broker ended it.
+public final class Subscription: AsyncSequence, Sendable {
+    /// What the iteration gives.
+    public typealias Element = EventBatch
+    /// What the iteration throws.
+    public typealias Failure = ClientError
+
+    /// The topic.
+    public let topic: String
+
+    init(topic: String) {
+        self.topic = topic
+    }
+
+    /// Asks for `events` more (0 asks nothing), beside what the window of an automatic subscription asks.
+    ///
+    /// What is beyond the broker's limit of outstanding demand (`max_demand` in WELCOME, 2^20 by
+    /// default) is asked for as soon as it fits.
+    public func ask(_ events: Int) {}
+
+    /// Lets the broker deliver what waits now and forfeit the rest of the demand (DRAIN).
+    ///
+    /// The sequence hands out what still comes and then ends.
+    public func drain() {}
+
+    /// Lets the broker forfeit all demand that is not delivered (STOP).
+    ///
+    /// The sequence hands out what is here or on the wire and then ends.
+    public func stop() {}
+
+    /// Stops, and throws away what is here or on the wire, counted in `counts.discarded`.
+    public func cancel() {}
+
+    /// The account of the link as of now.
+    public var counts: SubscriptionCounts { SubscriptionCounts() }
+
+    /// Asks and waits for batches.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let subscription: Subscription
+
+        /// The next batch, or nil when the sequence has ended.
+        public mutating func next() async throws(ClientError) -> EventBatch? {
+            throw .closed
+        }
+
+        /// The next batch, or nil when the sequence has ended.
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(ClientError) -> EventBatch? {
+            throw .closed
+        }
+    }
+
+    /// Makes the iterator; a subscription has one at a time.
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(subscription: self) }
+}
