@@ -3,7 +3,7 @@
 /// It asks for `max` at first. When what is asked and not yet processed has fallen to `min`, it
 /// asks for the difference to `max`. A batch is at most `max − min` events, so that the next
 /// ones are on their way while it is processed.
-// outstanding ≤ max
+// outstanding ≤ max + what `extend` entered
 struct DemandWindow: Hashable, Sendable {
     let max: UInt64
     let min: UInt64
@@ -32,4 +32,9 @@ struct DemandWindow: Hashable, Sendable {
         defer { outstanding = max }
         return max - outstanding
     }
+}
+
+extension DemandWindow {
+    /// Enters demand that was sent beside the rule; the next asks are the smaller for it.
+    mutating func extend(_ count: UInt64) { outstanding += count }
 }

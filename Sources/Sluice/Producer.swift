@@ -43,19 +43,27 @@ public struct ProducerCounts: Hashable, Sendable {
 }
 
 /// Sends events to one topic, never more than the broker granted.
+///
+/// What is sent and not yet confirmed is kept, so that it is sent again after a lost connection;
+/// that is never more than was granted. Only if the broker has forgotten the session (the resume
+/// window of WELCOME is over) may events that it had taken be sent twice.
 public final class Producer: Sendable {
-    /// The topic.
-    public let topic: String
+    let core: ProducerCore
 
-    init(topic: String) {
-        self.topic = topic
+    init(_ core: ProducerCore) {
+        self.core = core
     }
+
+    deinit { core.beginClose() }
+
+    /// The topic.
+    public var topic: String { core.topic }
 
     /// Demand as it comes: each element is how many more events may be sent.
     ///
-    /// What came since the last element is added up. One task iterates; `send` does not suspend
-    /// for as many events as the elements add up to.
-    public var demand: DemandSequence { DemandSequence(producer: self) }
+    /// What came since the last element is added up. One task iterates. `send` does not suspend
+    /// for as many events as the elements add up to, unless the broker takes demand back.
+    public var demand: DemandSequence { DemandSequence(core: core) }
 
     /// Granted demand, as an asynchronous sequence.
     public struct DemandSequence: AsyncSequence, AsyncIteratorProtocol, Sendable {
@@ -64,23 +72,31 @@ public final class Producer: Sendable {
         /// What the iteration throws.
         public typealias Failure = ClientError
 
-        let producer: Producer
+        let core: ProducerCore
 
         /// Makes the iterator.
         public func makeAsyncIterator() -> Self { self }
 
-        /// The demand that came since the last call; nil when the producer is closed.
-        public mutating func next() async throws(ClientError) -> Int? { throw .closed }
+        /// The demand that came since the last call; nil when the producer is closed or the task
+        /// is cancelled.
+        public mutating func next() async throws(ClientError) -> Int? {
+            try await core.demand(.new).map { Int(clamping: $0) }
+        }
 
-        /// The demand that came since the last call; nil when the producer is closed.
+        /// The demand that came since the last call; nil when the producer is closed or the task
+        /// is cancelled.
         public mutating func next(
             isolation actor: isolated (any Actor)?
-        ) async throws(ClientError) -> Int? { throw .closed }
+        ) async throws(ClientError) -> Int? {
+            try await core.demand(.new).map { Int(clamping: $0) }
+        }
     }
 
     /// Sends one event; suspends until it is granted and returns when it was handed over.
     public func send(_ event: OutgoingEvent) async throws(ClientError) {
-        throw .closed
+        var batch = OutgoingBatch()
+        try batch.append(event)
+        try await core.send(batch)
     }
 
     /// Sends one event of text.
@@ -92,35 +108,46 @@ public final class Producer: Sendable {
     ///
     /// An error leaves a first part of them sent: see `counts`.
     public func send(contentsOf events: some Sequence<OutgoingEvent>) async throws(ClientError) {
-        try await send(OutgoingBatch(events))
+        try await core.send(OutgoingBatch(events))
     }
 
     /// Sends a batch in order; suspends as often as demand ends.
     public func send(_ batch: OutgoingBatch) async throws(ClientError) {
-        throw .closed
+        try await core.send(batch)
     }
 
     /// Waits until all that was sent is confirmed by the broker (SETTLE).
     ///
     /// Throws `eventRejected` if any event since the last `flush` was not taken.
     public func flush() async throws(ClientError) {
-        throw .closed
+        try await core.flush()
     }
 
     /// Makes events when demand comes: GenStage's `handle_demand`.
     ///
-    /// `handleDemand` is given all demand that is open and returns at most as many events; what it
-    /// leaves open is in the next call, which comes when more was granted, or at once if it
-    /// returned some. Nil ends the run, after all events are confirmed.
+    /// `handleDemand` is given all demand that is open and returns at most as many events; more
+    /// are sent as demand for them comes. What it leaves open is in the next call, which comes at
+    /// once if it returned some, and if it returned none when more was granted. Nil ends the run,
+    /// after all events are confirmed.
     public func run(
         _ handleDemand: (_ demand: Int) async throws -> [OutgoingEvent]?
     ) async throws {
-        throw ClientError.closed
+        var look = ProducerCore.Look.open
+        while let demand = try await core.demand(look) {
+            guard let events = try await handleDemand(Int(clamping: demand)) else {
+                return try await core.flush()
+            }
+            look = events.isEmpty ? .openAfterNew : .open
+            if !events.isEmpty { try await send(contentsOf: events) }
+        }
+        if Task.isCancelled { throw ClientError.cancelled }
     }
 
-    /// Waits for the confirms, as long as the drain timeout allows, and closes the link.
-    public func close() async throws(ClientError) {}
+    /// Waits until all is confirmed and closes the link.
+    public func close() async throws(ClientError) {
+        try await core.close()
+    }
 
     /// The account of the link as of now.
-    public var counts: ProducerCounts { ProducerCounts() }
+    public var counts: ProducerCounts { core.counts }
 }

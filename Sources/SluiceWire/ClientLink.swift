@@ -26,7 +26,7 @@ package struct ClientLink: Sendable {
     var id: UInt32 = 0
     /// Events that wait outside the outbox, told to the broker in STATUS.
     var waiting: UInt64 = 0
-    /// What the last STATUS said of `available`.
+    /// What the broker takes for the backlog: the last `available` less what it granted since.
     var announced: UInt64 = 0
     /// The flags of a DRAIN or STOP that is not answered: ours as sink, the broker's as source.
     var unanswered: AskFlags = []
@@ -40,8 +40,16 @@ package struct ClientLink: Sendable {
     /// Whether frames of the link may be written now.
     var isOnWire: Bool { state == .opening || state == .resuming || state == .open }
 
-    /// Events that wait at this source, as STATUS tells it.
-    var available: UInt64 { outbox.pendingCount + waiting }
+    /// On the wire this says that a producer does not know its backlog.
+    static let unknownBacklog = UInt64.max
+
+    private var held: UInt64 { outbox.pendingCount + waiting }
+
+    /// Events that wait at this source beyond its credit, as STATUS tells it.
+    var available: UInt64 {
+        guard open.available != nil else { return Self.unknownBacklog }
+        return held - min(held, ledger.credit)
+    }
 }
 
 // MARK: - Opening
@@ -50,6 +58,11 @@ extension ClientLink {
     /// Writes the OPEN that fits the state; `id` is already chosen.
     mutating func writeOpen(into writer: inout FrameWriter) {
         var open = open
+        if open.role == .source, open.available != nil {
+            // What was sent and not confirmed may have to be sent again.
+            open.available = held + outbox.sentCount
+        }
+        announced = open.available ?? Self.unknownBacklog
         if state == .cut {
             open.resume = resume
             state = .resuming
@@ -57,8 +70,6 @@ extension ClientLink {
             state = .opening
             open.demandEvents = UInt32(clamping: ledger.asked)
             open.demandBytes = UInt32(clamping: ledger.askedBytes)
-            if open.role == .source, open.available != nil { open.available = available }
-            announced = open.available ?? 0
         }
         writer.append(open, link: id)
         if open.role == .sink, !unanswered.isEmpty {
@@ -214,9 +225,7 @@ extension ClientLink {
         status.available = available
         status.unsettled = UInt32(clamping: outbox.sentCount)
         status.blockedBy =
-            if available == 0 { .noEvents } else if ledger.credit == 0 { .noDemand } else {
-                .nothing
-            }
+            if held == 0 { .noEvents } else { ledger.credit > 0 ? .nothing : .noDemand }
         return status
     }
 
@@ -229,6 +238,7 @@ extension ClientLink {
     mutating func apply(_ ask: Ask, into writer: inout FrameWriter) throws(LedgerError) -> UInt64 {
         try ledger.apply(ask)
         blockedAt = .max
+        if announced != Self.unknownBacklog { announced -= min(announced, UInt64(ask.events)) }
         if ask.flags.contains(.stop) {
             unanswered = []
             var status = status

@@ -91,7 +91,9 @@ extension ClientSession {
         into writer: inout FrameWriter,
         events: inout [ClientEvent]
     ) {
-        guard let key = keys[id], let link = links[key] else {
+        // No copy of the link is held here: it would make its queues copy themselves on a change.
+        guard let key = keys[id], let state = links[key]?.state, let role = links[key]?.open.role
+        else {
             guard id <= lastID else {
                 let reason = "link \(id) was never opened"
                 return fail(Close(.badLink, reason: reason), into: &writer, events: &events)
@@ -102,7 +104,7 @@ extension ClientSession {
         if case .close(let close) = frame {
             return receive(close, key, into: &writer, events: &events)
         }
-        guard link.state != .closing else {
+        guard state != .closing else {
             skippedFrames += 1
             return
         }
@@ -110,7 +112,7 @@ extension ClientSession {
             return receive(opened, key, into: &writer, events: &events)
         }
         do throws(LedgerError) {
-            switch (frame, link.open.role) {
+            switch (frame, role) {
             case (.events(let batch), .sink): try receive(batch, key, events: &events)
             case (.status(let status), .sink): try receive(status, key, events: &events)
             case (.demand(let ask), .source):
@@ -148,9 +150,9 @@ extension ClientSession {
         into writer: inout FrameWriter,
         events: inout [ClientEvent]
     ) {
-        guard let link = links[key] else { return }
-        keys[link.id] = nil
-        switch link.state {
+        guard let id = links[key]?.id, let state = links[key]?.state else { return }
+        keys[id] = nil
+        switch state {
         case .closing: links[key] = nil
         case .resuming where close.code == .notFound || close.code == .badLink:
             reopen(key, into: &writer)
@@ -159,7 +161,7 @@ extension ClientSession {
             events.append(.closed(key, close, .refused))
         default:
             links[key] = nil
-            writer.append(Close(close.code), link: link.id)
+            writer.append(Close(close.code), link: id)
             events.append(.closed(key, close, .byBroker))
         }
     }
@@ -170,15 +172,15 @@ extension ClientSession {
         into writer: inout FrameWriter,
         events: inout [ClientEvent]
     ) {
-        guard let link = links[key], link.state == .opening || link.state == .resuming else {
+        guard let state = links[key]?.state, state == .opening || state == .resuming else {
             return violation("OPENED without OPEN", into: &writer, events: &events)
         }
-        guard opened.resumed || link.state == .opening else {
+        guard opened.resumed || state == .opening else {
             // The broker knew nothing of the link and has opened another in its place.
-            writer.append(Close(.cancelled), link: link.id)
+            if let id = links[key]?.id { writer.append(Close(.cancelled), link: id) }
             return reopen(key, into: &writer)
         }
-        let settledBefore = link.settledTo
+        let settledBefore = links[key]?.settledTo ?? 0
         do throws(LedgerError) {
             try links[key]?.opened(opened)
         } catch {
@@ -190,7 +192,7 @@ extension ClientSession {
             )
         }
         events.append(.opened(key, resumed: opened.resumed))
-        guard link.open.role == .source, opened.resumed else { return }
+        guard links[key]?.open.role == .source, opened.resumed else { return }
         let received = opened.delivered - settledBefore
         if received > 0 {
             links[key]?.outbox.settle(received)
