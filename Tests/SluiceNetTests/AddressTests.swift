@@ -15,7 +15,10 @@ struct AddressTests {
         arguments: [
             Row(text: "127.0.0.1:7077", endpoint: .tcp(host: "127.0.0.1", port: 7077)),
             Row(text: "localhost:0", endpoint: .tcp(host: "localhost", port: 0)),
-            Row(text: "a-b.example.org:65535", endpoint: .tcp(host: "a-b.example.org", port: 65535)),
+            Row(
+                text: "a-b.example.org:65535",
+                endpoint: .tcp(host: "a-b.example.org", port: 65535)
+            ),
             Row(text: "[::1]:80", endpoint: .tcp(host: "::1", port: 80)),
             Row(text: "[fe80::1%lo]:80", endpoint: .tcp(host: "fe80::1%lo", port: 80)),
             Row(text: "unix:/run/sluice.sock", endpoint: .unix(path: "/run/sluice.sock")),

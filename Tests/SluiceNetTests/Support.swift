@@ -19,7 +19,8 @@ func withLoop(_ body: (EventLoop) async throws -> Void) async throws {
 
 extension EventLoop {
     /// Runs `body` on the loop and returns what it returns.
-    func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value
+    {
         try await withCheckedThrowingContinuation { continuation in
             let isTaken = submit { continuation.resume(with: Result(catching: body)) }
             #expect(isTaken)
