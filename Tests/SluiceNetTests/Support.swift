@@ -99,7 +99,7 @@ extension Descriptor {
 
 /// A directory that is gone after `body`.
 func withDirectory(_ body: (String) async throws -> Void) async throws {
-    var template = Array("/tmp/sluice-net-XXXXXX".utf8CString)
+    var template = Array((P_tmpdir + "/sluice-net-XXXXXX").utf8CString)
     try #require(mkdtemp(&template) != nil)
     let path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     defer { rmdir(path) }
