@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 
 /// SplitMix64: the same numbers from the same seed, on every machine.
 package struct SeededGenerator: RandomNumberGenerator, Sendable {
@@ -20,9 +20,16 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
 
     /// A generator with the seed in `SLUICE_SEED`, or a fresh one; prints how to run it again.
     package static func replayable(_ test: String) -> SeededGenerator {
-        let given = ProcessInfo.processInfo.environment["SLUICE_SEED"].flatMap { UInt64($0) }
-        let seed = given ?? UInt64.random(in: 0...UInt64.max)
+        let seed = Environment.number("SLUICE_SEED") ?? UInt64.random(in: 0...UInt64.max)
         print("\(test): SLUICE_SEED=\(seed)")
         return SeededGenerator(seed: seed)
+    }
+}
+
+/// What the caller of the tests asks for.
+package enum Environment {
+    /// The number in the variable `name`, or nil if it is not set to one.
+    package static func number(_ name: String) -> UInt64? {
+        getenv(name).flatMap { UInt64(String(cString: $0)) }
     }
 }

@@ -1,4 +1,3 @@
-import Foundation
 import SluiceCore
 import SluiceTestKit
 import SluiceWire
@@ -12,8 +11,7 @@ struct DecoderFuzzTests {
     ]
 
     /// Cases to try; `make fuzz` asks for many more.
-    static let cases =
-        ProcessInfo.processInfo.environment["SLUICE_FUZZ_CASES"].flatMap { Int($0) } ?? 60_000
+    static let cases = Environment.number("SLUICE_FUZZ_CASES").map { Int($0) } ?? 60_000
 
     @Test("every good vector, cut at every byte, is a frame or an error with a known code")
     func cuts() {

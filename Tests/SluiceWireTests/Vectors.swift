@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import SluiceCore
 import SluiceTestKit
 import SluiceWire
@@ -38,15 +38,14 @@ struct Vector: CustomTestStringConvertible, Sendable {
     }
 
     private static func load() throws -> [Vector] {
-        let folder = URL(filePath: #filePath)
-            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-            .appending(path: "Protocol/vectors")
-        let files = try FileManager.default
-            .contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
-            .filter { $0.pathExtension == "txt" }
-            .sorted { $0.lastPathComponent < $1.lastPathComponent }
+        let folder =
+            #filePath.split(separator: "/", omittingEmptySubsequences: false)
+            .dropLast(3).joined(separator: "/") + "/Protocol/vectors"
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder)
+            .filter { $0.hasSuffix(".txt") }
+            .sorted()
         return try files.flatMap { file in
-            try parse(try String(contentsOf: file, encoding: .utf8), file.lastPathComponent)
+            try parse(try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8), file)
         }
     }
 
