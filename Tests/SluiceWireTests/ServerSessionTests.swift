@@ -214,6 +214,8 @@ struct LinkTests {
         let open = Open(role: .sink, topic: "t")
         let violation = try session.refuses { $0.append(open, link: last + 1) }
         #expect(violation.code == .limit && violation.link == last + 1)
+        let ask = Ask(events: 1, total: 1)
+        #expect(try session.hear { $0.append(ask, link: last + 1) } == .skipped)
         _ = try session.hear { $0.append(Close(.normal), link: 7) }
         try session.open(last + 2)
     }
