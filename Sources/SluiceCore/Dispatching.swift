@@ -9,6 +9,7 @@ extension Topic {
             guard effects.list.count < limit else { break }
             dirtyGroups.removeFirst()
         }
+        closeOutgrown(into: &effects)
         finishDrains(into: &effects)
         if dirtyGroups.isEmpty { enforceCapacity() }
         announceGaps(into: &effects)
@@ -56,15 +57,19 @@ extension Topic {
         let taken = log.take(
             from: &group.cursor,
             events: events,
-            bytes: byteCredit,
+            bytes: min(byteCredit, link.eventBytesMax),
             window: link.room,
             windowIsEmpty: link.room >= link.window,
             into: &effects.runs
         )
         guard taken.events > 0 else {
-            if let need = log.nextRecordBytes(at: group.cursor), need > byteCredit, events > 0 {
-                link.needBytes = UInt32(clamping: need)
-                effects.list.append(.status(id(index), .blocked))
+            if let need = log.nextRecordBytes(at: group.cursor), events > 0 {
+                if need > link.eventBytesMax {
+                    outgrown.append(id(index))
+                } else if need > byteCredit {
+                    link.needBytes = UInt32(clamping: need)
+                    effects.list.append(.status(id(index), .blocked))
+                }
             }
             place(&link, index, 0, in: &group)
             slots[Int(index)] = .consumer(link)
@@ -104,6 +109,16 @@ extension Topic {
                 link.ticket = group.enqueue(turn.link, credit: link.deliverable)
             }
         }
+    }
+
+    /// Ends the links of consumers that can never take the event they are owed.
+    private mutating func closeOutgrown(into effects: inout Effects) {
+        for id in outgrown where isCurrent(id) {
+            close(id)
+            let text = "the next event does not fit into the consumer's max_frame"
+            effects.list.append(.close(id, .eventTooLarge, text))
+        }
+        outgrown.removeAll()
     }
 
     /// Ends the drains for which nothing more can come.

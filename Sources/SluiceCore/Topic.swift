@@ -40,6 +40,8 @@ package struct Topic: Sendable {
     var dirtyGroups = Deque<Int>()
     /// Consumers that answer a DRAIN, or have a gap to announce.
     var draining: [LinkID] = []
+    /// Consumers whose next event is larger than they can take.
+    var outgrown: [LinkID] = []
     var gapped: [LinkID] = []
     var grantsAreDue = false
 
@@ -206,7 +208,7 @@ extension Topic {
     ) {
         precondition(isCurrent(id))
         let group = groupIndex(opening)
-        var link = ConsumerLink(group: group)
+        var link = ConsumerLink(group: group, eventBytesMax: opening.eventBytesMax)
         if opening.events > 0 || opening.bytes > 0 {
             let first = Ask(
                 events: opening.events,

@@ -37,6 +37,11 @@ package final class ClientPeer: Peer {
 
     package var isGreeted: Bool { session != nil }
 
+    package var eventBytesMax: Int {
+        let overhead = FrameWriter.eventsOverhead(runs: 1) - FrameHeader.byteCount
+        return min(Limits.eventBytesMax, machine.maxFrame - overhead)
+    }
+
     package var traffic: Traffic {
         Traffic(bytesIn: bytesIn, bytesOut: bytesOut, queuedBytes: out.eventBytes + out.replyBytes)
     }
@@ -154,8 +159,8 @@ extension ClientPeer {
         guard !close.isGraceful else { return }
         self.session = nil
         engine.end(session)
-        urgently { $0.append(Close(.normal)) }
         isEnding = true
+        wantsFlush()
     }
 
     private func fail(_ violation: Violation) {

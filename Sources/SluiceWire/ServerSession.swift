@@ -58,7 +58,7 @@ package struct ServerSession: Sendable {
     }
 
     private var state = State.greeting
-    private var frameBytesMax = UInt32(Limits.frameBytesMin)
+    private var frameBytesMax = UInt32(Limits.helloBytesMax)
     private var links = LinkTable()
     /// Frames that were skipped, because their link had closed or their type is of a later version.
     package private(set) var skippedFrames: UInt64 = 0
