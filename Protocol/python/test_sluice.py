@@ -356,7 +356,9 @@ class ClientTests(unittest.TestCase):
             broker.say(frames.DEMAND, 1, n=4, total=4, bytes=3, bytes_total=3)
             broker.expect(frames.STATUS, 1, need_bytes=5)
             broker.say(frames.DEMAND, 1, frames.STOP, total=4, bytes_total=3)
-            status = broker.expect(frames.STATUS, 1, forfeited=4, forfeited_bytes=3, stopped_to=4)
+            status = broker.expect(
+                frames.STATUS, 1, forfeited=4, forfeited_bytes=3, stopped_to=4, available=1
+            )
             assert status.has(frames.DRAINED)
             broker.say(frames.DEMAND, 1, n=1, total=5, bytes=5, bytes_total=8)
             broker.expect(frames.EVENTS, 1, first_sequence=1)
