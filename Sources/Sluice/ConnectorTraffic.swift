@@ -141,7 +141,9 @@ extension Connector {
         for key in touched {
             guard let items = sinks[key]?.items, let core = sinks[key]?.core else { continue }
             sinks[key]?.items.removeAll(keepingCapacity: true)
-            core.publish(items, session[key]?.ledger)
+            let ask = core.publish(items, session[key]?.ledger)
+            sinks[key]?.wish += ask.events
+            if ask.bytes > 0 { askBytes(key, ask.bytes) }
             grantWish(key)
         }
         touched.removeAll(keepingCapacity: true)
