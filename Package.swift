@@ -54,7 +54,10 @@ let package = Package(
         // Floor 2, the formats: `Protocol/` as pure code.
         .target(
             name: "SluiceWire",
-            dependencies: ["SluiceCore"],
+            dependencies: [
+                "SluiceCore",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: safe
         ),
         // Floor 3, the shells: the broker without sockets, and the public client.

@@ -83,6 +83,20 @@ package final class Slab: @unchecked Sendable {
             UnsafeRawBufferPointer(start: memory + range.lowerBound, count: range.count)
         )
     }
+
+    /// Lends a part that was filled before the slab was shown to another thread.
+    ///
+    /// Checks against the capacity, which never changes, and not against `filled`: the filler
+    /// may be appending behind that part at the same time.
+    package func withShared<Result, Failure: Error>(
+        _ range: Range<Int>,
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        precondition(range.lowerBound >= 0 && range.upperBound <= capacity)
+        return unsafe try body(
+            UnsafeRawBufferPointer(start: memory + range.lowerBound, count: range.count)
+        )
+    }
 }
 
 /// Slabs of one size that go round: the memory of those that nobody holds is kept for the next.

@@ -1,0 +1,70 @@
+/// How a client reaches its broker and how it behaves when the broker is away.
+public struct ClientConfiguration: Sendable {
+    /// Where brokers listen, tried in turn: "host:port", "unix:PATH" or "sluice://host:port".
+    ///
+    /// A missing port is 7450. Use several only for one and the same broker.
+    public var servers: [String]
+
+    /// The name under which the broker lists this connection; at most 200 bytes.
+    public var name: String
+
+    /// How long one attempt to connect and to be welcomed may take.
+    public var connectTimeout: Duration
+
+    /// Seconds without sending after which a sign of life is sent; the broker may lower it.
+    ///
+    /// A connection on which nothing came for two such intervals is dead (`IDLE`).
+    public var keepaliveSeconds: Int
+
+    /// What happens when there is no connection.
+    public var reconnect: ReconnectPolicy
+
+    /// How long a stopping client waits for drained links and confirmed events.
+    public var drainTimeout: Duration
+
+    /// Makes a configuration; the defaults suit a broker on this machine.
+    public init(
+        servers: [String] = ["127.0.0.1:7450"],
+        name: String = "",
+        connectTimeout: Duration = .seconds(5),
+        keepaliveSeconds: Int = 10,
+        reconnect: ReconnectPolicy = ReconnectPolicy(),
+        drainTimeout: Duration = .seconds(5)
+    ) {
+        self.servers = servers
+        self.name = name
+        self.connectTimeout = connectTimeout
+        self.keepaliveSeconds = keepaliveSeconds
+        self.reconnect = reconnect
+        self.drainTimeout = drainTimeout
+    }
+}
+
+/// How long a client waits between attempts to connect, and when it gives up.
+///
+/// The wait doubles from attempt to attempt; a part of it is drawn at random, so that clients
+/// that lost the same broker do not return in one wave.
+public struct ReconnectPolicy: Sendable, Equatable {
+    /// The wait before the second attempt; the first is made at once.
+    public var initialDelay: Duration
+
+    /// The longest wait between two attempts.
+    public var maximumDelay: Duration
+
+    /// Attempts in a row that may fail before all links end with `unreachable`; nil goes on.
+    public var attemptsMax: Int?
+
+    /// Makes a policy: 100 ms, doubling up to 10 s, for ever.
+    public init(
+        initialDelay: Duration = .milliseconds(100),
+        maximumDelay: Duration = .seconds(10),
+        attemptsMax: Int? = nil
+    ) {
+        self.initialDelay = initialDelay
+        self.maximumDelay = maximumDelay
+        self.attemptsMax = attemptsMax
+    }
+
+    /// One attempt; a lost connection ends everything.
+    public static let never = ReconnectPolicy(attemptsMax: 1)
+}

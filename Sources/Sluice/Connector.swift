@@ -1,0 +1,278 @@
+import DequeModule
+import Dispatch
+import Logging
+import SluiceCore
+import SluiceNet
+import SluiceWire
+
+/// Keeps one connection up and carries the links of a client over it.
+// Everything but the `let`s is confined to the loop.
+final class Connector: IOHandler, @unchecked Sendable {
+    enum Phase {
+        /// Nobody wanted a connection yet. Next: `connecting`.
+        case idle
+        /// Next: `greeting`, `waiting`, or `idle` after giving up.
+        case connecting
+        /// HELLO is on its way. Next: `connected`, `waiting`, or `idle`.
+        case greeting
+        /// Next: `waiting` or `idle` after a loss, `closed`.
+        case connected
+        /// Until the next attempt. Next: `connecting`.
+        case waiting
+        /// For good.
+        case closed
+    }
+
+    struct Sink {
+        let core: SubscriptionCore
+        /// Asked for by the program and above what may be outstanding.
+        var wish: UInt64 = 0
+        /// STOP was sent.
+        var isStopping = false
+        /// What the turn brought.
+        var items: [SubscriptionCore.Item] = []
+    }
+
+    struct Source {
+        let core: ProducerCore
+        var isQueued = false
+        var isClosing = false
+    }
+
+    let home: ClientLoop
+    let configuration: ClientConfiguration
+    let logger: Logger
+    var loop: EventLoop { home.loop }
+
+    var isDirty = false
+    var phase = Phase.idle
+    var session: ClientSession
+    var inlet = Inlet()
+    var outlet = Outlet()
+    var events: [ClientEvent] = []
+    var sinks: [LinkKey: Sink] = [:]
+    var sources: [LinkKey: Source] = [:]
+    /// Producers' links with something to send, in the order of their turns.
+    var sendQueue: Deque<LinkKey> = []
+    /// Sinks with items of this turn.
+    var touched: [LinkKey] = []
+    var pings: [UInt64: Answer<Duration>] = [:]
+    var lastPing: UInt64 = 0
+    /// Whether the connection is wanted though no link needs it.
+    var isWanted = false
+
+    var socket: Descriptor?
+    var registration: Registration?
+    var isBlocked = false
+    var timer: TimerID?
+    var keepalive: TimerID?
+    /// Attempts in a row that failed.
+    var failures = 0
+    var waiters: [Answer<Void>] = []
+    var closeWaiters: [Answer<Void>] = []
+    /// Why the broker ended the connection, once it has said so.
+    var lastWord: (close: Close, ending: ClientEvent.Ending)?
+
+    init(home: ClientLoop, configuration: ClientConfiguration, logger: Logger) {
+        self.home = home
+        self.configuration = configuration
+        self.logger = logger
+        let keepalive = min(max(1, configuration.keepaliveSeconds), Limits.keepaliveSecondsMax)
+        session = ClientSession(
+            name: configuration.name,
+            keepaliveSeconds: UInt16(keepalive)
+        )
+    }
+
+    var now: Instant { Instant(nanoseconds: loop.now) }
+}
+
+// MARK: - Connecting
+
+extension Connector {
+    /// Begins to connect if nobody did.
+    func wake() {
+        guard phase == .idle else { return }
+        attempt()
+    }
+
+    private func attempt() {
+        phase = .connecting
+        let servers = configuration.servers
+        // A name server may be slow, and the loop waits for nobody.
+        DispatchQueue.global().async { @Sendable [self] in
+            var addresses: [SocketAddress] = []
+            var failure = ClientError(.unreachable, "no server is configured")
+            for server in servers {
+                do throws(AddressError) {
+                    addresses += try Endpoint(parsing: Self.normalized(server)).resolve()
+                } catch {
+                    failure.message = "\(error)"
+                }
+            }
+            loop.submit { [self, addresses, failure] in connect(to: addresses[...], failure) }
+        }
+    }
+
+    /// "sluice://host:port" and a missing port in the form of the sockets.
+    static func normalized(_ server: String) -> String {
+        var text = server[...]
+        if text.hasPrefix("sluice://") { text = text.dropFirst("sluice://".count) }
+        if text.hasSuffix("/"), !text.hasPrefix("unix:") { text = text.dropLast() }
+        guard !text.hasPrefix("unix:") else { return String(text) }
+        let afterHost = text.lastIndex(of: "]").map { text[$0...] } ?? text
+        return afterHost.contains(":") ? String(text) : "\(text):\(defaultPort)"
+    }
+
+    private static let defaultPort = 7_450
+
+    /// Tries the addresses in turn; `error` is what is known if none is left.
+    private func connect(to addresses: ArraySlice<SocketAddress>, _ error: ClientError) {
+        guard phase == .connecting else { return }
+        guard let address = addresses.first else { return failed(error) }
+        let rest = addresses.dropFirst()
+        do throws(SystemError) {
+            let socket = try Socket.connecting(to: address)
+            if address.port != nil { try socket.descriptor.setNoDelay() }
+            let descriptor = socket.release()
+            self.socket = descriptor
+            let attempt = Attempt { [weak self] in
+                guard let self, phase == .connecting else { return }
+                if let error = descriptor.takePendingError() {
+                    drop()
+                    return connect(to: rest, Self.unreachable(address, "\(error)"))
+                }
+                established()
+            }
+            registration = try loop.register(descriptor, .writable, handler: attempt)
+        } catch {
+            drop()
+            return connect(to: rest, Self.unreachable(address, "\(error)"))
+        }
+        timer = loop.schedule(after: configuration.connectTimeout) { [weak self] in
+            guard let self, phase == .connecting || phase == .greeting else { return }
+            drop()
+            phase = .connecting
+            session.disconnected()
+            let text = "no answer within \(configuration.connectTimeout)"
+            connect(to: rest, Self.unreachable(address, text))
+        }
+    }
+
+    private static func unreachable(_ address: SocketAddress, _ text: String) -> ClientError {
+        ClientError(
+            .unreachable,
+            "\(address): \(text)",
+            hint: "start a broker there with `sluice serve`, or name another server"
+        )
+    }
+
+    private func established() {
+        guard let socket, let registration else { return }
+        loop.deregister(registration)
+        phase = .greeting
+        inlet.reset()
+        outlet.reset()
+        isBlocked = false
+        do throws(SystemError) {
+            self.registration = try loop.register(socket, .readable, handler: self)
+        } catch {
+            return lost(ClientError(.connectionLost, "\(error)"))
+        }
+        session.connected(at: now, into: &outlet.writer)
+        home.markDirty(self)
+    }
+
+    /// Lets go of the socket.
+    func drop() {
+        if let registration { loop.deregister(registration) }
+        socket?.close()
+        if let timer { loop.cancel(timer) }
+        if let keepalive { loop.cancel(keepalive) }
+        (registration, socket, timer, keepalive) = (nil, nil, nil, nil)
+    }
+
+    /// No server could be reached; tries again later or gives up.
+    func failed(_ error: ClientError, retryAfter: Duration? = nil) {
+        failures += 1
+        logger.debug("attempt \(failures) to connect failed: \(error)")
+        if let most = configuration.reconnect.attemptsMax, failures >= most {
+            return giveUp(error)
+        }
+        phase = .waiting
+        timer = loop.schedule(after: retryAfter ?? delay()) { [weak self] in self?.attempt() }
+    }
+
+    /// Doubles from failure to failure; half of it is drawn at random.
+    private func delay() -> Duration {
+        let policy = configuration.reconnect
+        let doublings = min(failures - 1, 20)
+        let most = min(policy.initialDelay * (1 << max(0, doublings)), policy.maximumDelay)
+        return most * Double.random(in: 0.5...1)
+    }
+
+    /// Ends all links with `error`; the next use of the client begins afresh.
+    func giveUp(_ error: ClientError) {
+        phase = .idle
+        failures = 0
+        lastWord = nil
+        let ended = (sinks, sources, waiters, pings)
+        (sinks, sources, waiters, pings) = ([:], [:], [], [:])
+        sendQueue = []
+        touched = []
+        session = ClientSession(
+            name: configuration.name,
+            keepaliveSeconds: UInt16(clamping: configuration.keepaliveSeconds)
+        )
+        for sink in ended.0.values { sink.core.finish(error, nil) }
+        for source in ended.1.values { source.core.finish(error) }
+        for waiter in ended.2 { waiter.give(.failure(error)) }
+        for ping in ended.3.values { ping.give(.failure(error)) }
+        checkClosed()
+    }
+
+    /// The connection is gone; resumes it unless nobody needs it or the broker forbids it.
+    func lost(_ error: ClientError) {
+        let word = lastWord
+        lastWord = nil
+        drop()
+        outlet.reset()
+        session.disconnected()
+        for ping in pings.values { ping.give(.failure(error)) }
+        pings = [:]
+        guard phase != .closed else { return }
+        for (key, source) in sources {
+            if let link = session[key] { source.core.update(link, granted: 0) }
+        }
+        for (key, sink) in sinks where sink.isStopping { end(key) }
+        let wasGreeting = phase == .greeting
+        if let word, Self.isFinal(word.close.code) { return giveUp(error) }
+        if wasGreeting { return failed(error, retryAfter: error.retryAfter) }
+        if configuration.reconnect.attemptsMax == 1 { return giveUp(error) }
+        guard isWanted || !sinks.isEmpty || !sources.isEmpty || !waiters.isEmpty else {
+            phase = .idle
+            return checkClosed()
+        }
+        logger.info("connection lost, resuming: \(error)")
+        phase = .waiting
+        let pause = error.retryAfter ?? .milliseconds(Int64.random(in: 1...20))
+        timer = loop.schedule(after: pause) { [weak self] in self?.attempt() }
+    }
+
+    /// Whether coming back would end in the same way.
+    private static func isFinal(_ code: CloseCode) -> Bool {
+        switch code {
+        case .busy, .limit, .idle: false
+        default: code == .replaced || code.blame == .peer || code.blame == .refused
+        }
+    }
+}
+
+/// Waits for the end of one attempt to connect.
+private final class Attempt: IOHandler {
+    private let body: () -> Void
+
+    init(_ body: @escaping () -> Void) { self.body = body }
+
+    func ready(_ events: IOEvents) { body() }
+}

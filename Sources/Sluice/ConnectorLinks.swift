@@ -1,0 +1,214 @@
+import Dispatch
+import SluiceCore
+import SluiceNet
+import SluiceWire
+
+// What programs want; each may be called from anywhere.
+extension Connector {
+    func open(_ core: SubscriptionCore) {
+        loop.submit { [self] in
+            guard phase != .closed else { return core.finish(.closed, nil) }
+            let most = session.demandMax
+            let first = core.firstAsk
+            let key = session.open(
+                core.open,
+                asking: UInt32(min(first.events, most)),
+                bytes: UInt32(clamping: first.bytes),
+                into: &outlet.writer
+            )
+            core.key = key
+            sinks[key] = Sink(core: core, wish: first.events - min(first.events, most))
+            wake()
+            home.markDirty(self)
+        }
+    }
+
+    func ask(_ core: SubscriptionCore, events: UInt64, bytes: UInt64) {
+        loop.submit { [self] in
+            guard let key = core.key, sinks[key] != nil else { return }
+            sinks[key]?.wish += events
+            if bytes > 0 { askBytes(key, bytes) }
+            grantWish(key)
+            home.markDirty(self)
+        }
+    }
+
+    func askBytes(_ key: LinkKey, _ bytes: UInt64) {
+        session.ask(key, events: 0, bytes: UInt32(clamping: bytes), into: &outlet.writer)
+    }
+
+    /// Asks for what the program wished, as far as the broker lets it be outstanding.
+    func grantWish(_ key: LinkKey) {
+        guard let wish = sinks[key]?.wish, wish > 0, let ledger = session[key]?.ledger else {
+            return
+        }
+        let count = min(wish, session.demandMax - min(session.demandMax, ledger.credit))
+        guard count > 0 else { return }
+        sinks[key]?.wish -= count
+        session.ask(key, events: UInt32(count), into: &outlet.writer)
+    }
+
+    /// Ends a subscription by DRAIN or STOP; without a connection STOP has nothing to wait for.
+    func end(_ core: SubscriptionCore, _ flags: AskFlags) {
+        loop.submit { [self] in
+            guard let key = core.key, sinks[key] != nil else { return }
+            sinks[key]?.wish = 0
+            if flags.contains(.stop) {
+                sinks[key]?.isStopping = true
+                guard phase == .connected, session.state == .open else { return end(key) }
+            }
+            session.ask(key, events: 0, flags: flags, into: &outlet.writer)
+            home.markDirty(self)
+        }
+    }
+
+    func open(_ core: ProducerCore, _ open: Open) {
+        loop.submit { [self] in
+            guard phase != .closed else { return core.finish(.closed) }
+            let key = session.open(open, into: &outlet.writer)
+            core.key = key
+            sources[key] = Source(core: core)
+            wake()
+            home.markDirty(self)
+        }
+    }
+
+    /// Takes over what `send` has brought and tells the broker what still waits.
+    func pump(_ core: ProducerCore) {
+        loop.submit { [self] in
+            let (runs, waiting) = core.takeQueue()
+            guard let key = core.key, sources[key] != nil else { return }
+            for run in runs { session.enqueue(run, on: key) }
+            session.announce(key, waiting: waiting, into: &outlet.writer)
+            queue(key)
+        }
+    }
+
+    /// Ends a producer's link as soon as all is confirmed.
+    func close(_ core: ProducerCore) {
+        loop.submit { [self] in
+            guard let key = core.key, sources[key] != nil else { return }
+            sources[key]?.isClosing = true
+            session.announce(key, waiting: 0, into: &outlet.writer)
+            closeIfDone(key)
+            home.markDirty(self)
+        }
+    }
+
+    /// Ends a producer's link though not all is confirmed.
+    func abandon(_ core: ProducerCore) {
+        loop.submit { [self] in
+            guard let key = core.key, sources.removeValue(forKey: key) != nil else { return }
+            session.close(key, Close(.cancelled), into: &outlet.writer)
+            core.finish(ClientError(.cancelled, "closed before all events were confirmed"))
+            home.markDirty(self)
+            checkClosed()
+        }
+    }
+
+    func connect(_ answer: Answer<Void>, isWanted: Bool) {
+        loop.submit { [self] in
+            if isWanted { self.isWanted = true }
+            switch phase {
+            case .connected: answer.give(.success(()))
+            case .closed: answer.give(.failure(.closed))
+            case .idle, .connecting, .greeting, .waiting:
+                waiters.append(answer)
+                wake()
+            }
+        }
+    }
+
+    func ping(_ answer: Answer<Duration>) {
+        loop.submit { [self] in
+            guard phase == .connected else {
+                return answer.give(.failure(ClientError(.connectionLost, "not connected")))
+            }
+            lastPing = max(lastPing + 1, DispatchTime.now().uptimeNanoseconds)
+            pings[lastPing] = answer
+            session.ping(lastPing, into: &outlet.writer)
+            home.markDirty(self)
+        }
+    }
+}
+
+// What follows is for the loop only.
+extension Connector {
+    /// Ends a subscription at once.
+    func end(_ key: LinkKey) {
+        guard let sink = sinks.removeValue(forKey: key) else { return }
+        let ledger = session[key]?.ledger
+        session.close(key, into: &outlet.writer)
+        sink.core.publish(sink.items, ledger)
+        sink.core.finish(nil, ledger)
+        checkClosed()
+    }
+
+    /// Tells a producer where its link's account stands.
+    func refresh(_ key: LinkKey, granted: UInt64) {
+        guard let core = sources[key]?.core, let link = session[key] else { return }
+        core.update(link, granted: granted)
+    }
+
+    /// Puts a producer's link among those that may have something to send.
+    func queue(_ key: LinkKey) {
+        guard let isQueued = sources[key]?.isQueued else { return }
+        if !isQueued {
+            sources[key]?.isQueued = true
+            sendQueue.append(key)
+        }
+        home.markDirty(self)
+    }
+
+    func closeIfDone(_ key: LinkKey) {
+        guard let source = sources[key], source.isClosing, source.core.isDone else { return }
+        sources[key] = nil
+        session.close(key, into: &outlet.writer)
+        source.core.finish(nil)
+        home.markDirty(self)
+        checkClosed()
+    }
+
+    /// Tells those who wait for the end of all links.
+    func checkClosed() {
+        guard !closeWaiters.isEmpty, sinks.isEmpty, sources.isEmpty else { return }
+        let waiters = closeWaiters
+        closeWaiters = []
+        for waiter in waiters { waiter.give(.success(())) }
+    }
+}
+
+// MARK: - The end
+
+extension Connector {
+    /// Drains all links; `answer` is given when none is left or the time is over.
+    func drain(_ answer: Answer<Void>) {
+        loop.submit { [self] in
+            isWanted = false
+            closeWaiters.append(answer)
+            for sink in sinks.values { sink.core.end(.stop) }
+            for source in sources.values { source.core.beginClose() }
+            checkClosed()
+            loop.schedule(after: configuration.drainTimeout) {
+                answer.give(.failure(ClientError(.timedOut, "links were left undrained")))
+            }
+        }
+    }
+
+    /// Says good-bye and closes the connection; what is left of links ends.
+    func shutDown(_ answer: Answer<Void>) {
+        loop.submit { [self] in
+            guard phase != .closed else { return answer.give(.success(())) }
+            let isConnected = phase == .connected
+            phase = .closed
+            if isConnected {
+                session.finish(into: &outlet.writer)
+                _ = flush()
+            }
+            drop()
+            giveUp(.closed)
+            phase = .closed
+            answer.give(.success(()))
+        }
+    }
+}

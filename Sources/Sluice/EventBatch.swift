@@ -1,0 +1,166 @@
+import SluiceCore
+
+/// A stretch of a topic of which some events will never come on this subscription.
+public struct EventGap: Hashable, Sendable {
+    /// Why the events never come.
+    public struct Reason: Hashable, Sendable, CustomStringConvertible {
+        /// The name of the reason.
+        public let description: String
+
+        /// They were on the wire when the connection broke.
+        public static let cut = Self(description: "cut")
+        /// The full topic dropped them.
+        public static let dropped = Self(description: "dropped")
+        /// Somebody purged the topic.
+        public static let purged = Self(description: "purged")
+    }
+
+    /// The offsets of the stretch.
+    public let offsets: Range<UInt64>
+    /// How many events of the stretch are missing; the rest went to other members of the group.
+    public let count: UInt64
+    /// Why they never come.
+    public let reason: Reason
+}
+
+/// Events that came together: views into shared buffers, in the order of delivery.
+///
+/// Iterating allocates nothing for an event.
+public struct EventBatch: Sendable {
+    let runs: [Run]
+    /// How many events the batch holds; 0 for a batch that only announces gaps.
+    public let count: Int
+    /// Stretches announced before the first event of this batch.
+    public let gaps: [EventGap]
+
+    init(runs: [Run], gaps: [EventGap] = []) {
+        self.runs = runs
+        self.gaps = gaps
+        count = runs.reduce(0) { $0 + Int($1.count) }
+    }
+}
+
+extension EventBatch: Collection {
+    /// Where an event lies in the batch.
+    public struct Index: Comparable, Sendable {
+        var run: Int
+        /// The number of the event in its run.
+        var event: Int
+        /// Where its record begins in the run's slab.
+        var position: Int
+
+        /// Whether `left` comes first.
+        public static func < (left: Self, right: Self) -> Bool {
+            (left.run, left.event) < (right.run, right.event)
+        }
+    }
+
+    /// Whether there are no events; there may be gaps.
+    public var isEmpty: Bool { count == 0 }
+
+    /// Where the first event lies.
+    public var startIndex: Index {
+        Index(run: 0, event: 0, position: runs.first.map { Int($0.start) } ?? 0)
+    }
+
+    /// The place after the last event.
+    public var endIndex: Index { Index(run: runs.count, event: 0, position: 0) }
+
+    /// The place of the event after the one at `index`.
+    public func index(after index: Index) -> Index {
+        let run = runs[index.run]
+        guard index.event + 1 < Int(run.count) else {
+            let next = index.run + 1
+            return Index(
+                run: next,
+                event: 0,
+                position: next < runs.count ? Int(runs[next].start) : 0
+            )
+        }
+        return Index(
+            run: index.run,
+            event: index.event + 1,
+            position: index.position + run.recordBytes(at: index.position)
+        )
+    }
+
+    /// The event at `index`.
+    public subscript(index: Index) -> Event {
+        let run = runs[index.run]
+        let end = index.position + run.recordBytes(at: index.position)
+        return Event(record: index.position..<end, in: run, index: index.event)
+    }
+
+    /// Walks the events once, faster than by indices.
+    public struct Iterator: IteratorProtocol {
+        private let runs: [Run]
+        private var run = 0
+        private var event = 0
+        private var position: Int
+
+        init(_ runs: [Run]) {
+            self.runs = runs
+            position = runs.first.map { Int($0.start) } ?? 0
+        }
+
+        /// The next event, or nil after the last.
+        public mutating func next() -> Event? {
+            guard run < runs.count else { return nil }
+            let current = runs[run]
+            let end = position + current.recordBytes(at: position)
+            defer {
+                position = end
+                event += 1
+                if event == Int(current.count) {
+                    run += 1
+                    event = 0
+                    position = run < runs.count ? Int(runs[run].start) : 0
+                }
+            }
+            return Event(record: position..<end, in: current, index: event)
+        }
+    }
+
+    /// Makes an iterator over the events.
+    public func makeIterator() -> Iterator { Iterator(runs) }
+
+    /// Bytes of the events' records: 4 each, and keys, headers and payloads.
+    public var byteCount: Int { runs.reduce(0) { $0 + $1.byteCount } }
+
+    /// Calls `body` with the offset and the payload of each event; the fastest way through.
+    public func forEachPayload(
+        _ body: (_ offset: UInt64, _ payload: UnsafeRawBufferPointer) throws -> Void
+    ) rethrows {
+        for run in runs {
+            try run.slab.withShared(run.bytes) { bytes in
+                var position = 0
+                for index in 0..<UInt64(run.count) {
+                    let end = position + bytes.recordBytes(at: position)
+                    let record = UnsafeRawBufferPointer(rebasing: bytes[position..<end])
+                    let parts = RecordParts(record)
+                    let payload = record[Int(parts.payloadStart)...]
+                    try body(run.offset &+ index, UnsafeRawBufferPointer(rebasing: payload))
+                    position = end
+                }
+            }
+        }
+    }
+}
+
+extension Run {
+    /// Bytes of the record that begins at `position` of the slab, its head included.
+    func recordBytes(at position: Int) -> Int {
+        slab.withShared(position..<Int(end)) { $0.recordBytes(at: 0) }
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Bytes of the record at `position`, never more than there are.
+    func recordBytes(at position: Int) -> Int {
+        precondition(position + Record.headBytes <= count, "a run holds whole records")
+        let head = UInt32(bigEndian: loadUnaligned(fromByteOffset: position, as: UInt32.self))
+        let bytes = Record.headBytes + Int(head & 0xFF_FFFF)
+        precondition(position + bytes <= count, "a run holds whole records")
+        return bytes
+    }
+}

@@ -1,0 +1,347 @@
+import DequeModule
+import SluiceCore
+import SluiceNet
+import SluiceWire
+
+/// What the loop and the sending tasks share of a producer.
+final class ProducerCore: Sendable {
+    /// A `send` that waits for its turn or for demand.
+    struct Ticket: Sendable {
+        let id: UInt64
+        var left: UInt64
+        var waiter: CheckedContinuation<Void, Never>?
+    }
+
+    struct Flush: Sendable {
+        /// The number of the last event that it waits for.
+        let target: UInt64
+        let answer: Answer<Void>
+    }
+
+    struct State: Sendable {
+        var isStarted = false
+        /// Taken over from `send`, not yet by the loop; never more than was granted.
+        var queue: [Run] = []
+        var queued: UInt64 = 0
+        /// Events that may be taken over now.
+        var allowance: UInt64 = 0
+        var isPumpDue = false
+        /// Where the next events are copied to.
+        var slab: Slab?
+        var tickets: Deque<Ticket> = []
+        var lastTicket: UInt64 = 0
+        /// Granted since the last look of a task that makes events on demand.
+        var granted: UInt64 = 0
+        var demandWaiter: CheckedContinuation<Void, Never>?
+        var accepted: UInt64 = 0
+        var flushes: [Flush] = []
+        /// The first event refused since the last flush.
+        var rejection: ClientError?
+        var isClosing = false
+        var isEnded = false
+        var error: ClientError?
+        var counts = ProducerCounts()
+    }
+
+    let topic: String
+    let options: ProducerOptions
+    let connector: Connector?
+    let state = Lock(State())
+    /// Set and read on the loop.
+    nonisolated(unsafe) var key: LinkKey?
+
+    /// A producer that never was: every use throws `error`.
+    convenience init(topic: String, failed error: ClientError) {
+        self.init(topic: topic, options: ProducerOptions(), connector: nil)
+        finish(error)
+    }
+
+    init(topic: String, options: ProducerOptions, connector: Connector?) {
+        self.topic = topic
+        self.options = options
+        self.connector = connector
+    }
+
+    var counts: ProducerCounts {
+        state.withLock { state in
+            var counts = state.counts
+            counts.unconfirmed = state.accepted - counts.confirmed - counts.rejected
+            return counts
+        }
+    }
+
+    /// Opens the link on first use, which decides what the broker is told of the backlog.
+    func start(_ backlog: ProducerOptions.Backlog) {
+        let isFirst = state.withLock { state in
+            defer { state.isStarted = true }
+            return !state.isStarted && !state.isEnded
+        }
+        guard isFirst else { return }
+        var open = Open(role: .source, topic: topic)
+        open.name = options.name
+        open.available = (options.backlog ?? backlog) == .announced ? 0 : nil
+        connector?.open(self, open)
+    }
+}
+
+// MARK: - Sending
+
+extension ProducerCore {
+    /// A batch on its way into the link's queue.
+    struct Cursor {
+        let records: [UInt8]
+        var position = 0
+        var left: UInt64
+    }
+
+    func send(_ batch: OutgoingBatch) async throws(ClientError) {
+        guard !batch.isEmpty else { return }
+        start(.announced)
+        var cursor = Cursor(records: batch.records, left: UInt64(batch.count))
+        guard let ticket = try begin(&cursor) else { return }
+        while cursor.left > 0 {
+            await wait(for: ticket)
+            try resume(ticket, &cursor)
+        }
+    }
+
+    /// Takes what may go at once; returns a ticket for the rest.
+    private func begin(_ cursor: inout Cursor) throws(ClientError) -> UInt64? {
+        let (ticket, mustPump) = try state.withLock { state throws(ClientError) in
+            guard !state.isEnded, !state.isClosing else { throw state.error ?? .closed }
+            if state.tickets.isEmpty { state.accept(&cursor) }
+            var ticket: UInt64?
+            if cursor.left > 0 {
+                state.lastTicket += 1
+                ticket = state.lastTicket
+                state.tickets.append(Ticket(id: state.lastTicket, left: cursor.left))
+            }
+            return (ticket, state.pumpIsDue())
+        }
+        if mustPump { connector?.pump(self) }
+        return ticket
+    }
+
+    private func resume(_ ticket: UInt64, _ cursor: inout Cursor) throws(ClientError) {
+        let (mustPump, next, error) = state.withLock { state in
+            var next: CheckedContinuation<Void, Never>?
+            var error: ClientError?
+            if state.isEnded || state.isClosing {
+                error = state.error ?? .closed
+            } else if Task.isCancelled {
+                error = .cancelled
+            } else if state.tickets.first?.id == ticket {
+                state.accept(&cursor)
+                state.tickets[0].left = cursor.left
+            }
+            if cursor.left == 0 || error != nil {
+                state.tickets.removeAll { $0.id == ticket }
+                if state.allowance > 0 { next = state.takeHeadWaiter() }
+            }
+            return (state.pumpIsDue(), next, error)
+        }
+        next?.resume()
+        if mustPump { connector?.pump(self) }
+        if let error { throw error }
+    }
+
+    private func wait(for ticket: UInt64) async {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isReady = state.withLock { state in
+                    let isTurn = state.tickets.first?.id == ticket && state.allowance > 0
+                    guard !state.isEnded, !state.isClosing, !isTurn, !Task.isCancelled,
+                        let index = state.tickets.firstIndex(where: { $0.id == ticket })
+                    else { return true }
+                    state.tickets[index].waiter = continuation
+                    return false
+                }
+                if isReady { continuation.resume() }
+            }
+        } onCancel: {
+            let waiter = state.withLock { state in
+                guard let index = state.tickets.firstIndex(where: { $0.id == ticket }) else {
+                    return nil as CheckedContinuation<Void, Never>?
+                }
+                defer { state.tickets[index].waiter = nil }
+                return state.tickets[index].waiter
+            }
+            waiter?.resume()
+        }
+    }
+}
+
+extension ProducerCore.State {
+    /// Bytes of a slab that events are copied to.
+    private static let slabBytes = 131_072
+
+    /// Copies what demand allows from the front of `cursor` into the queue.
+    fileprivate mutating func accept(_ cursor: inout ProducerCore.Cursor) {
+        let count = min(allowance, cursor.left)
+        guard count > 0 else { return }
+        let end = cursor.end(of: count)
+        let bytes = cursor.position..<end
+        if (slab?.room ?? 0) < bytes.count {
+            slab = Slab(capacity: max(Self.slabBytes, bytes.count))
+        }
+        guard let slab else { return }
+        let range = slab.append(cursor.records.span.bytes.extracting(bytes))
+        queue.append(Run(slab: slab, bytes: range, count: UInt32(clamping: count)))
+        cursor.position = end
+        cursor.left -= count
+        allowance -= count
+        queued += count
+        accepted += count
+    }
+
+    /// Whether the loop must be told; true once until it has come.
+    fileprivate mutating func pumpIsDue() -> Bool {
+        guard !isPumpDue else { return false }
+        isPumpDue = true
+        return true
+    }
+
+    mutating func takeHeadWaiter() -> CheckedContinuation<Void, Never>? {
+        guard !tickets.isEmpty else { return nil }
+        defer { tickets[0].waiter = nil }
+        return tickets[0].waiter
+    }
+}
+
+extension ProducerCore.Cursor {
+    /// Where the next `count` records end.
+    fileprivate func end(of count: UInt64) -> Int {
+        guard count < left else { return records.count }
+        var cursor = RecordCursor(at: position)
+        _ = cursor.take(
+            events: UInt32(clamping: count),
+            bytes: .max,
+            upTo: records.count,
+            from: records.span.bytes
+        )
+        return cursor.position
+    }
+}
+
+// MARK: - Demand, confirms, the end
+
+extension ProducerCore {
+    /// Which demand a task waits for.
+    enum Look {
+        /// What was granted since the last look.
+        case new
+        /// All that is open, as soon as there is any.
+        case open
+        /// All that is open, as soon as some was granted since the last look.
+        case openAfterNew
+    }
+
+    /// Waits for demand; nil when the producer is closed or the task is cancelled.
+    func demand(_ look: Look) async throws(ClientError) -> UInt64? {
+        start(.unknown)
+        while true {
+            let (demand, error, isOver) = state.withLock { state in
+                let demand = state.demand(look)
+                if state.isEnded || state.isClosing { return (UInt64(0), state.error, true) }
+                guard demand > 0 else { return (UInt64(0), nil, Task.isCancelled) }
+                state.granted = 0
+                return (demand, nil, false)
+            }
+            if let error { throw error }
+            if isOver { return nil }
+            if demand > 0 { return demand }
+            await waitForDemand(look)
+        }
+    }
+
+    /// Events that may be sent now without waiting.
+    var openDemand: UInt64 { state.withLock { $0.allowance } }
+
+    private func waitForDemand(_ look: Look) async {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isReady = state.withLock { state in
+                    precondition(state.demandWaiter == nil, "one task waits for demand")
+                    let isOver = state.isEnded || state.isClosing || Task.isCancelled
+                    guard !isOver, state.demand(look) == 0 else { return true }
+                    state.demandWaiter = continuation
+                    return false
+                }
+                if isReady { continuation.resume() }
+            }
+        } onCancel: {
+            takeDemandWaiter()?.resume()
+        }
+    }
+
+    private func takeDemandWaiter() -> CheckedContinuation<Void, Never>? {
+        state.withLock { state in
+            defer { state.demandWaiter = nil }
+            return state.demandWaiter
+        }
+    }
+
+    func flush() async throws(ClientError) {
+        let answer = Answer<Void>()
+        let result: Result<Void, ClientError>? = state.withLock { state in
+            guard state.accepted > state.counts.confirmed + state.counts.rejected else {
+                return state.takeFlushResult()
+            }
+            guard !state.isEnded else { return .failure(state.error ?? .closed) }
+            state.flushes.append(Flush(target: state.accepted, answer: answer))
+            return nil
+        }
+        if let result { return try result.get() }
+        try await answer.wait()
+    }
+
+    /// Ends the link once everything is confirmed.
+    func close() async throws(ClientError) {
+        beginClose()
+        do {
+            try await flush()
+        } catch {
+            connector?.abandon(self)
+            throw error
+        }
+    }
+
+    /// Lets the loop close the link when nothing is unconfirmed any more.
+    func beginClose() {
+        let (isFirst, waiters) = state.withLock { state in
+            let isFirst = !state.isClosing && !state.isEnded
+            state.isClosing = true
+            guard !state.isStarted else { return (isFirst, state.takeWaiters()) }
+            state.isEnded = true
+            return (false, state.takeWaiters())
+        }
+        for waiter in waiters { waiter.resume() }
+        if isFirst { connector?.close(self) }
+    }
+}
+
+extension ProducerCore.State {
+    fileprivate func demand(_ look: ProducerCore.Look) -> UInt64 {
+        switch look {
+        case .new: min(granted, allowance)
+        case .open: allowance
+        case .openAfterNew: granted > 0 ? allowance : 0
+        }
+    }
+
+    mutating func takeFlushResult() -> Result<Void, ClientError> {
+        defer { rejection = nil }
+        return rejection.map { .failure($0) } ?? .success(())
+    }
+
+    mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
+        var waiters: [CheckedContinuation<Void, Never>] = []
+        if let demandWaiter { waiters.append(demandWaiter) }
+        demandWaiter = nil
+        for index in tickets.indices {
+            if let waiter = tickets[index].waiter { waiters.append(waiter) }
+            tickets[index].waiter = nil
+        }
+        return waiters
+    }
+}

@@ -1,0 +1,97 @@
+import SluiceCore
+import SluiceNet
+import SluiceWire
+
+// What the event loop does to a producer.
+extension ProducerCore {
+    /// Takes what `send` brought since the last time, and how many events wait for demand.
+    func takeQueue() -> (runs: [Run], waiting: UInt64) {
+        state.withLock { state in
+            state.isPumpDue = false
+            defer {
+                state.queue.removeAll(keepingCapacity: true)
+                state.queued = 0
+            }
+            return (state.queue, state.tickets.reduce(0) { $0 + $1.left })
+        }
+    }
+
+    /// The link's account has changed; lets tasks go on that waited for it.
+    func update(_ link: ClientLink, granted: UInt64) {
+        let waiters = state.withLock { state in
+            state.counts.asked = link.ledger.asked
+            state.counts.delivered = link.ledger.delivered
+            state.counts.forfeited = link.ledger.forfeited
+            let credit = link.state == .open ? link.ledger.credit : 0
+            let taken = link.outbox.pendingCount + state.queued
+            state.allowance = credit - min(credit, taken)
+            state.granted = min(state.granted + granted, state.allowance)
+            var waiters: [CheckedContinuation<Void, Never>] = []
+            guard state.allowance > 0 else { return waiters }
+            if let waiter = state.demandWaiter, granted > 0 {
+                waiters.append(waiter)
+                state.demandWaiter = nil
+            }
+            if let waiter = state.takeHeadWaiter() { waiters.append(waiter) }
+            return waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// The link goes on after a lost connection.
+    func resumed() { state.withLock { $0.counts.resumed += 1 } }
+
+    /// The broker told what became of the oldest unconfirmed events.
+    func settled(_ count: UInt64, _ outcome: Outcome, _ argument: UInt32) {
+        let (answers, result): ([Answer<Void>], Result<Void, ClientError>) = state.withLock {
+            state in
+            if outcome == .accept {
+                state.counts.confirmed += count
+            } else {
+                state.counts.rejected += count
+                state.rejection = state.rejection ?? Self.rejection(count, outcome, argument)
+            }
+            let known = state.counts.confirmed + state.counts.rejected
+            let split = state.flushes.firstIndex { $0.target > known } ?? state.flushes.endIndex
+            guard split > 0 else { return ([], .success(())) }
+            let answers = state.flushes[..<split].map(\.answer)
+            state.flushes.removeFirst(split)
+            return (answers, state.takeFlushResult())
+        }
+        for answer in answers { answer.give(result) }
+    }
+
+    private static func rejection(
+        _ count: UInt64,
+        _ outcome: Outcome,
+        _ argument: UInt32
+    ) -> ClientError {
+        let code = CloseCode(rawValue: UInt16(truncatingIfNeeded: argument))
+        let reason = "the broker did not take \(count) event\(count == 1 ? "" : "s"): \(code)"
+        guard outcome == .reject else {
+            return ClientError(.protocolViolated, "\(outcome) settles no published event")
+        }
+        return ClientError(.eventRejected, close: code, reason: reason)
+    }
+
+    /// The link is gone: nothing can be sent or confirmed any more.
+    func finish(_ error: ClientError?) {
+        let (answers, waiters) = state.withLock { state in
+            guard !state.isEnded else {
+                return ([] as [Answer<Void>], [] as [CheckedContinuation<Void, Never>])
+            }
+            state.isEnded = true
+            state.error = error
+            state.allowance = 0
+            defer { state.flushes = [] }
+            return (state.flushes.map(\.answer), state.takeWaiters())
+        }
+        for answer in answers { answer.give(.failure(error ?? .closed)) }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Whether nothing more has to be sent or confirmed before the link can end.
+    var isDone: Bool {
+        state.withLock { $0.queued == 0 && $0.accepted == $0.counts.confirmed + $0.counts.rejected }
+    }
+}

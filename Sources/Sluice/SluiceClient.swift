@@ -1,0 +1,153 @@
+public import Logging
+public import ServiceLifecycle
+import SluiceCore
+import SluiceWire
+
+/// A connection to a Sluice broker, kept up over losses, that carries any number of links.
+///
+/// It connects when it is first used, or when `run()` starts. `run()` is for programs with a
+/// `ServiceGroup`: it returns after a graceful shutdown has drained all links. Programs without
+/// one call `close()` at the end.
+public final class SluiceClient: Service, Sendable {
+    /// What the client was made with.
+    public let configuration: ClientConfiguration
+
+    private let connector: Result<Connector, ClientError>
+
+    /// Makes a client; nothing is connected yet.
+    public init(
+        configuration: ClientConfiguration = ClientConfiguration(),
+        logger: Logger = Logger(label: "sluice")
+    ) {
+        self.configuration = configuration
+        connector = Self.check(configuration).flatMap { ClientLoop.shared }.map { home in
+            Connector(home: home, configuration: configuration, logger: logger)
+        }
+    }
+
+    private static func check(_ configuration: ClientConfiguration) -> Result<Void, ClientError> {
+        Result { () throws(ClientError) in
+            guard !configuration.name.isEmpty else { return }
+            try Names.check(configuration.name, "the name", Limits.clientNameBytesMax)
+        }
+    }
+
+    deinit {
+        if case .success(let connector) = connector { connector.shutDown(Answer()) }
+    }
+
+    /// Connects and stays until the program shuts down or the task is cancelled; then drains.
+    ///
+    /// Throws if the reconnect policy gives up before the first connection.
+    public func run() async throws {
+        let connector = try connector.get()
+        let answer = Answer<Void>()
+        connector.connect(answer, isWanted: true)
+        try await cancelWhenGracefulShutdown {
+            do {
+                try await answer.wait()
+                try await Answer<Void>().wait()
+            } catch let error as ClientError where error.code == .cancelled {}
+        }
+        await close()
+    }
+
+    /// Waits until the broker has welcomed the client.
+    public func connect() async throws(ClientError) {
+        let answer = Answer<Void>()
+        try connector.get().connect(answer, isWanted: false)
+        try await answer.wait()
+    }
+
+    /// Drains and closes all links, within the drain timeout, and then the connection.
+    ///
+    /// Subscriptions are stopped: what is here is still handed out. Producers wait for their
+    /// confirms. The client cannot be used afterwards.
+    public func close() async {
+        guard case .success(let connector) = connector else { return }
+        // A task that is cancelled drains like any other.
+        await Task {
+            let drained = Answer<Void>()
+            connector.drain(drained)
+            _ = try? await drained.wait()
+            let closed = Answer<Void>()
+            connector.shutDown(closed)
+            _ = try? await closed.wait()
+        }.value
+    }
+
+    /// Opens a link on which events of `topic` come, as far as they are asked for.
+    ///
+    /// The link is opened at once and demand goes with it; errors come out of the iteration.
+    public func subscribe(
+        to topic: String,
+        options: SubscriptionOptions = SubscriptionOptions()
+    ) -> Subscription {
+        do {
+            let connector = try connector.get()
+            try Names.check(topic, options)
+            let core = SubscriptionCore(topic: topic, options: options, connector: connector)
+            connector.open(core)
+            return Subscription(core)
+        } catch {
+            return Subscription(SubscriptionCore(topic: topic, failed: error))
+        }
+    }
+
+    /// Makes a producer for `topic`; its link is opened on first use.
+    public func producer(
+        for topic: String,
+        options: ProducerOptions = ProducerOptions()
+    ) -> Producer {
+        do {
+            let connector = try connector.get()
+            try Names.check(topic, "the topic", Limits.topicNameBytesMax)
+            if let name = options.name {
+                try Names.check(name, "the link's name", Limits.clientNameBytesMax)
+            }
+            return Producer(ProducerCore(topic: topic, options: options, connector: connector))
+        } catch {
+            return Producer(ProducerCore(topic: topic, failed: error))
+        }
+    }
+
+    /// Measures the time from a sign of life to its answer, connecting first if need be.
+    public func ping() async throws(ClientError) -> Duration {
+        try await connect()
+        let answer = Answer<Duration>()
+        try connector.get().ping(answer)
+        return try await answer.wait()
+    }
+}
+
+/// What may stand in a name, checked before it goes to the wire.
+enum Names {
+    static func check(_ name: String, _ what: String, _ bytesMax: Int) throws(ClientError) {
+        guard name.utf8.count <= bytesMax else {
+            let text = "\(what) has \(name.utf8.count) bytes; the limit is \(bytesMax)"
+            throw ClientError(.invalidArgument, text)
+        }
+        guard Name.isLegal(name) else {
+            let text = "\(what) \"\(name)\" is empty or has spaces or control characters"
+            throw ClientError(.invalidArgument, text)
+        }
+    }
+
+    static func check(_ topic: String, _ options: SubscriptionOptions) throws(ClientError) {
+        try check(topic, "the topic", Limits.topicNameBytesMax)
+        if let group = options.group { try check(group, "the group", Limits.groupNameBytesMax) }
+        if let name = options.name { try check(name, "the link's name", Limits.clientNameBytesMax) }
+        if case .automatic(let max, let min) = options.demand {
+            guard max > 0, min >= 0, min < max else {
+                let text = "max demand \(max) is not above min demand \(min), or below 1"
+                throw ClientError(.invalidArgument, text)
+            }
+        }
+        if let bytes = options.maxDemandBytes {
+            guard bytes > 0, UInt64(bytes) <= Limits.demandBytesMax else {
+                let text = "max demand in bytes is outside 1 to \(Limits.demandBytesMax)"
+                throw ClientError(.invalidArgument, text)
+            }
+        }
+    }
+}

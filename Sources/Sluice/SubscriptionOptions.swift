@@ -1,0 +1,68 @@
+/// How a subscription joins a topic and when it asks.
+public struct SubscriptionOptions: Sendable {
+    /// When a subscription asks for events.
+    public enum Demand: Sendable, Hashable {
+        /// By GenStage's rule: `max` at first, then the difference whenever no more than `min`
+        /// are outstanding; a batch counts as processed when the next one is asked for.
+        case automatic(max: Int, min: Int)
+        /// Only what `ask` asks.
+        case manual
+    }
+
+    /// Where a group that is new begins to read.
+    public enum Start: Sendable, Hashable {
+        /// What is published from now on.
+        case new
+        /// The oldest event that the topic still holds.
+        case first
+        /// This offset.
+        case offset(UInt64)
+        /// The first event taken at or after this, in microseconds since 1970 (UTC).
+        case time(UInt64)
+    }
+
+    /// The group to join, whose members share the events; nil for the topic's default group.
+    public var group: String?
+    /// Where the group begins if it is new; nil leaves it to the broker.
+    public var start: Start?
+    /// When events are asked for; 1000 and 500 by default.
+    public var demand: Demand
+    /// Bytes of records that may be outstanding at one time; nil sets no limit in bytes.
+    public var maxDemandBytes: Int?
+    /// The name under which the broker lists the link; at most 200 bytes.
+    public var name: String?
+
+    /// Makes options.
+    public init(
+        group: String? = nil,
+        start: Start? = nil,
+        demand: Demand = .automatic(max: 1_000, min: 500),
+        maxDemandBytes: Int? = nil,
+        name: String? = nil
+    ) {
+        self.group = group
+        self.start = start
+        self.demand = demand
+        self.maxDemandBytes = maxDemandBytes
+        self.name = name
+    }
+}
+
+/// What became of what a subscription asked for.
+public struct SubscriptionCounts: Hashable, Sendable {
+    /// Events asked for on the link.
+    public var asked: UInt64 = 0
+    /// Events received on the link.
+    public var delivered: UInt64 = 0
+    /// Events asked for that the broker declared it will not deliver.
+    public var forfeited: UInt64 = 0
+    /// Events announced in gaps.
+    public var missing: UInt64 = 0
+    /// Events received and thrown away because the subscription was cancelled.
+    public var discarded: UInt64 = 0
+    /// Times the link went on after a lost connection.
+    public var resumed: UInt64 = 0
+
+    /// Asked for and neither delivered nor forfeited.
+    public var credit: UInt64 { asked - delivered - forfeited }
+}

@@ -1,0 +1,108 @@
+import DequeModule
+package import SluiceCore
+
+/// What a producer's link holds: events to send, and events sent and not yet confirmed.
+///
+/// The unconfirmed ones are bounded by what was granted; they are what a resume sends again.
+package struct ClientOutbox: Sendable {
+    private var pending: Deque<Run> = []
+    private var sent: Deque<Run> = []
+    /// Events taken over and not sent.
+    package private(set) var pendingCount: UInt64 = 0
+    /// Events sent and not settled.
+    package private(set) var sentCount: UInt64 = 0
+
+    package init() {}
+
+    package var isEmpty: Bool { pendingCount == 0 && sentCount == 0 }
+
+    package mutating func append(_ run: Run) {
+        precondition(run.count > 0)
+        pendingCount += UInt64(run.count)
+        guard let last = pending.last, last.slab === run.slab, last.end == run.start,
+            last.count <= UInt32.max - run.count
+        else { return pending.append(run) }
+        pending[pending.count - 1].end = run.end
+        pending[pending.count - 1].count += run.count
+    }
+
+    /// Bytes of the record at the head; nil if nothing waits.
+    package var headBytes: Int? {
+        guard let run = pending.first else { return nil }
+        return run.withSpan { span in
+            let head: UInt32 = span.bigEndian(at: Int(run.start))
+            return Record.headBytes + Int(head & 0xFF_FFFF)
+        }
+    }
+
+    /// Moves what one frame may carry to the unconfirmed events and returns it.
+    package mutating func take(events: UInt64, bytes: UInt64, runsMax: Int) -> [Run] {
+        var eventsLeft = events
+        var bytesLeft = bytes
+        var taken: [Run] = []
+        while taken.count < runsMax, eventsLeft > 0, let head = pending.first {
+            let part = head.prefix(
+                events: UInt32(clamping: eventsLeft),
+                bytes: Int(clamping: bytesLeft)
+            )
+            guard part.count > 0 else { break }
+            eventsLeft -= UInt64(part.count)
+            bytesLeft -= UInt64(part.byteCount)
+            pendingCount -= UInt64(part.count)
+            sentCount += UInt64(part.count)
+            taken.append(part)
+            sent.append(part)
+            guard part.count < head.count else {
+                pending.removeFirst()
+                continue
+            }
+            pending[0].start = part.end
+            pending[0].count -= part.count
+        }
+        return taken
+    }
+
+    /// Forgets the oldest `count` sent events: their fate is known.
+    package mutating func settle(_ count: UInt64) {
+        precondition(count <= sentCount)
+        sentCount -= count
+        var left = count
+        while left > 0, let head = sent.first {
+            if UInt64(head.count) <= left {
+                left -= UInt64(head.count)
+                sent.removeFirst()
+            } else {
+                let gone = head.prefix(events: UInt32(left), bytes: .max)
+                sent[0].start = gone.end
+                sent[0].count -= gone.count
+                left = 0
+            }
+        }
+    }
+
+    /// Puts the sent events that are not settled back in front of those that wait.
+    package mutating func rewind() {
+        while let last = sent.popLast() { pending.prepend(last) }
+        pendingCount += sentCount
+        sentCount = 0
+    }
+}
+
+extension Run {
+    /// The first events of the run that both limits allow, cut between records.
+    package func prefix(events: UInt32, bytes: Int) -> Run {
+        guard events < count || bytes < byteCount else { return self }
+        var cursor = RecordCursor(at: Int(start))
+        var part = self
+        part.count = withSpan { span in
+            cursor.take(events: Swift.min(events, count), bytes: bytes, upTo: Int(end), from: span)
+        }
+        part.end = UInt32(cursor.position)
+        return part
+    }
+
+    /// Lends the slab up to the end of the run; the slab's filler may go on behind that.
+    func withSpan<Result>(_ body: (RawSpan) -> Result) -> Result {
+        unsafe slab.withShared(0..<Int(end)) { unsafe body($0.bytes) }
+    }
+}
