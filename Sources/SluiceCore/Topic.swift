@@ -1,6 +1,6 @@
 import DequeModule
 
-/// A named sequence of events with its producers, groups and consumers: the rules, and nothing else.
+/// A named sequence of events with its producers, groups and consumers: the rules alone.
 ///
 /// Commands change it and say what must be answered at once; `advance` then moves events and
 /// demand as far as one step may. It knows no clock, no socket and no lock.

@@ -1,6 +1,5 @@
 package import Logging
 package import SluiceNet
-import Synchronization
 
 /// The broker on its sockets: binds, serves on an event loop, and stops in peace.
 package final class Server: Sendable {

@@ -101,7 +101,7 @@ struct GreetingTests {
         #expect(!session.isOpen)
     }
 
-    @Test("max_frame in force is the smaller of both sides'", arguments: [131_072, 200_000, 1 << 24])
+    @Test("max_frame in force is the smaller of both", arguments: [131_072, 200_000, 1 << 24])
     func maxFrame(offered: UInt32) throws {
         var session = try ServerSession.greeted { $0.maxFrame = offered }
         let limit = min(Int(offered), Limits.frameBytesMax)

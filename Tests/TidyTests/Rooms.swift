@@ -6,7 +6,7 @@ enum Rooms {
     static let allowed: [String: Set<String>] = [
         "Sources/SluiceCore": ["DequeModule", "HeapModule"],
         "Sources/SluiceNet": ["CEpoll", "Dispatch", "Glibc", "HeapModule", "Synchronization"],
-        "Sources/SluiceWire": ["SluiceCore"],
+        "Sources/SluiceWire": ["DequeModule", "SluiceCore"],
         "Sources/SluiceEngine": [
             "DequeModule", "FoundationEssentials", "Logging", "SluiceCore", "SluiceWire",
         ],
@@ -15,8 +15,8 @@ enum Rooms {
             "SluiceWire",
         ],
         "Sources/Sluice": [
-            "DequeModule", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore", "SluiceNet",
-            "SluiceWire", "Synchronization",
+            "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
+            "SluiceNet", "SluiceWire", "Synchronization",
         ],
         "Sources/SluiceDoor": [
             "ArgumentParser", "Configuration", "Dispatch", "FoundationEssentials", "Glibc",
