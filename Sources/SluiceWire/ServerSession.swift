@@ -276,14 +276,18 @@ extension ServerSession {
     /// CLOSE answers the OPEN; the client does not answer that.
     package mutating func refused(_ id: UInt32) { links.end(id) }
 
-    /// The broker ends a link; true if CLOSE has to be sent, whose answer ends it here.
+    /// The broker ends a link; true if CLOSE has to be sent.
+    ///
+    /// Its answer ends the link here; one that was never opened ends at once, as nobody answers.
     package mutating func closing(_ id: UInt32) -> Bool {
         guard isOpen, let link = links[id], link.state != .closing else { return false }
-        guard link.state != .detached else {
+        switch link.state {
+        case .detached:
             links.end(id)
             return false
+        case .opening: links.end(id)
+        case .open, .closing: links.set(id, to: .closing)
         }
-        links.set(id, to: .closing)
         return true
     }
 
