@@ -178,9 +178,10 @@ extension Topic {
     mutating func enqueueProducer(_ index: UInt32) {
         var backlog = Backlog.unknown
         let isNew = withProducer(index) { link in
+            guard !link.isQueued, link.isAttached else { return false }
             backlog = link.backlog
-            defer { link.isQueued = true }
-            return !link.isQueued && link.isAttached
+            link.isQueued = true
+            return true
         }
         guard isNew == true else { return }
         switch backlog {
