@@ -44,6 +44,9 @@ extension Topic {
         into effects: inout Effects
     ) {
         guard case .consumer(var link) = slots[Int(index)] else { return }
+        // While the slot held a second reference, each delivery would copy the link's stretches.
+        slots[Int(index)] = .free
+        defer { slots[Int(index)] = .consumer(link) }
         let waiting = log.head - group.cursor.offset
         var events = min(link.ledger.credit, waiting)
         if let until = link.drainsUntil {
@@ -67,7 +70,6 @@ extension Topic {
                 effects.list.append(.status(id(index), .blocked))
             }
             place(&link, index, 0, in: &group)
-            slots[Int(index)] = .consumer(link)
             return
         }
         let delivery = Delivery(
@@ -84,7 +86,6 @@ extension Topic {
         counters.delivered += taken.events
         group.delivered += taken.events
         place(&link, index, deliverable(link), in: &group)
-        slots[Int(index)] = .consumer(link)
         effects.list.append(.deliver(id(index), delivery))
         grantsAreDue = true
     }
