@@ -47,15 +47,15 @@ extension Topic {
         let allowed = allowance
         var rest = allowed.total
         if rest > 0, isWorthGranting(allowed) {
-            var used = serve(\.announced, upTo: rest, at: now, limit: limit, into: &effects)
+            // What is left over after a queue was served, nobody in it could be given.
+            let used = serve(\.announced, upTo: rest, at: now, limit: limit, into: &effects)
             rest -= used
-            used = max(used, allowed.total - rest)
             let wanted = min(rest, allowed.wanted - min(allowed.wanted, used))
-            if wanted > 0, announced.isEmpty {
+            if wanted > 0 {
                 rest -= serve(\.willing, upTo: wanted, at: now, limit: limit, into: &effects)
             }
             let keptAhead = min(rest, allowed.total - allowed.wanted)
-            if keptAhead > 0, announced.isEmpty {
+            if keptAhead > 0 {
                 giveFloors(upTo: keptAhead, at: now, limit: limit, into: &effects)
             }
         }
