@@ -4,6 +4,8 @@ extension Topic {
     /// Moves events and demand as far as one step may; true if more is left to do.
     package mutating func advance(at now: Instant, into effects: inout Effects) -> Bool {
         let limit = effects.list.count + Limits.effectsPerStepMax
+        // Before what came after the loss, so that a gap keeps its place in the stream.
+        announceGaps(into: &effects)
         while effects.list.count < limit, let index = dirtyGroups.first {
             dispatch(index, at: now, limit: limit, into: &effects)
             guard effects.list.count < limit else { break }
