@@ -4,8 +4,6 @@ extension Topic {
     /// Moves events and demand as far as one step may; true if more is left to do.
     package mutating func advance(at now: Instant, into effects: inout Effects) -> Bool {
         let limit = effects.list.count + Limits.effectsPerStepMax
-        // Before what came after the loss, so that a gap keeps its place in the stream.
-        announceGaps(into: &effects)
         while effects.list.count < limit, let index = dirtyGroups.first {
             dispatch(index, at: now, limit: limit, into: &effects)
             guard effects.list.count < limit else { break }
@@ -30,6 +28,7 @@ extension Topic {
         defer { groups[index] = group }
         if group.orderIsStale { rebuildOrder(&group) }
         while effects.list.count < limit, group.cursor.offset < log.head {
+            if group.blockedAt != group.cursor.offset { releaseBlocked(of: &group, at: index) }
             let next = group.next { link, ticket in
                 guard case .consumer(let consumer) = slots[Int(link)] else { return false }
                 return consumer.ticket == ticket && consumer.group == index
@@ -37,6 +36,29 @@ extension Topic {
             guard let next else { return }
             deliver(to: next, of: &group, at: now, into: &effects)
         }
+    }
+
+    /// Lets members go on that were held by an event too large for their bytes, now that another
+    /// member took it or it was dropped.
+    private mutating func releaseBlocked(of group: inout Group, at number: Int) {
+        group.blockedAt = group.cursor.offset
+        guard !group.blocked.isEmpty, let need = log.nextRecordBytes(at: group.cursor) else {
+            return
+        }
+        var blocked: [UInt32] = []
+        for index in group.blocked {
+            guard case .consumer(var link) = slots[Int(index)], link.group == number,
+                link.needBytes > 0
+            else { continue }
+            guard let bytes = link.ledger.byteCredit, bytes >= need else {
+                blocked.append(index)
+                continue
+            }
+            link.needBytes = 0
+            place(&link, index, deliverable(link), in: &group)
+            slots[Int(index)] = .consumer(link)
+        }
+        group.blocked = blocked
     }
 
     private mutating func deliver(
@@ -69,6 +91,7 @@ extension Topic {
         guard taken.events > 0 else {
             if let need = log.nextRecordBytes(at: group.cursor), need > byteCredit, events > 0 {
                 link.needBytes = UInt32(clamping: need)
+                if !group.blocked.contains(index) { group.blocked.append(index) }
                 effects.list.append(.status(id(index), .blocked))
             }
             place(&link, index, 0, in: &group)
@@ -154,6 +177,7 @@ extension Topic {
             log.seek(&group.cursor, to: offset)
             group.discarded += offset - from
             groups[index] = group
+            markDirty(index)
             lost = max(lost, offset - from)
             remember(
                 Gap(from: from, to: offset, count: offset - from, reason: .dropped),

@@ -178,15 +178,14 @@ extension Topic {
     mutating func remember(_ gap: Gap, for group: Group) {
         for member in group.members {
             let hadGap = withConsumer(member) { link in
-                // Losses that could not be told one by one become one that covers them all.
-                let known = link.gap
-                link.gap = Gap(
-                    from: known?.from ?? gap.from,
-                    to: gap.to,
-                    count: (known?.count ?? 0) + gap.count,
-                    reason: gap.reason
-                )
-                return known != nil
+                guard var known = link.gap, known.reason == gap.reason, known.to == gap.from else {
+                    defer { link.gap = gap }
+                    return link.gap != nil
+                }
+                known.to = gap.to
+                known.count += gap.count
+                link.gap = known
+                return true
             }
             if hadGap == false { gapped.append(id(member)) }
         }
