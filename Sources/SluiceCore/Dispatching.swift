@@ -214,6 +214,8 @@ extension Topic {
     /// Frees what nobody needs and moves the rest out of slabs that it would pin for little.
     private mutating func settleMemory() {
         settleFloor()
+        counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
+        guard log.hasFresh else { return }
         var cursors = [floor]
         for case let group? in groups { cursors.append(group.cursor) }
         if log.compact(&cursors) {
