@@ -23,7 +23,6 @@ extension Topic {
             fail(id, error, into: &effects)
             return
         }
-        note(publication)
         let kept = emit(publication.runs, events: publication.events, time: publication.time)
         publishedAt = now
         if kept > 0 {
@@ -41,18 +40,21 @@ extension Topic {
         }
     }
 
-    private mutating func note(_ publication: Publication) {
-        guard publication.events > 0 else { return }
-        let mean = max(1, publication.bytes / publication.events)
+    private mutating func note(_ runs: [Run], events: UInt64) {
+        guard events > 0 else { return }
+        var bytes: UInt64 = 0
+        for run in runs { bytes += UInt64(run.byteCount) }
+        let mean = max(1, bytes / events)
         meanRecordBytes =
             meanRecordBytes == 0 ? mean : (meanRecordBytes * 7 + mean + 4) / 8
     }
 
     /// Takes events into the topic as far as its policy lets them in; returns how many.
     ///
-    /// Also for a local producer, which may emit beyond its grant: `block` refuses what does not
-    /// fit only from those; what was granted is always taken.
+    /// Also for a local producer; what that emits beyond its grant goes into the buffer like any
+    /// other event. A topic that blocks takes all.
     package mutating func emit(_ runs: [Run], events: UInt64, time: UInt64) -> UInt64 {
+        note(runs, events: events)
         let kept = options.onFull == .dropNewest ? min(events, admissible) : events
         var left = kept
         for var run in runs where left > 0 {
