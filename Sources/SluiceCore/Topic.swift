@@ -207,8 +207,7 @@ extension Topic {
         into effects: inout Effects
     ) {
         precondition(isCurrent(id))
-        let group = groupIndex(opening)
-        var link = ConsumerLink(group: group, eventBytesMax: opening.eventBytesMax)
+        var link = ConsumerLink(group: 0, eventBytesMax: opening.eventBytesMax)
         if opening.events > 0 || opening.bytes > 0 {
             let first = Ask(
                 events: opening.events,
@@ -227,6 +226,8 @@ extension Topic {
             }
         }
         consumers += 1
+        let group = groupIndex(opening)
+        link.group = group
         slots[Int(id.index)] = .consumer(link)
         groups[group]?.members.append(id.index)
         effects.list.append(.opened(id, resumed: false))
