@@ -8,11 +8,11 @@ enum Rooms {
         "Sources/SluiceNet": ["CEpoll", "Dispatch", "Glibc", "HeapModule", "Synchronization"],
         "Sources/SluiceWire": ["DequeModule", "SluiceCore"],
         "Sources/SluiceEngine": [
-            "DequeModule", "FoundationEssentials", "Logging", "SluiceCore", "SluiceWire",
+            "DequeModule", "FoundationEssentials", "Glibc", "Logging", "SluiceCore", "SluiceWire",
         ],
         "Sources/SluiceServer": [
             "DequeModule", "Glibc", "Logging", "SluiceCore", "SluiceEngine", "SluiceNet",
-            "SluiceWire",
+            "SluiceWire", "Synchronization",
         ],
         "Sources/Sluice": [
             "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
@@ -21,7 +21,7 @@ enum Rooms {
         "Sources/SluiceDoor": [
             "ArgumentParser", "Configuration", "Dispatch", "FoundationEssentials", "Glibc",
             "Histogram", "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet",
-            "SluiceServer", "SluiceWire",
+            "SluiceServer", "SluiceWire", "Synchronization",
         ],
         "Tests/SluiceTestKit": ["Glibc", "SluiceCore", "SluiceWire"],
         "Tests/Simulate": ["Glibc", "SluiceTestKit"],
