@@ -294,8 +294,12 @@ class FakeBroker:
         return hello
 
     def end(self, link: int) -> None:
-        self.expect(frames.CLOSE, link)
+        self.expect(frames.CLOSE, link, code=0)
         self.say(frames.CLOSE, link)
+
+    def leave(self) -> None:
+        """The client ends the session and gets its answer."""
+        self.end(0)
 
 
 class ClientTests(unittest.TestCase):
@@ -327,7 +331,7 @@ class ClientTests(unittest.TestCase):
             broker.expect(frames.EVENTS, 1, first_sequence=3)
             broker.say(frames.SETTLE, 1, ranges=[(1, 2, 0, 0), (3, 1, 3, 39)])
             broker.end(1)
-            broker.expect(frames.CLOSE, 0, code=0)
+            broker.leave()
         status, lines = self.run_command(self.broker(script), "pub", "orders", "a", "b", "c")
         self.assertEqual(status, command.EXIT_OK)
         self.assertEqual(lines[0]["accepted"], 2)
@@ -345,6 +349,7 @@ class ClientTests(unittest.TestCase):
             broker.expect(frames.EVENTS, 1, first_sequence=1)
             broker.say(frames.SETTLE, 1, ranges=[(1, 1, 0, 0)])
             broker.end(1)
+            broker.leave()
         status, _ = self.run_command(self.broker(script), "pub", "orders", "0123456789")
         self.assertEqual(status, command.EXIT_OK)
 
@@ -364,6 +369,7 @@ class ClientTests(unittest.TestCase):
             broker.expect(frames.EVENTS, 1, first_sequence=1)
             broker.say(frames.SETTLE, 1, ranges=[(1, 1, 0, 0)])
             broker.end(1)
+            broker.leave()
         status, lines = self.run_command(self.broker(script), "pub", "orders", "a")
         self.assertEqual((status, lines[-1]["ledger"]["forfeited"]), (command.EXIT_OK, 4))
 
@@ -379,6 +385,7 @@ class ClientTests(unittest.TestCase):
             broker.expect(frames.CLOSE, 1)
             ping = broker.expect(frames.PING)
             broker.say(frames.PING, 0, frames.PONG, opaque=ping.opaque)
+            broker.leave()
         status, lines = self.run_command(self.broker(script), "overrun", "orders")
         self.assertEqual(status, command.EXIT_OK)
         self.assertEqual([line.get("refused") for line in lines], [None, "CREDIT_OVERRUN", None])
@@ -395,6 +402,7 @@ class ClientTests(unittest.TestCase):
             assert stop.has(frames.STOP)
             broker.say(frames.STATUS, 1, frames.DRAINED, asked=2, delivered=2, stopped_to=2)
             broker.end(1)
+            broker.leave()
         status, lines = self.run_command(self.broker(script), "sub", "orders", "-n", "2")
         self.assertEqual(status, command.EXIT_OK)
         self.assertEqual([line["payload"] for line in lines[:2]], ["a", "b"])
@@ -409,6 +417,7 @@ class ClientTests(unittest.TestCase):
             run = Run(2, Event(b"a").record() * 2)
             broker.say(frames.EVENTS, 1, first_sequence=1, runs=[run])
             broker.expect(frames.CLOSE, 1, code=19)
+            broker.leave()
         status, lines = self.run_command(self.broker(script), "sub", "orders", "-n", "1")
         self.assertEqual((status, lines), (command.EXIT_REFUSED, [
             {"refused": "CREDIT_OVERRUN", "link": 1, "reason": "2 events for a credit of 1"},
@@ -441,6 +450,7 @@ class ClientTests(unittest.TestCase):
                 frames.STATUS, 1, frames.DRAINED, asked=4, delivered=2, forfeited=2, stopped_to=4
             )
             broker.end(1)
+            broker.leave()
         status, lines = self.run_command(
             self.broker(first, second), "sub", "orders", "-n", "4", "--cut-after", "1"
         )
@@ -471,6 +481,7 @@ class ClientTests(unittest.TestCase):
             again = broker.expect(frames.EVENTS, 1, first_sequence=3)
             assert again.runs[0].events(3)[0].payload == b"c"
             broker.say(frames.SETTLE, 1, ranges=[(3, 1, 0, 0)])
+            broker.leave()
         client = sluice.Client("127.0.0.1", self.broker(first, second).port)
         client.connect()
         producer = client.producer("orders", available=3)
@@ -487,7 +498,7 @@ class ClientTests(unittest.TestCase):
             broker.greet()
             broker.expect(frames.OPEN, 1)
             broker.say(frames.CLOSE, 1, code=34, reason="no such topic")
-            broker.expect(frames.CLOSE, 0, code=0)
+            broker.leave()
         status, lines = self.run_command(self.broker(script), "sub", "orders", "-n", "1")
         self.assertEqual((status, lines[0]["refused"]), (command.EXIT_REFUSED, "NOT_FOUND"))
 
