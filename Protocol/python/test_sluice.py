@@ -103,7 +103,8 @@ class CodecTests(unittest.TestCase):
 
     def test_records_fill_their_run_exactly(self):
         record = Event(b"abc").record()
-        for count, records in [(2, record), (1, record + b"\0"), (1, record[:-1]), (1, b"\x04" + record[1:])]:
+        bad = [(2, record), (1, record + b"\0"), (1, record[:-1]), (1, b"\x04" + record[1:])]
+        for count, records in bad:
             with self.assertRaises(Malformed):
                 Run(count, records).events(1)
 
@@ -129,8 +130,10 @@ class DocumentTests(unittest.TestCase):
         (run,) = frame.runs
         first, second = run.events(frame.first_sequence)
         self.assertEqual((frame.link, first.sequence, first.offset, second.offset), (2, 4, 5, 6))
-        self.assertEqual((first.payload, first.key, run.time_us), (b"hi", None, 1_700_000_000_000_000))
-        self.assertEqual((second.key, second.headers, second.payload), (b"k7", [("t", b"x")], b"ok"))
+        self.assertEqual(run.time_us, 1_700_000_000_000_000)
+        self.assertEqual((first.payload, first.key), (b"hi", None))
+        self.assertEqual((second.key, second.payload), (b"k7", b"ok"))
+        self.assertEqual(second.headers, [("t", b"x")])
         self.assertEqual([len(event.record()) for event in (first, second)], [6, 17])
 
     def test_the_example_of_demand(self):
@@ -191,7 +194,8 @@ class LedgerTests(unittest.TestCase):
 
     def test_a_sink_refuses_more_than_it_asked(self):
         for sequence, count, bytes, code in [
-            (1, 3, 10, "CREDIT_OVERRUN"), (1, 2, 101, "CREDIT_OVERRUN"), (2, 1, 1, "CREDIT_MISMATCH"),
+            (1, 3, 10, "CREDIT_OVERRUN"), (1, 2, 101, "CREDIT_OVERRUN"),
+            (2, 1, 1, "CREDIT_MISMATCH"),
         ]:
             sink = Ledger(asked=2, asked_bytes=100)
             with self.assertRaises(Refused) as refused:
