@@ -1,0 +1,5 @@
+package import ArgumentParser
+package struct BenchCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(commandName: "bench")
+    package init() {}
+}

@@ -1,0 +1,201 @@
+import Dispatch
+import Glibc
+import Sluice
+import Synchronization
+
+/// A reading of a topic: how much is asked for, and when it ends.
+struct Consumption: Sendable {
+    var topic: String
+    var group: String?
+    var start: SubscriptionOptions.Start?
+    var maxDemand: Int
+    var minDemand: Int
+    /// Never more than so many in all; they are asked for exactly.
+    var count: Int?
+    /// Ends when nothing waits any more.
+    var exitAtEnd = false
+    var idleTimeout: TimeSpan?
+    var name = "sluice sub"
+
+    /// Hands batches to `take` until the reading ends; throws what its exit code is to be.
+    func run(
+        _ client: SluiceClient,
+        note: (String) -> Void,
+        take: (EventBatch) async throws -> Void
+    ) async throws {
+        var received = 0
+        let interrupts = Interrupts()
+        defer { interrupts.stop() }
+        repeat {
+            let asked = min(maxDemand, count.map { $0 - received } ?? .max)
+            let subscription = client.subscribe(to: topic, options: options)
+            interrupts.setAction { subscription.stop() }
+            let watch = IdleWatch(idleTimeout) { subscription.stop() }
+            defer { watch.cancel() }
+            do {
+                received += try await read(subscription, asked, received, watch, note, take)
+            } catch {
+                subscription.cancel()
+                throw error
+            }
+            if let signal = interrupts.caught {
+                throw Failure(signal == SIGTERM ? .terminated : .interrupted)
+            }
+            if watch.hasExpired { return try checkCount(received) }
+            let isAtEnd = !exitAtEnd || subscription.counts.forfeited > 0
+            if isAtEnd { return try checkCount(received) }
+        } while received < count ?? .max
+    }
+
+    private var isManual: Bool { count != nil || exitAtEnd }
+
+    private var options: SubscriptionOptions {
+        SubscriptionOptions(
+            group: group,
+            start: start,
+            demand: isManual ? .manual : .automatic(max: maxDemand, min: minDemand),
+            name: name
+        )
+    }
+
+    /// Reads one subscription to its end and returns how many events came.
+    private func read(
+        _ subscription: Subscription,
+        _ firstAsk: Int,
+        _ before: Int,
+        _ watch: IdleWatch,
+        _ note: (String) -> Void,
+        _ take: (EventBatch) async throws -> Void
+    ) async throws -> Int {
+        var received = 0
+        var outstanding = 0
+        if isManual {
+            subscription.ask(firstAsk)
+            outstanding = firstAsk
+        }
+        if exitAtEnd { subscription.drain() }
+        for try await batch in subscription {
+            watch.touch()
+            for gap in batch.gaps { note(gap.text(topic)) }
+            guard !batch.isEmpty else { continue }
+            try await take(batch)
+            watch.touch()
+            received += batch.count
+            outstanding -= batch.count
+            guard let count, !exitAtEnd else { continue }
+            let missing = count - before - received
+            guard missing > 0 else {
+                subscription.cancel()
+                break
+            }
+            guard outstanding <= minDemand else { continue }
+            let more = min(maxDemand, missing) - outstanding
+            if more > 0 {
+                subscription.ask(more)
+                outstanding += more
+            }
+        }
+        return received
+    }
+
+    private func checkCount(_ received: Int) throws {
+        guard let count, received < count else { return }
+        throw Failure(
+            .partial,
+            "\(received.grouped) of \(count.grouped) events came",
+            hint: "why no more: sluice why \(topic)"
+        )
+    }
+}
+
+extension EventGap {
+    fileprivate func text(_ topic: String) -> String {
+        "gap in \(topic): \(count.grouped) event\(count == 1 ? "" : "s") between offsets "
+            + "\(offsets.lowerBound) and \(offsets.upperBound) will not come (\(reason))"
+    }
+}
+
+/// The first Ctrl-C or SIGTERM ends a verb in order, the second one at once.
+final class Interrupts: Sendable {
+    private struct State: Sendable {
+        var caught: Int32?
+        var action: (@Sendable () -> Void)?
+    }
+
+    private let state = Mutex(State())
+    // Sources may be used from any thread; their protocol does not say so.
+    nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
+
+    init() {
+        let queue = DispatchQueue(label: "sluice.interrupts")
+        sources = [SIGINT, SIGTERM].map { number in
+            signal(number, SIG_IGN)
+            return DispatchSource.makeSignalSource(signal: number, queue: queue)
+        }
+        for (source, number) in zip(sources, [SIGINT, SIGTERM]) {
+            source.setEventHandler { @Sendable [weak self] in self?.note(number) }
+            source.resume()
+        }
+    }
+
+    /// The signal that came, if one did.
+    var caught: Int32? { state.withLock { $0.caught } }
+
+    /// What the first signal does; at once if it has come already.
+    func setAction(_ action: @escaping @Sendable () -> Void) {
+        let isLate = state.withLock {
+            $0.action = action
+            return $0.caught != nil
+        }
+        if isLate { action() }
+    }
+
+    func stop() {
+        for source in sources { source.cancel() }
+        signal(SIGINT, SIG_DFL)
+        signal(SIGTERM, SIG_DFL)
+    }
+
+    private func note(_ number: Int32) {
+        signal(SIGINT, SIG_DFL)
+        signal(SIGTERM, SIG_DFL)
+        let action = state.withLock {
+            $0.caught = number
+            return $0.action
+        }
+        action?()
+    }
+}
+
+/// Calls out when nothing has come for a time.
+final class IdleWatch: Sendable {
+    private struct State: Sendable {
+        var last = ContinuousClock.now
+        var hasExpired = false
+    }
+
+    private let state: Mutex<State>
+    private let task: Mutex<Task<Void, Never>?>
+
+    init(_ limit: TimeSpan?, _ expire: @escaping @Sendable () -> Void) {
+        state = Mutex(State())
+        task = Mutex(nil)
+        guard let limit = limit?.duration else { return }
+        let watching = Task { [self] in
+            while !Task.isCancelled {
+                let due = state.withLock { $0.last } + limit
+                guard due <= ContinuousClock.now else {
+                    _ = try? await Task.sleep(until: due, clock: .continuous)
+                    continue
+                }
+                state.withLock { $0.hasExpired = true }
+                return expire()
+            }
+        }
+        task.withLock { $0 = watching }
+    }
+
+    var hasExpired: Bool { state.withLock { $0.hasExpired } }
+    func touch() { state.withLock { $0.last = .now } }
+    func cancel() { task.withLock { $0?.cancel() } }
+}

@@ -1,0 +1,249 @@
+package import ArgumentParser
+import Glibc
+import Sluice
+import SluiceCore
+
+extension Each: ExpressibleByArgument {}
+
+/// `sluice pub`: sends events, as fast as the topic grants.
+package struct PubCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "pub",
+        abstract: "Publish events: the body given, files, or standard input.",
+        discussion: """
+            Waits whenever the topic grants nothing, and ends when the broker has confirmed \
+            every event. Why it waits: sluice why TOPIC.
+            """
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @Argument(help: "The payload of one event (default: read standard input).")
+    package var body: String?
+
+    @Option(help: "What one event is: line (default), nul, file (default with --file) or eof.")
+    package var each: Each?
+    @Option(help: ArgumentHelp("Read this file ('-': standard input); repeatable.", valueName: "path"))
+    package var file: [String] = []
+    @Option(name: [.short, .long], help: "The key of each event.")
+    package var key: String?
+    @Option(
+        name: [.customShort("H"), .long],
+        help: ArgumentHelp("A header of each event; repeatable.", valueName: "name:value")
+    )
+    package var header: [String] = []
+    @Option(name: [.customShort("n"), .long], help: "Send so many: the body again, or the first.")
+    package var count: EventCount?
+    @Option(help: ArgumentHelp("Send at most so many events a second.", valueName: "n"))
+    package var rate: Double?
+    @Flag(help: "Connect again when the connection is lost, for as long as it takes.")
+    package var reconnect = false
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func validate() throws {
+        guard body == nil || (file.isEmpty && each == nil) else {
+            throw ValidationError("a body goes without --file and --each")
+        }
+        guard (rate ?? 1) > 0 else { throw ValidationError("--rate must be above 0") }
+        guard (count?.value ?? 1) > 0 else { throw ValidationError("--count must be above 0") }
+        guard each != .file || !file.isEmpty else {
+            throw ValidationError("--each file needs --file")
+        }
+        _ = try headers
+    }
+
+    private var headers: [EventHeader] {
+        get throws {
+            try header.map { text in
+                guard let colon = text.firstIndex(of: ":") ?? text.firstIndex(of: "=") else {
+                    throw ValidationError("-H takes name:value, not '\(text)'")
+                }
+                let value = text[text.index(after: colon)...].drop { $0 == " " }
+                return EventHeader(name: String(text[..<colon]), value: String(value))
+            }
+        }
+    }
+
+    package func run() async throws {
+        let policy = reconnect ? ReconnectPolicy() : .never
+        let headers = try headers
+        try await global.withClient(reconnect: policy) { client in
+            let publisher = Publisher(
+                producer: client.producer(
+                    for: topic,
+                    options: ProducerOptions(backlog: .announced, name: "sluice pub")
+                ),
+                key: key,
+                headers: headers,
+                limit: count?.value ?? (body == nil ? .max : 1),
+                rate: rate,
+                notice: Notice.isTerminal && !global.quiet
+            )
+            try await send(through: publisher)
+            try await publisher.finish()
+            try tell(publisher.count)
+        }
+    }
+
+    private func send(through publisher: Publisher) async throws {
+        if let body {
+            let bytes = Array(body.utf8)
+            while publisher.wantsMore {
+                try publisher.append(bytes, 0..<bytes.count)
+                if publisher.mustSend { try await publisher.send() }
+            }
+            return
+        }
+        for path in file.isEmpty ? ["-"] : file where publisher.wantsMore {
+            let input = try InputFile(path: path)
+            defer { input.close() }
+            switch each ?? (file.isEmpty ? .line : .file) {
+            case .line: try await pieces(of: input, separator: UInt8(ascii: "\n"), publisher)
+            case .nul: try await pieces(of: input, separator: 0, publisher)
+            case .file, .eof: try await whole(input, publisher)
+            }
+        }
+    }
+
+    private func pieces(
+        of input: InputFile,
+        separator: UInt8,
+        _ publisher: Publisher
+    ) async throws {
+        var splitter = Splitter(separator: separator)
+        while publisher.wantsMore {
+            let bytes = try await input.read()
+            guard !bytes.isEmpty else {
+                if let range = splitter.rest() { try publisher.append(splitter.buffer, range) }
+                return try await publisher.send()
+            }
+            splitter.feed(bytes)
+            while publisher.wantsMore, let range = splitter.next() {
+                try publisher.append(splitter.buffer, range)
+                if publisher.mustSend { try await publisher.send() }
+            }
+            guard splitter.pending <= Limits.eventBytesMax else { throw tooLarge(input) }
+            // What came together goes together, and at once.
+            try await publisher.send()
+        }
+    }
+
+    private func whole(_ input: InputFile, _ publisher: Publisher) async throws {
+        var all: [UInt8] = []
+        while true {
+            let bytes = try await input.read()
+            guard !bytes.isEmpty else { break }
+            all += bytes
+            guard all.count <= Limits.eventBytesMax else { throw tooLarge(input) }
+        }
+        try publisher.append(all, 0..<all.count)
+        try await publisher.send()
+    }
+
+    private func tooLarge(_ input: InputFile) -> Failure {
+        Failure(
+            .usage,
+            "an event of \(input.name) has more than \(Limits.eventBytesMax.grouped) bytes",
+            hint: "cut it: --each line or --each nul"
+        )
+    }
+
+    private func tell(_ count: Int) throws {
+        switch global.output {
+        case .json, .jsonl:
+            let output = StandardOutput()
+            var text = Array("{\"topic\":".utf8)
+            JSONText.append(topic, to: &text)
+            text += Array(",\"published\":\(count)}\n".utf8)
+            try output.write(text)
+            try output.flush()
+        case .table, .raw, nil:
+            guard Notice.isTerminal else { return }
+            global.note("published \(count.grouped) event\(count == 1 ? "" : "s") to \(topic)")
+        }
+    }
+}
+
+/// Fills batches and sends them, no faster than asked.
+final class Publisher {
+    private static let batchBytes = 262_144
+
+    private let producer: Producer
+    private let key: [UInt8]?
+    private let headers: [EventHeader]
+    private let limit: Int
+    private let rate: Double?
+    private var notice: Bool
+    private let start = ContinuousClock.now
+    private var batch = OutgoingBatch()
+    private(set) var count = 0
+
+    init(
+        producer: Producer,
+        key: String?,
+        headers: [EventHeader],
+        limit: Int,
+        rate: Double?,
+        notice: Bool
+    ) {
+        self.producer = producer
+        self.key = key.map { Array($0.utf8) }
+        self.headers = headers
+        self.limit = limit
+        self.rate = rate
+        self.notice = notice
+    }
+
+    var wantsMore: Bool { count < limit }
+
+    var mustSend: Bool {
+        batch.byteCount >= Self.batchBytes || (rate != nil && due > ContinuousClock.now)
+    }
+
+    /// When the next event may go.
+    private var due: ContinuousClock.Instant {
+        rate.map { start + .seconds(Double(count) / $0) } ?? start
+    }
+
+    func append(_ bytes: [UInt8], _ range: Range<Int>) throws(ClientError) {
+        count += 1
+        if key == nil, headers.isEmpty {
+            var failure: ClientError?
+            bytes.withUnsafeBytes { all in
+                do throws(ClientError) {
+                    try batch.append(payload: UnsafeRawBufferPointer(rebasing: all[range]))
+                } catch {
+                    failure = error
+                }
+            }
+            if let failure { throw failure }
+        } else {
+            try batch.append(OutgoingEvent(Array(bytes[range]), key: key, headers: headers))
+        }
+    }
+
+    func send() async throws {
+        guard !batch.isEmpty else { return }
+        let waiting = notice ? noticeOfWaiting() : nil
+        defer { waiting?.cancel() }
+        try await producer.send(batch)
+        batch.removeAll()
+        if rate != nil, wantsMore { try await Task.sleep(until: due, clock: .continuous) }
+    }
+
+    func finish() async throws {
+        try await send()
+        try await producer.flush()
+        try await producer.close()
+    }
+
+    /// Tells a person once why nothing seems to happen.
+    private func noticeOfWaiting() -> Task<Void, Never> {
+        let topic = producer.topic
+        return Task {
+            guard (try? await Task.sleep(for: .seconds(2))) != nil else { return }
+            Notice.line("waiting for demand on '\(topic)' (why: sluice why \(topic))")
+        }
+    }
+}

@@ -1,0 +1,360 @@
+package import ArgumentParser
+import FoundationEssentials
+import Sluice
+import SluiceWire
+
+/// `sluice topic`: the topics of a broker.
+package struct TopicCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "topic",
+        abstract: "List, look at, create, change and remove topics.",
+        subcommands: [
+            TopicList.self, TopicInfo.self, TopicCreate.self, TopicRemove.self, TopicPeek.self,
+            TopicPurge.self, TopicPause.self, TopicResume.self,
+        ]
+    )
+
+    package init() {}
+}
+
+package struct TopicList: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "ls",
+        abstract: "List the topics."
+    )
+
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        try await global.withClient { client in
+            let list = try await Listing<Snapshot.Topic>("$sys/topics", client, global)
+            try list.print(
+                as: global.form(piped: .jsonl),
+                to: StandardOutput(),
+                paint: global.paint,
+                empty: "no topics yet: they are made by first use, or by 'sluice topic create'"
+            ) { topics in
+                var table = Table([
+                    ("TOPIC", .left), ("HEAD", .right), ("BUFFERED", .right), ("BYTES", .right),
+                    ("AHEAD", .right), ("PRODUCERS", .right), ("GRANTED", .right),
+                    ("CONSUMERS", .right), ("DEMAND", .right), ("IDLE", .right), ("STATE", .left),
+                ])
+                for topic in topics.sorted(by: { $0.topic < $1.topic }) {
+                    table.add([
+                        topic.topic, topic.head.grouped, topic.bufferedEvents.grouped,
+                        ByteCount(Int(clamping: topic.retainedBytes)).text, topic.ahead.grouped,
+                        topic.producers.grouped, topic.grantedEvents.grouped,
+                        topic.consumers.grouped, topic.demand.grouped,
+                        topic.idleMilliseconds.span, topic.isPaused ? "paused" : topic.onFull,
+                    ])
+                }
+                return table
+            }
+        }
+    }
+}
+
+extension Snapshot.Topic {
+    /// What the groups' members asked for and have not received.
+    var demand: UInt64 { groups.reduce(0) { $0 + $1.credit } }
+}
+
+package struct TopicInfo: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "info",
+        abstract: "Show all there is to know of one topic."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        try await global.withClient { client in
+            let found = try await Listing<Snapshot.Topic>.one(topic, client, global)
+            try found.printOne(
+                as: global.form(piped: .json),
+                to: StandardOutput(),
+                lines: { lines($0, global.paint) }
+            )
+        }
+    }
+
+    private func lines(_ topic: Snapshot.Topic, _ paint: Paint) -> [String] {
+        let bytes = { (count: UInt64) in ByteCount(Int(clamping: count)).text }
+        var facts = Table([("FACT", .left), ("VALUE", .left)])
+        facts.add(["state", topic.isPaused ? "paused" : "open, \(topic.onFull) when full"])
+        facts.add([
+            "offsets",
+            topic.head == 0
+                ? "none yet" : "\(topic.first.grouped) to \((topic.head - 1).grouped) come so far",
+        ])
+        facts.add([
+            "buffered",
+            "\(topic.bufferedEvents.grouped) events of \(topic.capacity.grouped), "
+                + "\(bytes(topic.retainedBytes)) of \(bytes(topic.bufferBytes))",
+        ])
+        facts.add([
+            "peak",
+            "\(topic.peakBufferedEvents.grouped) events, \(bytes(topic.peakRetainedBytes))",
+        ])
+        facts.add(["ahead", "\(topic.ahead.grouped) events beyond what consumers want"])
+        facts.add([
+            "producers",
+            "\(topic.producers.grouped), granted \(topic.grantedEvents.grouped) events",
+        ])
+        facts.add(["consumers", topic.consumers.grouped])
+        facts.add(["last event", topic.idleMilliseconds == nil
+            ? "never" : "\(topic.idleMilliseconds.span) ago"])
+        facts.add([
+            "lost",
+            "\(topic.discardedEvents.grouped) discarded, \(topic.cutEvents.grouped) cut, "
+                + "\(topic.ledgerErrors.grouped) ledger errors",
+        ])
+        var groups = Table([
+            ("GROUP", .left), ("DISPATCHER", .left), ("NEXT", .right), ("WAITING", .right),
+            ("DELIVERED", .right), ("DISCARDED", .right), ("MEMBERS", .right), ("DEMAND", .right),
+        ])
+        for group in topic.groups {
+            groups.add([
+                group.shownName, group.dispatcher, group.position.grouped, group.waiting.grouped,
+                group.delivered.grouped, group.discarded.grouped, group.members.grouped,
+                group.credit.grouped,
+            ])
+        }
+        let table = groups.lines
+        return [paint.bold(topic.topic)] + facts.lines.dropFirst()
+            + (topic.groups.isEmpty ? [] : ["", paint.bold(table[0])] + table.dropFirst())
+    }
+}
+
+extension Snapshot.Group {
+    /// The name for people; the default group has none.
+    var shownName: String { group.isEmpty ? "(default)" : group }
+}
+
+extension Listing where Document == Snapshot.Topic {
+    /// The one document of a topic; a broker without it is asked for nothing more.
+    static func one(
+        _ topic: String,
+        _ client: SluiceClient,
+        _ options: GlobalOptions
+    ) async throws -> Self {
+        let unknown = Failure(
+            .notFound,
+            "no topic '\(topic)' (NOT_FOUND)",
+            hint: "see what there is: sluice topic ls; or make it: sluice topic create \(topic)"
+        )
+        do {
+            let found = try await Self("$sys/topics/\(topic)", client, options)
+            guard !found.documents.isEmpty else { throw unknown }
+            return found
+        } catch let error as ClientError where error.closeName == "NOT_FOUND" {
+            throw unknown
+        }
+    }
+}
+
+/// What a full topic does.
+package enum OnFull: String, CaseIterable, ExpressibleByArgument, Sendable {
+    case block
+    case dropOldest = "drop-oldest"
+    case dropNewest = "drop-newest"
+}
+
+package struct TopicCreate: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "create",
+        abstract: "Create a topic; what is not set is as the broker was told."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @Option(help: "How many events it holds, and asks for ahead of its consumers; 0 is strict.")
+    package var buffer: EventCount?
+    @Option(help: "How many bytes it holds, such as 64MiB.") package var bufferBytes: ByteCount?
+    @Option(help: "How many events to ask for ahead of consumers, if not as many as it holds.")
+    package var ahead: EventCount?
+    @Option(help: "When it is full: block, drop-oldest or drop-newest.")
+    package var onFull: OnFull?
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        var request = Snapshot.Request(op: "create-topic", topic: topic)
+        request.buffer = buffer.map { UInt64($0.value) }
+        request.bufferBytes = bufferBytes.map { UInt64($0.value) }
+        request.ahead = ahead.map { UInt64($0.value) }
+        request.onFull = onFull?.rawValue
+        try await global.request(request, done: "created \(topic)")
+    }
+}
+
+package struct TopicRemove: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "rm",
+        abstract: "Remove a topic, what it holds, and every link to it."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        let request = Snapshot.Request(op: "remove-topic", topic: topic)
+        try await global.request(request, done: "removed \(topic)")
+    }
+}
+
+package struct TopicPurge: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "purge",
+        abstract: "Throw away all that a topic holds; its consumers are told."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        let request = Snapshot.Request(op: "purge-topic", topic: topic)
+        try await global.request(request, done: "purged \(topic)")
+    }
+}
+
+package struct TopicPause: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "pause",
+        abstract: "Deliver nothing and grant nothing until it is resumed; asks are kept."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        let request = Snapshot.Request(op: "pause-topic", topic: topic)
+        try await global.request(request, done: "paused \(topic)")
+    }
+}
+
+package struct TopicResume: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "resume",
+        abstract: "Let a paused topic go on."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        let request = Snapshot.Request(op: "resume-topic", topic: topic)
+        try await global.request(request, done: "resumed \(topic)")
+    }
+}
+
+package struct TopicPeek: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "peek",
+        abstract: "Print what a topic holds, oldest first, and consume nothing."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @Option(name: [.customShort("n"), .long], help: "At most so many.")
+    package var count = EventCount(10)
+    @Option(name: [.short, .long], help: "Print events like this; see 'sluice help sub'.")
+    package var format: String?
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func validate() throws {
+        guard count.value > 0 else { throw ValidationError("--count must be above 0") }
+    }
+
+    package func run() async throws {
+        let writer = try EventWriter(topic: topic, format: format, options: global)
+        try await global.withClient { client in
+            _ = try await Listing<Snapshot.Topic>.one(topic, client, global)
+            let subscription = client.subscribe(
+                to: "$sys/peek/\(topic)",
+                options: SubscriptionOptions(demand: .manual, name: "sluice topic peek")
+            )
+            subscription.ask(count.value)
+            subscription.drain()
+            for try await batch in subscription { try writer.write(batch) }
+            try writer.finish()
+        }
+    }
+}
+
+/// `sluice group`: the groups of a topic.
+package struct GroupCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "group",
+        abstract: "Remove groups; 'sluice topic info' lists them.",
+        subcommands: [GroupRemove.self]
+    )
+
+    package init() {}
+}
+
+package struct GroupRemove: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "rm",
+        abstract: "Remove a group and its cursor, so that it holds nothing any more."
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @Argument(help: "The group.") package var group: String
+    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+
+    package init() {}
+
+    package func run() async throws {
+        var request = Snapshot.Request(op: "remove-group", topic: topic)
+        request.group = group
+        try await global.request(request, done: "removed \(group) of \(topic)")
+    }
+}
+
+extension GlobalOptions {
+    /// Sends one request to the broker and says what was done.
+    func request(_ request: Snapshot.Request, done: String) async throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let json = String(decoding: try encoder.encode(request), as: UTF8.self)
+        try await withClient { client in
+            do {
+                try await Deadline.run(timeout) { try await client.control(json) }
+            } catch let error as ClientError {
+                throw failure(error, request)
+            }
+        }
+        if Notice.isTerminal { note(done) }
+    }
+
+    private func failure(_ error: ClientError, _ request: Snapshot.Request) -> Failure {
+        var failure = Failure(error, server: server)
+        switch failure.exit {
+        case .conflict:
+            failure.message = "topic '\(request.topic)' exists already (EXISTS)"
+            failure.hint = "see how it is set: sluice topic info \(request.topic)"
+        case .notFound:
+            let what = request.group.map { "group '\($0)' of topic" } ?? "topic"
+            failure.message = "no \(what) '\(request.topic)' (NOT_FOUND)"
+            failure.hint = "see what there is: sluice topic ls"
+        default:
+            break
+        }
+        return failure
+    }
+}
