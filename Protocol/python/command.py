@@ -152,5 +152,5 @@ def main(words: list[str]) -> int:
         print(f"sluice.py: no broker at {arguments.address}: {error}", file=sys.stderr)
         return EXIT_CONNECT
     finally:
-        with contextlib.suppress(sluice.SluiceError):
-            client.close()
+        with contextlib.suppress(sluice.SluiceError, sluice.TimedOut):
+            client.close(arguments.timeout)

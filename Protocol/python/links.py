@@ -177,22 +177,32 @@ class Producer(Link):
         self.settled_unknown = 0
         # The total in bytes at which the broker was told that bytes hold us up.
         self._told_at: int | None = None
-        # What the broker believes to wait here; None: an unknown backlog.
-        self.announced: int | None = options.get("available")
+        # What waits to be published; None: nobody knows, demand is answered as it comes.
+        self.waiting: int | None = options.get("available")
+        # How much of it, beyond our credit, the broker has been told and not granted yet.
+        self.announced = self.waiting or 0
 
     def open(self, timeout: float, resume: bool = False) -> None:
-        waiting = len(self.unsettled) + len(self.to_resend)
-        if self.announced is not None and waiting:
+        if self.waiting is not None and (self.unsettled or self.to_resend):
             # Before OPENED nobody knows how much of what was sent has arrived.
-            self.options["available"] = self.announced = waiting
+            self.waiting = self.announced = len(self.unsettled) + len(self.to_resend)
+            self.options["available"] = self.waiting
         super().open(timeout, resume)
-        if resume and self.announced is not None:
+        if resume and self.waiting is not None:
             self.announce(len(self.to_resend))
 
-    def announce(self, available: int, **fields: int) -> None:
+    def announce(self, waiting: int, **fields: int) -> None:
         """Tells the broker what waits here; legal without any credit."""
-        self.announced = available
-        self.client.send(self.ledger.status(self.id, available=available, **fields))
+        self.waiting = waiting
+        self.send_status(0, **fields)
+
+    def send_status(self, flags: int, **fields: int) -> None:
+        """Every STATUS of a producer announces its backlog."""
+        available = frames.UNKNOWN_BACKLOG
+        if self.waiting is not None:
+            available = self.announced = max(0, self.waiting - self.ledger.credit)
+        status = self.ledger.status(self.id, flags, available=available, **fields)
+        self.client.send(status)
 
     def wait_credit(self, n: int = 1, timeout: float = 10) -> int:
         """Waits until at least n events may be sent; returns how many may."""
@@ -203,6 +213,8 @@ class Producer(Link):
         """Sends each event when credit covers it; splits a batch, never an event."""
         waiting = deque(events)
         while waiting:
+            if self.waiting is not None:
+                self.waiting = len(waiting)
             batch = self._covered(waiting)
             if not batch:
                 self._wait_for(waiting, timeout)
@@ -244,9 +256,9 @@ class Producer(Link):
             raise ValueError("an event larger than max_event")
         if self.ledger.credit and self._told_at != self.ledger.asked_bytes:
             self._told_at = self.ledger.asked_bytes
-            self.announce(len(waiting), blocked_by=3, need_bytes=need)
-        elif self.announced is not None and len(waiting) > self.announced:
-            self.announce(len(waiting))
+            self.send_status(0, blocked_by=3, need_bytes=need)
+        elif self.waiting is not None and len(waiting) - self.ledger.credit > self.announced:
+            self.send_status(0)
         asked = (self.ledger.asked, self.ledger.asked_bytes)
         self.client.wait(
             lambda: (self.ledger.asked, self.ledger.asked_bytes) != asked, timeout, self
@@ -258,8 +270,8 @@ class Producer(Link):
         for sequence, event in enumerate(batch, first):
             self.unsettled[sequence] = event
         self.ledger.deliver(len(batch), len(records))
-        if self.announced is not None:
-            self.announced = max(0, self.announced - len(batch))
+        if self.waiting is not None:
+            self.waiting = max(0, self.waiting - len(batch))
         self.client.send(Frame(frames.EVENTS, self.id, 0, {
             "first_sequence": first, "runs": [Run(len(batch), records)],
         }))
@@ -279,6 +291,7 @@ class Producer(Link):
         if frame.type == frames.DEMAND:
             welcome = self.client.welcome
             self.ledger.apply(frame, welcome.max_demand, welcome.max_demand_bytes)
+            self.announced = max(0, self.announced - frame.n)
             answer = 0
             if frame.has(frames.STOP | frames.DRAIN):
                 self.ledger.forfeit()
@@ -287,7 +300,7 @@ class Producer(Link):
             if frame.has(frames.DEMAND_ECHO):
                 answer |= frames.STATUS_ECHO
             if answer:
-                self.client.send(self.ledger.status(self.id, answer))
+                self.send_status(answer)
         elif frame.type == frames.SETTLE:
             for start, count, outcome, argument in frame.ranges:
                 for sequence in range(start, start + count):

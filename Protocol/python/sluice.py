@@ -58,7 +58,8 @@ class Client:
 
     def cut(self) -> None:
         """Breaks the TCP connection, as a network would."""
-        self.socket.close()
+        if self.socket is not None:
+            self.socket.close()
         self.socket = None
 
     def resume(self, timeout: float = 10) -> bool:
@@ -76,14 +77,17 @@ class Client:
             link.open(timeout, resume=resumed)
         return resumed
 
-    def close(self) -> None:
-        """Ends the session: CLOSE 0 NORMAL, then TCP."""
+    def close(self, timeout: float = 10) -> None:
+        """Ends the session: CLOSE 0 NORMAL, its answer, then TCP."""
         if self.socket is None:
             return
-        if self.ended is None:
-            self.send(close_frame(0, "NORMAL"))
-        self.socket.close()
-        self.socket = None
+        try:
+            if self.ended is None:
+                self.send(close_frame(0, "NORMAL"))
+                # The answer proves that the broker took all that came before.
+                self.wait(lambda: self.ended is not None, timeout)
+        finally:
+            self.cut()
 
     def ping(self, timeout: float = 10) -> float:
         """Seconds there and back."""

@@ -236,6 +236,8 @@ class Accounts:
     def _demand(self, line: Line, frame: Frame) -> None:
         source, sink = self.ends(frame.link)
         fields = {"n": 0, "total": 0, "bytes": 0, "bytes_total": 0, "received": 0, **frame.fields}
+        if fields["n"] == ANY:
+            fields["n"], fields["total"] = 4, sink.asked + 4
         if fields["bytes"] == ANY:
             fields["bytes"] = 65_536
             fields["bytes_total"] = sink.asked_bytes + 65_536

@@ -42,7 +42,10 @@ extension Connector {
     }
 
     private func opened(_ key: LinkKey, resumed: Bool) {
-        if resumed { sinks[key]?.core.resumed() }
+        if resumed, let sink = sinks[key] {
+            sink.core.resumed()
+            if sink.items.isEmpty { touched.append(key) }
+        }
         guard let source = sources[key] else { return }
         if resumed { source.core.resumed() }
         refresh(key, granted: 0)
@@ -80,7 +83,7 @@ extension Connector {
             // The next event is larger than the whole window: without this it would never come.
             let more = UInt64(status.needBytes) - credit
             sink.core.askedExtra(bytes: more)
-            session.ask(key, events: 0, bytes: UInt32(clamping: more), into: &outlet.writer)
+            askBytes(key, more)
         }
         if sinks[key]?.items.isEmpty == true { touched.append(key) }
     }

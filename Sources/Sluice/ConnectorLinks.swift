@@ -27,12 +27,14 @@ extension Connector {
         loop.submit { [self] in
             guard let key = core.key, sinks[key] != nil else { return }
             sinks[key]?.wish += events
-            if bytes > 0 {
-                session.ask(key, events: 0, bytes: UInt32(clamping: bytes), into: &outlet.writer)
-            }
+            if bytes > 0 { askBytes(key, bytes) }
             grantWish(key)
             home.markDirty(self)
         }
+    }
+
+    func askBytes(_ key: LinkKey, _ bytes: UInt64) {
+        session.ask(key, events: 0, bytes: UInt32(clamping: bytes), into: &outlet.writer)
     }
 
     /// Asks for what the program wished, as far as the broker lets it be outstanding.

@@ -12,6 +12,7 @@ extension SluiceClient {
         var documents: [[UInt8]] = []
         for try await batch in subscription {
             for event in batch { documents.append(Array(event.payload)) }
+            if documents.count >= max { return documents }
         }
         if Task.isCancelled { throw .cancelled }
         return documents

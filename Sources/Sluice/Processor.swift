@@ -39,8 +39,7 @@ private final class ProcessorAccount: Sendable {
     private let producer: ProducerCore
     private let subscription: Subscription
     private let most: UInt64
-    /// Asked upstream and not yet processed.
-    private let outstanding = Lock(UInt64(0))
+    private let account = Lock((asked: UInt64(0), processed: UInt64(0)))
 
     init(_ producer: ProducerCore, _ subscription: Subscription, most: UInt64) {
         self.producer = producer
@@ -54,15 +53,19 @@ private final class ProcessorAccount: Sendable {
     }
 
     func processed(_ count: UInt64) {
-        outstanding.withLock { $0 -= min($0, count) }
+        account.withLock { $0.processed += count }
         ask()
     }
 
     private func ask() {
         let open = min(producer.openDemand, most)
-        let count = outstanding.withLock { outstanding in
+        // What was cut off will not come: it is asked for again.
+        let forfeited = subscription.counts.forfeited
+        let count = account.withLock { account in
+            let done = account.processed + forfeited
+            let outstanding = account.asked - min(account.asked, done)
             let count = open - min(open, outstanding)
-            outstanding += count
+            account.asked += count
             return count
         }
         subscription.ask(Int(clamping: count))

@@ -28,7 +28,8 @@ public final class Subscription: AsyncSequence, Sendable {
     /// Asks for `events` more (0 asks nothing), beside what an automatic subscription asks.
     ///
     /// What is beyond the broker's limit of outstanding demand (`max_demand` in WELCOME, 2^20 by
-    /// default) is asked for as soon as it fits.
+    /// default) is asked for as soon as it fits. What is cut off with a lost connection is
+    /// forfeited: `counts.forfeited` says how much, and a manual subscription may ask again.
     public func ask(_ events: Int) {
         guard events > 0 else { return }
         core.connector?.ask(core, events: UInt64(events), bytes: 0)

@@ -27,6 +27,7 @@ final class SubscriptionCore: Sendable {
         var isEnded = false
         var error: ClientError?
         var counts = SubscriptionCounts()
+        var forfeitedBytes: UInt64 = 0
     }
 
     enum Step {
@@ -201,10 +202,11 @@ extension SubscriptionCore.State {
 // MARK: - The loop's side
 
 extension SubscriptionCore {
-    /// Hands over what a turn brought.
-    func publish(_ items: [Item], _ ledger: Ledger?) {
-        let waiter = state.withLock { state in
-            state.book(ledger)
+    /// Hands over what a turn brought; returns the demand that takes the place of what was lost.
+    @discardableResult
+    func publish(_ items: [Item], _ ledger: Ledger?) -> (events: UInt64, bytes: UInt64) {
+        let (waiter, ask) = state.withLock { state in
+            let ask = state.book(ledger)
             for item in items {
                 if case .gap(let gap) = item { state.counts.missing += gap.count }
             }
@@ -213,11 +215,14 @@ extension SubscriptionCore {
             } else {
                 state.items.append(contentsOf: items)
             }
-            guard !state.items.isEmpty else { return nil as CheckedContinuation<Void, Never>? }
+            guard !state.items.isEmpty else {
+                return (nil as CheckedContinuation<Void, Never>?, ask)
+            }
             defer { state.waiter = nil }
-            return state.waiter
+            return (state.waiter, ask)
         }
         waiter?.resume()
+        return ask
     }
 
     /// The link goes on after a lost connection.
@@ -230,7 +235,7 @@ extension SubscriptionCore {
     func finish(_ error: ClientError?, _ ledger: Ledger?) {
         let waiter = state.withLock { state in
             guard !state.isEnded else { return nil as CheckedContinuation<Void, Never>? }
-            state.book(ledger)
+            _ = state.book(ledger)
             state.isEnded = true
             state.error = error
             defer { state.waiter = nil }
@@ -241,10 +246,21 @@ extension SubscriptionCore {
 }
 
 extension SubscriptionCore.State {
-    fileprivate mutating func book(_ ledger: Ledger?) {
-        guard let ledger else { return }
+    /// Takes over the link's account; returns what to ask.
+    ///
+    /// Demand that was cut off counts as processed: without that a window would never open again.
+    fileprivate mutating func book(_ ledger: Ledger?) -> (events: UInt64, bytes: UInt64) {
+        guard let ledger else { return (0, 0) }
+        let events = ledger.forfeited - min(ledger.forfeited, counts.forfeited)
+        let bytes = ledger.forfeitedBytes - min(ledger.forfeitedBytes, forfeitedBytes)
+        forfeitedBytes = ledger.forfeitedBytes
         counts.asked = ledger.asked
         counts.delivered = ledger.delivered
         counts.forfeited = ledger.forfeited
+        guard ending.isEmpty else { return (0, 0) }
+        return (
+            events > 0 ? window?.processed(events) ?? 0 : 0,
+            bytes > 0 ? byteWindow?.processed(bytes) ?? 0 : 0
+        )
     }
 }

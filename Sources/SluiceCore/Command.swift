@@ -31,12 +31,21 @@ package struct ConsumerOpening: Hashable, Sendable {
     package var start: Start?
     package var events: UInt32
     package var bytes: UInt32
+    /// The largest record that the consumer can take.
+    package var eventBytesMax: Int
 
-    package init(group: String = "", start: Start? = nil, events: UInt32 = 0, bytes: UInt32 = 0) {
+    package init(
+        group: String = "",
+        start: Start? = nil,
+        events: UInt32 = 0,
+        bytes: UInt32 = 0,
+        eventBytesMax: Int = Limits.eventBytesMax
+    ) {
         self.group = group
         self.start = start
         self.events = events
         self.bytes = bytes
+        self.eventBytesMax = eventBytesMax
     }
 }
 

@@ -9,6 +9,7 @@ extension Topic {
             guard effects.list.count < limit else { break }
             dirtyGroups.removeFirst()
         }
+        closeOutgrown(into: &effects)
         finishDrains(into: &effects)
         if dirtyGroups.isEmpty { enforceCapacity() }
         announceGaps(into: &effects)
@@ -28,6 +29,7 @@ extension Topic {
         defer { groups[index] = group }
         if group.orderIsStale { rebuildOrder(&group) }
         while effects.list.count < limit, group.cursor.offset < log.head {
+            if group.blockedAt != group.cursor.offset { releaseBlocked(of: &group, at: index) }
             let next = group.next { link, ticket in
                 guard case .consumer(let consumer) = slots[Int(link)] else { return false }
                 return consumer.ticket == ticket && consumer.group == index
@@ -37,6 +39,29 @@ extension Topic {
         }
     }
 
+    /// Lets members go on that were held by an event too large for their bytes, now that another
+    /// member took it or it was dropped.
+    private mutating func releaseBlocked(of group: inout Group, at number: Int) {
+        group.blockedAt = group.cursor.offset
+        guard !group.blocked.isEmpty, let need = log.nextRecordBytes(at: group.cursor) else {
+            return
+        }
+        var blocked: [UInt32] = []
+        for index in group.blocked {
+            guard case .consumer(var link) = slots[Int(index)], link.group == number,
+                link.needBytes > 0
+            else { continue }
+            guard let bytes = link.ledger.byteCredit, bytes >= need else {
+                blocked.append(index)
+                continue
+            }
+            link.needBytes = 0
+            place(&link, index, deliverable(link), in: &group)
+            slots[Int(index)] = .consumer(link)
+        }
+        group.blocked = blocked
+    }
+
     private mutating func deliver(
         to index: UInt32,
         of group: inout Group,
@@ -44,6 +69,9 @@ extension Topic {
         into effects: inout Effects
     ) {
         guard case .consumer(var link) = slots[Int(index)] else { return }
+        // While the slot held a second reference, each delivery would copy the link's stretches.
+        slots[Int(index)] = .free
+        defer { slots[Int(index)] = .consumer(link) }
         let waiting = log.head - group.cursor.offset
         var events = min(link.ledger.credit, waiting)
         if let until = link.drainsUntil {
@@ -56,18 +84,22 @@ extension Topic {
         let taken = log.take(
             from: &group.cursor,
             events: events,
-            bytes: byteCredit,
+            bytes: min(byteCredit, link.eventBytesMax),
             window: link.room,
             windowIsEmpty: link.room >= link.window,
             into: &effects.runs
         )
         guard taken.events > 0 else {
-            if let need = log.nextRecordBytes(at: group.cursor), need > byteCredit, events > 0 {
-                link.needBytes = UInt32(clamping: need)
-                effects.list.append(.status(id(index), .blocked))
+            if let need = log.nextRecordBytes(at: group.cursor), events > 0 {
+                if need > link.eventBytesMax {
+                    outgrown.append(id(index))
+                } else if need > byteCredit {
+                    link.needBytes = UInt32(clamping: need)
+                    if !group.blocked.contains(index) { group.blocked.append(index) }
+                    effects.list.append(.status(id(index), .blocked))
+                }
             }
             place(&link, index, 0, in: &group)
-            slots[Int(index)] = .consumer(link)
             return
         }
         let delivery = Delivery(
@@ -84,7 +116,6 @@ extension Topic {
         counters.delivered += taken.events
         group.delivered += taken.events
         place(&link, index, deliverable(link), in: &group)
-        slots[Int(index)] = .consumer(link)
         effects.list.append(.deliver(id(index), delivery))
         grantsAreDue = true
     }
@@ -104,6 +135,16 @@ extension Topic {
                 link.ticket = group.enqueue(turn.link, credit: link.deliverable)
             }
         }
+    }
+
+    /// Ends the links of consumers that can never take the event they are owed.
+    private mutating func closeOutgrown(into effects: inout Effects) {
+        for id in outgrown where isCurrent(id) {
+            close(id)
+            let text = "the next event does not fit into the consumer's max_frame"
+            effects.list.append(.close(id, .eventTooLarge, text))
+        }
+        outgrown.removeAll()
     }
 
     /// Ends the drains for which nothing more can come.
@@ -151,6 +192,7 @@ extension Topic {
             log.seek(&group.cursor, to: offset)
             group.discarded += offset - from
             groups[index] = group
+            markDirty(index)
             lost = max(lost, offset - from)
             remember(
                 Gap(from: from, to: offset, count: offset - from, reason: .dropped),
@@ -187,6 +229,8 @@ extension Topic {
     /// Frees what nobody needs and moves the rest out of slabs that it would pin for little.
     private mutating func settleMemory() {
         settleFloor()
+        counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
+        guard log.hasFresh else { return }
         var cursors = [floor]
         for case let group? in groups { cursors.append(group.cursor) }
         if log.compact(&cursors) {

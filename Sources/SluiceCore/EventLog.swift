@@ -10,12 +10,13 @@ package struct Cursor: Hashable, Sendable {
 }
 
 /// The retained events of a topic as runs in slabs, oldest first.
-// firstOffset ≤ every cursor ≤ head; retainedBytes = Σ (byteCount + slack) of the runs
+// firstOffset ≤ every cursor ≤ head; retainedBytes = Σ charge of the runs
 package struct EventLog: Sendable {
     private struct Entry: Sendable {
         var run: Run
-        /// Bytes that the run pins in its slab beside its own.
-        var slack: UInt32
+        /// Bytes that are free once the run is forgotten: those of its slab if it is the last
+        /// that pins it.
+        var charge: UInt32
     }
 
     private var entries = Deque<Entry>()
@@ -48,14 +49,14 @@ package struct EventLog: Sendable {
         run.attempt = 1
         head += UInt64(run.count)
         retainedBytes += UInt64(run.byteCount)
-        entries.append(Entry(run: run, slack: 0))
+        entries.append(Entry(run: run, charge: UInt32(run.byteCount)))
     }
 
     /// Forgets whole runs that end at or before `offset`.
     package mutating func trim(before offset: UInt64) {
         while let first = entries.first, first.run.endOffset <= offset {
             entries.removeFirst()
-            retainedBytes -= UInt64(first.run.byteCount) + UInt64(first.slack)
+            retainedBytes -= UInt64(first.charge)
             firstRun += 1
         }
         freshRun = max(freshRun, firstRun)
@@ -154,25 +155,33 @@ package struct EventLog: Sendable {
 // MARK: - Memory
 
 extension EventLog {
+    /// Whether runs came since the log was last compacted.
+    package var hasFresh: Bool { freshRun < firstRun + UInt64(entries.count) }
+
     /// Copies what came since the last call out of slabs that it would pin for little.
     ///
     /// A run stays in its receive slab if the log holds at least half of that slab; else its bytes
     /// move to the log's own segments, where runs that follow on from each other become one.
     /// Returns whether cursors may have moved.
     package mutating func compact(_ cursors: inout [Cursor]) -> Bool {
-        let fresh = Int(freshRun - firstRun)
-        guard fresh < entries.count else { return false }
-        var live: [ObjectIdentifier: Int] = [:]
-        for entry in entries[fresh...] {
-            live[ObjectIdentifier(entry.run.slab), default: 0] += entry.run.byteCount
+        guard hasFresh else { return false }
+        let tail = entries[Int(freshRun - firstRun)...].map(\.run)
+        var live: [ObjectIdentifier: (bytes: Int, last: Int)] = [:]
+        for (index, run) in tail.enumerated() {
+            let bytes = live[ObjectIdentifier(run.slab)]?.bytes ?? 0
+            live[ObjectIdentifier(run.slab)] = (bytes + run.byteCount, index)
         }
-        let tail = entries[fresh...].map(\.run)
         let marks = cursors.map { mark(of: $0) }
         for run in tail { retainedBytes -= UInt64(run.byteCount) }
         entries.removeLast(tail.count)
-        for run in tail {
-            let bytes = live[ObjectIdentifier(run.slab)] ?? 0
-            if bytes * 2 >= run.slab.capacity { keep(run) } else { copy(run) }
+        for (index, run) in tail.enumerated() {
+            guard let part = live[ObjectIdentifier(run.slab)],
+                part.bytes * 2 >= run.slab.capacity
+            else {
+                copy(run)
+                continue
+            }
+            keep(run, charge: part.last == index ? charge(of: run.slab, part.bytes) : 0)
         }
         for index in cursors.indices {
             guard let mark = marks[index] else { continue }
@@ -205,12 +214,16 @@ extension EventLog {
         return Cursor(run: number, position: UInt32(rest), offset: offset)
     }
 
-    private mutating func keep(_ run: Run) {
-        let pinned = run.slab.filled
-        let slack = UInt32(max(0, pinned - run.slab.charged - run.byteCount))
-        run.slab.charged += run.byteCount + Int(slack)
-        retainedBytes += UInt64(run.byteCount) + UInt64(slack)
-        entries.append(Entry(run: run, slack: slack))
+    /// What keeping `live` bytes of the slab costs, less what logs pay for it already.
+    private func charge(of slab: Slab, _ live: Int) -> Int {
+        let charge = max(live, slab.filled - slab.charged)
+        slab.charged += charge
+        return charge
+    }
+
+    private mutating func keep(_ run: Run, charge: Int) {
+        retainedBytes += UInt64(charge)
+        entries.append(Entry(run: run, charge: UInt32(charge)))
     }
 
     private mutating func copy(_ run: Run) {
@@ -230,13 +243,14 @@ extension EventLog {
         {
             entries[index].run.end = UInt32(range.upperBound)
             entries[index].run.count += run.count
+            entries[index].charge += UInt32(run.byteCount)
             return
         }
         var moved = run
         moved.slab = slab
         moved.start = UInt32(range.lowerBound)
         moved.end = UInt32(range.upperBound)
-        entries.append(Entry(run: moved, slack: 0))
+        entries.append(Entry(run: moved, charge: UInt32(run.byteCount)))
     }
 }
 

@@ -47,18 +47,19 @@ extension Topic {
         let allowed = allowance
         var rest = allowed.total
         if rest > 0, isWorthGranting(allowed) {
-            var used = serve(\.announced, upTo: rest, at: now, limit: limit, into: &effects)
+            // What is left over after a queue was served, nobody in it could be given.
+            let used = serve(\.announced, upTo: rest, at: now, limit: limit, into: &effects)
             rest -= used
-            used = max(used, allowed.total - rest)
             let wanted = min(rest, allowed.wanted - min(allowed.wanted, used))
-            if wanted > 0, announced.isEmpty {
+            if wanted > 0 {
                 rest -= serve(\.willing, upTo: wanted, at: now, limit: limit, into: &effects)
             }
             let keptAhead = min(rest, allowed.total - allowed.wanted)
-            if keptAhead > 0, announced.isEmpty {
+            if keptAhead > 0 {
                 giveFloors(upTo: keptAhead, at: now, limit: limit, into: &effects)
             }
         }
+        if isShortOfBytes { recallNeedy(at: now, into: &effects) }
         if isShortOfBytes || rest == 0 && !announced.isEmpty {
             recallIdle(all: false, at: now, into: &effects)
         }
@@ -139,9 +140,11 @@ extension Topic {
         if isAnnounced, case .events(let backlog) = link.backlog { count = min(count, backlog) }
         let held = link.ledger.byteCredit ?? 0
         let free = freeGrantBytes + link.grantedBytes
+        // Bytes left over from earlier grants count again as soon as there is an event for them.
+        let most = credit > 0 ? max(free, held) : free
         var bytes = (credit + count) * likelyRecordBytes
-        if bytes > max(free, held) {
-            let fitting = free / likelyRecordBytes
+        if max(bytes, held) > most {
+            let fitting = held > most ? 0 : free / likelyRecordBytes
             count = fitting - min(fitting, credit)
             bytes = (credit + count) * likelyRecordBytes
             if count == 0 {
@@ -207,18 +210,37 @@ extension Topic {
     private mutating func recallIdle(all: Bool, at now: Instant, into effects: inout Effects) {
         guard idleHolders > 0 || all else { return }
         for index in slots.indices {
-            guard case .producer(let link) = slots[index], link.isAttached,
-                link.recalledAt == nil, link.ledger.credit > 0, all || link.isIdleHolder
-            else { continue }
-            var ask = Ask(events: 0, total: 0)
-            _ = withProducer(UInt32(index)) { link in
-                ask = link.ledger.ask(events: 0, flags: .stop)
-                link.recalledAt = now
-                link.announcedCredit = 0
+            guard case .producer(let link) = slots[index], all || link.isIdleHolder else {
+                continue
             }
-            recalls += 1
-            effects.list.append(.ask(id(UInt32(index)), ask))
+            recall(UInt32(index), at: now, into: &effects)
         }
+    }
+
+    /// Takes grants back that hold each other up: every holder waits for more bytes than are left.
+    ///
+    /// The first in the queue keeps its grant and gets what the others give back.
+    private mutating func recallNeedy(at now: Instant, into effects: inout Effects) {
+        var held: UInt64 = 0
+        for index in needy {
+            if case .producer(let link) = slots[Int(index)] { held += link.ledger.credit }
+        }
+        guard held == granted, recalls == 0 else { return }
+        for index in needy.dropFirst() { recall(index, at: now, into: &effects) }
+    }
+
+    private mutating func recall(_ index: UInt32, at now: Instant, into effects: inout Effects) {
+        guard case .producer(let link) = slots[Int(index)], link.isAttached,
+            link.recalledAt == nil, link.ledger.credit > 0
+        else { return }
+        var ask = Ask(events: 0, total: 0)
+        _ = withProducer(index) { link in
+            ask = link.ledger.ask(events: 0, flags: .stop)
+            link.recalledAt = now
+            link.announcedCredit = 0
+        }
+        recalls += 1
+        effects.list.append(.ask(id(index), ask))
     }
 
     /// Closes the links of producers that did not answer a recall in time.

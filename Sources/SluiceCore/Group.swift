@@ -12,6 +12,10 @@ package struct Group: Sendable {
     package internal(set) var members: [UInt32] = []
     /// The sum of its members' deliverable credit (law L3).
     package internal(set) var deliverable: UInt64 = 0
+    /// Members whose credit in bytes is too small for the next event.
+    var blocked: [UInt32] = []
+    /// The offset for which those were last looked at.
+    var blockedAt: UInt64 = 0
     private var order = Heap<Turn>()
     private var nextTicket: UInt64 = 1
 

@@ -4,8 +4,10 @@
 package enum Limits {
     /// Bytes of one frame, its header left out; stops a length field from naming our memory.
     package static let frameBytesMax = 1_048_576
-    /// Bytes of the longest HELLO, and of the smallest max_frame that a client may name.
-    package static let frameBytesMin = 4_096
+    /// Bytes of the smallest max_frame that a client may name: a full write window fits into it.
+    package static let frameBytesMin = 131_072
+    /// Bytes of the longest HELLO; stops strangers who say nothing at length.
+    package static let helloBytesMax = 4_096
     /// Bytes of one record with its 4-byte head; leaves room for the frame's and the run's headers.
     package static let eventBytesMax = 1_048_000
     /// Bytes of a record's key.

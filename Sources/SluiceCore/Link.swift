@@ -8,6 +8,8 @@ package struct ConsumerLink: Sendable {
     /// Bytes of events that may enter the link's connection now.
     package internal(set) var room = Limits.writeWindowBytes
     package internal(set) var window = Limits.writeWindowBytes
+    /// The largest record that the consumer can take.
+    let eventBytesMax: Int
     /// What the group counts on; kept here so that the group's sum changes by the difference.
     var deliverable: UInt64 = 0
     /// The entry of the group's order that is valid; others are stale.
@@ -23,7 +25,10 @@ package struct ConsumerLink: Sendable {
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 
-    init(group: Int) { self.group = group }
+    init(group: Int, eventBytesMax: Int) {
+        self.group = group
+        self.eventBytesMax = eventBytesMax
+    }
 
     /// Deliveries with consecutive sequences and offsets.
     struct Stretch: Sendable {

@@ -1,6 +1,6 @@
 import DequeModule
 
-/// A named sequence of events with its producers, groups and consumers: the rules, and nothing else.
+/// A named sequence of events with its producers, groups and consumers: the rules alone.
 ///
 /// Commands change it and say what must be answered at once; `advance` then moves events and
 /// demand as far as one step may. It knows no clock, no socket and no lock.
@@ -40,6 +40,8 @@ package struct Topic: Sendable {
     var dirtyGroups = Deque<Int>()
     /// Consumers that answer a DRAIN, or have a gap to announce.
     var draining: [LinkID] = []
+    /// Consumers whose next event is larger than they can take.
+    var outgrown: [LinkID] = []
     var gapped: [LinkID] = []
     var grantsAreDue = false
 
@@ -205,8 +207,7 @@ extension Topic {
         into effects: inout Effects
     ) {
         precondition(isCurrent(id))
-        let group = groupIndex(opening)
-        var link = ConsumerLink(group: group)
+        var link = ConsumerLink(group: 0, eventBytesMax: opening.eventBytesMax)
         if opening.events > 0 || opening.bytes > 0 {
             let first = Ask(
                 events: opening.events,
@@ -225,6 +226,8 @@ extension Topic {
             }
         }
         consumers += 1
+        let group = groupIndex(opening)
+        link.group = group
         slots[Int(id.index)] = .consumer(link)
         groups[group]?.members.append(id.index)
         effects.list.append(.opened(id, resumed: false))

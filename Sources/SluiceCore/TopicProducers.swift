@@ -23,7 +23,6 @@ extension Topic {
             fail(id, error, into: &effects)
             return
         }
-        note(publication)
         let kept = emit(publication.runs, events: publication.events, time: publication.time)
         publishedAt = now
         if kept > 0 {
@@ -41,18 +40,21 @@ extension Topic {
         }
     }
 
-    private mutating func note(_ publication: Publication) {
-        guard publication.events > 0 else { return }
-        let mean = max(1, publication.bytes / publication.events)
+    private mutating func note(_ runs: [Run], events: UInt64) {
+        guard events > 0 else { return }
+        var bytes: UInt64 = 0
+        for run in runs { bytes += UInt64(run.byteCount) }
+        let mean = max(1, bytes / events)
         meanRecordBytes =
             meanRecordBytes == 0 ? mean : (meanRecordBytes * 7 + mean + 4) / 8
     }
 
     /// Takes events into the topic as far as its policy lets them in; returns how many.
     ///
-    /// Also for a local producer, which may emit beyond its grant: `block` refuses what does not
-    /// fit only from those; what was granted is always taken.
+    /// Also for a local producer; what that emits beyond its grant goes into the buffer like any
+    /// other event. A topic that blocks takes all.
     package mutating func emit(_ runs: [Run], events: UInt64, time: UInt64) -> UInt64 {
+        note(runs, events: events)
         let kept = options.onFull == .dropNewest ? min(events, admissible) : events
         var left = kept
         for var run in runs where left > 0 {
@@ -110,10 +112,11 @@ extension Topic {
                 )
                 answered = report.isDrained && link.recalledAt != nil
                 if answered { link.recalledAt = nil }
-                let unseen = link.ledger.asked - report.asked
-                link.backlog = Backlog(available: report.available, unseen: unseen)
-                link.announcedCredit = min(link.announcedCredit, link.ledger.credit)
-                if report.available == 0, unseen == 0 { link.announcedCredit = 0 }
+                let credit = link.ledger.credit
+                link.backlog = Backlog(available: report.available, covered: credit)
+                link.announcedCredit =
+                    link.backlog == .unknown
+                    ? min(link.announcedCredit, credit) : min(report.available, credit)
                 needsBytes = report.needBytes > 0
                 link.needBytes = report.needBytes
             }
@@ -177,9 +180,10 @@ extension Topic {
     mutating func enqueueProducer(_ index: UInt32) {
         var backlog = Backlog.unknown
         let isNew = withProducer(index) { link in
+            guard !link.isQueued, link.isAttached else { return false }
             backlog = link.backlog
-            defer { link.isQueued = true }
-            return !link.isQueued && link.isAttached
+            link.isQueued = true
+            return true
         }
         guard isNew == true else { return }
         switch backlog {
@@ -202,10 +206,10 @@ extension Backlog {
     /// On the wire this number of waiting events says that the producer does not know.
     package static let unknownOnWire = UInt64.max
 
-    /// What a producer says it has beyond its credit, when it had not seen `unseen` of it yet.
-    package init(available: UInt64, unseen: UInt64 = 0) {
+    /// What waits beyond its credit at a producer that has `available` events not yet sent.
+    package init(available: UInt64, covered credit: UInt64 = 0) {
         self =
             available == Self.unknownOnWire
-            ? .unknown : .events(available - min(available, unseen))
+            ? .unknown : .events(available - min(available, credit))
     }
 }

@@ -10,5 +10,18 @@ package struct EngineConfiguration: Sendable {
     package var createsTopics = true
     package var resumeWindowMilliseconds = UInt64(Limits.resumeWindowMilliseconds)
 
+    /// What the process has used, asked when an inspection wants to know.
+    package var usage: @Sendable () -> Usage = { Usage() }
+
     package init() {}
+
+    /// The resources of the broker's process.
+    package struct Usage: Sendable {
+        package var pid: Int32 = 0
+        /// User and system time together.
+        package var cpuSeconds = 0.0
+        package var residentBytes: UInt64 = 0
+
+        package init() {}
+    }
 }

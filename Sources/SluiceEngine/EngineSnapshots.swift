@@ -1,4 +1,3 @@
-import Glibc
 import SluiceCore
 import SluiceWire
 
@@ -7,10 +6,11 @@ import SluiceWire
 extension Engine {
     func serverSnapshot() -> Snapshot.Server {
         var server = Snapshot.Server(name: configuration.name, version: configuration.version)
-        server.pid = getpid()
         server.uptimeSeconds = Double(now.milliseconds(since: startedAt)) / 1_000
-        server.cpuSeconds = Usage.cpuSeconds
-        server.residentBytes = Usage.residentBytes
+        let usage = configuration.usage()
+        server.pid = usage.pid
+        server.cpuSeconds = usage.cpuSeconds
+        server.residentBytes = usage.residentBytes
         server.connections = sessions.count - detachedCount
         server.detachedSessions = detachedCount
         server.topics = topics.count
@@ -116,29 +116,5 @@ extension Engine {
             connection.queuedBytes = traffic.queuedBytes
         }
         return connection
-    }
-}
-
-/// What the process has used, from the kernel.
-private enum Usage {
-    static var cpuSeconds: Double {
-        var usage = rusage()
-        getrusage(RUSAGE_SELF.rawValue, &usage)
-        let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
-        let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
-        return Double(seconds) + Double(microseconds) / 1_000_000
-    }
-
-    /// Resident pages from /proc/self/statm, whose second number they are; 0 if it cannot be read.
-    static var residentBytes: UInt64 {
-        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
-        defer { fclose(file) }
-        var line = [CChar](repeating: 0, count: 256)
-        guard fgets(&line, CInt(line.count), file) != nil else { return 0 }
-        let bytes = line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
-        let text = String(decoding: bytes, as: UTF8.self)
-        let fields = text.split(separator: " ")
-        guard fields.count > 1, let pages = UInt64(fields[1]) else { return 0 }
-        return pages * UInt64(sysconf(CInt(_SC_PAGESIZE)))
     }
 }

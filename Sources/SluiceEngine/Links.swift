@@ -32,7 +32,8 @@ extension Engine {
                 group: open.group ?? "",
                 start: open.start,
                 events: open.demandEvents,
-                bytes: open.demandBytes
+                bytes: open.demandBytes,
+                eventBytesMax: session.peer?.eventBytesMax ?? Limits.eventBytesMax
             )
             apply(.openConsumer(id, opening), to: box)
         case .source:

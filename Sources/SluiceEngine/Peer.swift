@@ -16,6 +16,8 @@ package protocol Peer: AnyObject {
     /// The session goes on over another connection.
     func replaced()
     var traffic: Traffic { get }
+    /// The largest record that fits into a frame for this client.
+    var eventBytesMax: Int { get }
 }
 
 /// What a connection has moved, for inspection.

@@ -18,3 +18,29 @@ package enum HostProcess {
         return Int(clamping: limit.rlim_cur)
     }
 }
+
+// What the process has used, from the kernel.
+extension HostProcess {
+    package static var pid: Int32 { getpid() }
+
+    /// User and system time together.
+    package static var cpuSeconds: Double {
+        var usage = rusage()
+        getrusage(RUSAGE_SELF.rawValue, &usage)
+        let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+        let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
+        return Double(seconds) + Double(microseconds) / 1_000_000
+    }
+
+    /// Resident memory, from the second number of /proc/self/statm; 0 if it cannot be read.
+    package static var residentBytes: UInt64 {
+        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        guard fgets(&line, CInt(line.count), file) != nil else { return 0 }
+        let bytes = line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
+        let fields = String(decoding: bytes, as: UTF8.self).split(separator: " ")
+        guard fields.count > 1, let pages = UInt64(fields[1]) else { return 0 }
+        return pages * UInt64(sysconf(CInt(_SC_PAGESIZE)))
+    }
+}

@@ -22,7 +22,7 @@ package final class Listener: IOHandler, @unchecked Sendable {
     private var isOpen = true
     private var registration: Registration?
     private var pause: TimerID?
-    /// Given up when descriptors run out, so that a peer can be turned away instead of left waiting.
+    /// Given up when descriptors run out, so that a peer is turned away instead of left waiting.
     private var spare: CInt
     private var accepted: Accepted?
     private var failed: ((SystemError) -> Void)?

@@ -2,7 +2,7 @@ import Glibc
 
 /// A value behind a pthread mutex.
 ///
-/// `Synchronization.Mutex` is reported as a race by the thread sanitizer, which then hides real ones.
+/// The thread sanitizer reports `Synchronization.Mutex` as a race, which hides real ones.
 package final class Lock<Value> {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private var value: Value

@@ -44,11 +44,6 @@ struct Poller: ~Copyable, Sendable {
     private let epoll: CInt
     private let interrupt: CInt
 
-    private init(epoll: CInt, interrupt: CInt) {
-        self.epoll = epoll
-        self.interrupt = interrupt
-    }
-
     static func open() throws(SystemError) -> Poller {
         let epoll = try checking("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
         let interrupt: CInt

@@ -37,6 +37,11 @@ package final class ClientPeer: Peer {
 
     package var isGreeted: Bool { session != nil }
 
+    package var eventBytesMax: Int {
+        let overhead = FrameWriter.eventsOverhead(runs: 1) - FrameHeader.byteCount
+        return min(Limits.eventBytesMax, machine.maxFrame - overhead)
+    }
+
     package var traffic: Traffic {
         Traffic(bytesIn: bytesIn, bytesOut: bytesOut, queuedBytes: out.eventBytes + out.replyBytes)
     }
@@ -91,9 +96,10 @@ extension ClientPeer {
         case .events(let link, let events): publish(events, in: slab, on: link, session)
         case .status(let link, let status): engine.report(session, link, status)
         case .closed(let link, _, let needsAnswer):
-            out.drop(link: link)
             engine.close(session, link)
+            // A CLOSE of ours that still waits is the answer, behind what it tells the truth of.
             guard needsAnswer else { return }
+            out.drop(link: link)
             urgently { $0.append(Close(.normal), link: link) }
         case .closedConnection(let close): leave(close, session)
         case .ping(let opaque):
@@ -153,9 +159,14 @@ extension ClientPeer {
     private func leave(_ close: Close, _ session: Session) {
         guard !close.isGraceful else { return }
         self.session = nil
-        engine.end(session)
-        urgently { $0.append(Close(.normal)) }
+        if close.code == .idle || close.code == .replaced {
+            engine.disconnect(session, links: machine.detach())
+        } else {
+            engine.end(session)
+        }
+        out.dropEvents()
         isEnding = true
+        wantsFlush()
     }
 
     private func fail(_ violation: Violation) {
@@ -164,8 +175,9 @@ extension ClientPeer {
             end(close)
             return
         }
-        out.drop(link: link)
         if let session { engine.close(session, link) }
+        out.settleNow(link: link)
+        out.drop(link: link)
         urgently { $0.append(close, link: link) }
     }
 }
@@ -176,13 +188,25 @@ extension ClientPeer {
     /// Says why and ends the connection; what the session's links were owed dies with it.
     package func end(_ close: Close) {
         guard !isEnding else { return }
+        machine.closed()
         if let session {
             self.session = nil
-            machine.closed()
             engine.end(session)
         }
-        urgently { $0.append(close) }
+        sayLast(close)
+    }
+
+    /// Says why and ends the connection, but not the session, which may come back.
+    package func detach(_ close: Close) {
+        guard !isEnding else { return }
+        lost()
+        sayLast(close)
+    }
+
+    private func sayLast(_ close: Close) {
+        out.dropEvents()
         isEnding = true
+        urgently { $0.append(close) }
     }
 
     /// The connection is gone; the session may come back.
@@ -194,6 +218,7 @@ extension ClientPeer {
 
     /// Tells the client that the broker stops: finish in peace.
     package func sayGoingAway() {
+        guard !isEnding else { return }
         let close = Close(
             .goingAway,
             reason: "the broker is stopping; come back after the retry time",
@@ -260,16 +285,21 @@ extension ClientPeer {
     }
 
     package func closed(_ link: UInt32, _ close: Close) {
-        out.drop(link: link)
-        guard machine.closing(link) else { return }
-        urgently { $0.append(close, link: link) }
+        guard machine.closing(link) else {
+            out.drop(link: link)
+            return
+        }
+        out.settleNow(link: link)
+        if close.code.blame == .nobody {
+            out.append(link: link) { $0.append(close, link: link) }
+            wantsFlush()
+        } else {
+            out.drop(link: link)
+            urgently { $0.append(close, link: link) }
+        }
     }
 
     package func replaced() {
-        guard let session else { return }
-        self.session = nil
-        engine.disconnect(session, links: machine.detach())
-        urgently { $0.append(Close(.replaced, reason: "the session goes on elsewhere")) }
-        isEnding = true
+        detach(Close(.replaced, reason: "the session goes on elsewhere"))
     }
 }

@@ -69,17 +69,21 @@ extension OutQueue {
         settlements.append((link, settlement))
     }
 
-    /// Adds or replaces the one STATUS that a link may have waiting.
+    /// Adds a STATUS behind all that its link has waiting; it takes over the flags of an older one.
     mutating func say(_ status: Status, link: UInt32) {
+        let piece = Piece(slab: nil, start: 0, end: 0, link: link, isStatus: true)
         guard let index = statuses.firstIndex(where: { $0.link == link }) else {
             statuses.append((link, status))
-            pieces.append(Piece(slab: nil, start: 0, end: 0, link: link, isStatus: true))
+            pieces.append(piece)
             return
         }
         var latest = status
         latest.isDrained = latest.isDrained || statuses[index].status.isDrained
         latest.isEcho = latest.isEcho || statuses[index].status.isEcho
         statuses[index].status = latest
+        if let last = pieces.last, last.isStatus, last.link == link { return }
+        pieces.removeAll { $0.isStatus && $0.link == link }
+        pieces.append(piece)
     }
 
     /// Adds a frame that keeps its place behind what its link has waiting.
@@ -151,14 +155,32 @@ extension OutQueue {
     /// Drops what waits for a link that has ended, but for a frame that is half written.
     mutating func drop(link: UInt32) {
         settlements.removeAll { $0.link == link }
+        dropPieces { $0.link == link }
+    }
+
+    /// Keeps of what waits only replies and a frame that is half written: the connection ends.
+    mutating func dropEvents() {
+        encodeReplies()
+        dropPieces { _ in true }
+    }
+
+    /// Says what became of a link's events while the link is still there.
+    mutating func settleNow(link: UInt32) {
+        for (owner, settlement) in settlements where owner == link {
+            urgent.append([settlement], link: link)
+        }
+        settlements.removeAll { $0.link == link }
+    }
+
+    private mutating func dropPieces(where isDoomed: (Piece) -> Bool) {
         var kept = Deque<Piece>()
         var isProtected = isMidFrame
         for piece in pieces {
-            if piece.link != link || isProtected || piece.isUrgent {
+            if isProtected || piece.isUrgent || !isDoomed(piece) {
                 kept.append(piece)
             } else {
                 eventBytes -= Int(piece.windowBytes)
-                if piece.isStatus { statuses.removeAll { $0.link == link } }
+                if piece.isStatus { statuses.removeAll { $0.link == piece.link } }
             }
             if piece.endsFrame { isProtected = false }
         }
@@ -228,12 +250,16 @@ extension OutQueue {
         return outcome
     }
 
-    /// Turns what overtakes into a piece before all that may be overtaken.
-    private mutating func queueUrgent() {
+    private mutating func encodeReplies() {
         for (link, settlement) in settlements { urgent.append([settlement], link: link) }
         settlements.removeAll(keepingCapacity: false)
         if let pong { urgent.append(Ping(opaque: pong, isAnswer: true)) }
         pong = nil
+    }
+
+    /// Turns what overtakes into a piece before all that may be overtaken.
+    private mutating func queueUrgent() {
+        encodeReplies()
         guard !urgent.bytes.isEmpty else { return }
         let start = heads.bytes.count
         let overtaking = urgent.take()

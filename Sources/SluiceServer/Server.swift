@@ -1,6 +1,5 @@
 package import Logging
 package import SluiceNet
-import Synchronization
 
 /// The broker on its sockets: binds, serves on an event loop, and stops in peace.
 package final class Server: Sendable {
@@ -48,7 +47,7 @@ package final class Server: Sendable {
         try shard.start(listeners) { [loop] in loop.stop() }
     }
 
-    /// Stops in peace; called again, at once. From any thread.
+    /// Stops in peace, or at once when called again; from any thread.
     package func stop() {
         loop.submit { @Sendable [self] in
             state.withLock { $0.shard }?.stop()

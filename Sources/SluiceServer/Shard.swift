@@ -34,8 +34,16 @@ final class Shard {
         self.loop = loop
         self.configuration = configuration
         self.logger = logger
+        var settings = configuration.engine
+        settings.usage = {
+            var usage = EngineConfiguration.Usage()
+            usage.pid = HostProcess.pid
+            usage.cpuSeconds = HostProcess.cpuSeconds
+            usage.residentBytes = HostProcess.residentBytes
+            return usage
+        }
         engine = Engine(
-            configuration: configuration.engine,
+            configuration: settings,
             logger: logger,
             now: Instant(nanoseconds: loop.now)
         )

@@ -69,8 +69,7 @@ extension FieldReader {
         }
         let time: UInt64 = try next(span)
         let attempt: UInt16 = try next(span)
-        let reserved: UInt16 = try next(span)
-        guard reserved == 0 else { throw .badValue(.reserved, UInt64(reserved)) }
+        _ = try take(2)
         return RunHeader(
             count: count,
             length: length,
@@ -201,6 +200,7 @@ package struct HeaderReader {
         guard nameEnd > nameStart else { throw .badValue(.headerName, 0) }
         let valueStart = nameEnd + 2
         guard valueStart <= end else { throw .brokenRecord }
+        guard span.text(in: nameStart..<nameEnd) != nil else { throw .badText(.headerName) }
         let valueEnd = valueStart + Int(span.bigEndian(at: nameEnd, as: UInt16.self))
         guard valueEnd <= end else { throw .brokenRecord }
         position = valueEnd

@@ -37,7 +37,8 @@ struct FieldReader {
     ) throws(WireError) -> String {
         let range = try take(count)
         guard count <= maximum else { throw .tooLong(field, count: count, maximum: maximum) }
-        guard let text = span.text(in: range), Name.isLegal(text) else { throw .badText(field) }
+        guard let text = span.text(in: range) else { throw .badText(field) }
+        guard Name.isLegal(text) else { throw .badName(field) }
         return text
     }
 
@@ -76,6 +77,9 @@ extension FieldReader {
         hello.keepaliveSeconds = try next(span)
         hello.capabilities = try next(span)
         hello.maxFrame = try next(span)
+        guard hello.maxFrame >= UInt32(Limits.frameBytesMin) else {
+            throw .badValue(.maxFrame, UInt64(hello.maxFrame))
+        }
         hello.session = try sessionToken(from: span)
         hello.authKind = try next(span)
         let authCount = Int(try next(span, as: UInt16.self))

@@ -76,6 +76,9 @@ extension FrameHeader {
             case .close: true
             }
         guard isLegal else { throw .wrongLink(type, link) }
+        guard type != .close || link == 0 || flags & FrameFlags.graceful == 0 else {
+            throw .gracefulLink
+        }
         return type
     }
 }

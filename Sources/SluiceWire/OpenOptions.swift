@@ -10,6 +10,15 @@ enum OptionTag: UInt8 {
     case available = 6
     case resume = 7
 
+    /// The only role that the option is for; nil for both.
+    var role: Role? {
+        switch self {
+        case .group, .dispatcher, .start, .demand: .sink
+        case .available: .source
+        case .name, .resume: nil
+        }
+    }
+
     /// Set by a sender that would rather be refused than have the option skipped.
     static let critical: UInt8 = 0x80
 }
@@ -50,8 +59,9 @@ extension FieldReader {
             let bit: UInt8 = 1 << known.rawValue
             guard seen & bit == 0 else { throw .repeatedOption(known.rawValue) }
             seen |= bit
-            var option = OptionReader(tag: known, FieldReader(type: type, in: value))
-            try option.apply(to: &open, from: span)
+            guard known.role == nil || known.role == open.role else { continue }
+            var fields = FieldReader(type: type, in: value)
+            try fields.apply(known, to: &open, from: span)
         }
         return open
     }
@@ -65,77 +75,52 @@ extension FieldReader {
     }
 }
 
-/// Reads the value of one option of OPEN.
-private struct OptionReader {
-    let tag: OptionTag
-    var fields: FieldReader
+// MARK: - The value of one option
 
-    init(tag: OptionTag, _ fields: FieldReader) {
-        self.tag = tag
-        self.fields = fields
-    }
-
-    mutating func apply(to open: inout Open, from span: RawSpan) throws(WireError) {
+extension FieldReader {
+    /// Reads the value that the reader is left with; what a later version appended is ignored.
+    private mutating func apply(
+        _ tag: OptionTag,
+        to open: inout Open,
+        from span: RawSpan
+    ) throws(WireError) {
         switch tag {
         case .group:
-            open.group = try fields.name(
-                .group,
-                count: fields.left,
-                maximum: Limits.groupNameBytesMax,
-                from: span
-            )
+            let maximum = Limits.groupNameBytesMax
+            open.group = try name(.group, count: left, maximum: maximum, from: span)
         case .dispatcher:
-            try expect(bytes: 1)
-            let kind: UInt8 = try fields.next(span)
+            let kind: UInt8 = try next(span)
             guard let known = DispatcherKind(rawValue: kind) else {
                 throw .badValue(.dispatcher, UInt64(kind))
             }
             open.dispatcher = known
-        case .start:
-            try expect(bytes: 9)
-            open.start = try start(from: span)
+        case .start: open.start = try start(from: span)
         case .demand:
-            try expect(bytes: 8)
-            open.demandEvents = try fields.next(span)
-            open.demandBytes = try fields.next(span)
-            guard open.demandEvents > 0 || open.demandBytes > 0 else { throw .emptyDemand }
+            open.demandEvents = try next(span)
+            open.demandBytes = try next(span)
+        case .name where left == 0: open.name = nil
         case .name:
-            open.name = try fields.name(
-                .linkName,
-                count: fields.left,
-                maximum: Limits.clientNameBytesMax,
-                from: span
-            )
-        case .available:
-            try expect(bytes: 8)
-            open.available = try fields.next(span, as: UInt64.self)
+            let maximum = Limits.clientNameBytesMax
+            open.name = try name(.linkName, count: left, maximum: maximum, from: span)
+        case .available: open.available = try next(span, as: UInt64.self)
         case .resume:
-            try expect(bytes: 48)
             var resume = Resume()
-            resume.position = try fields.next(span)
-            resume.positionBytes = try fields.next(span)
-            resume.asked = try fields.next(span)
-            resume.askedBytes = try fields.next(span)
-            resume.stoppedTo = try fields.next(span)
-            resume.drainedTo = try fields.next(span)
+            resume.position = try next(span)
+            resume.positionBytes = try next(span)
+            resume.asked = try next(span)
+            resume.askedBytes = try next(span)
+            resume.stoppedTo = try next(span)
+            resume.drainedTo = try next(span)
             open.resume = resume
         }
     }
 
-    private func expect(bytes count: Int) throws(WireError) {
-        guard fields.left == count else { throw .badOptionLength(tag.rawValue, fields.left) }
-    }
-
     private mutating func start(from span: RawSpan) throws(WireError) -> Start {
-        let kind: UInt8 = try fields.next(span)
-        let value: UInt64 = try fields.next(span)
+        let kind: UInt8 = try next(span)
+        let value: UInt64 = try next(span)
         switch StartKind(rawValue: kind) {
-        case .new?:
-            guard value == 0 else { throw .badValue(.start, value) }
-            return .new
-        case .first?:
-            guard value == 0 else { throw .badValue(.start, value) }
-            return .first
+        case .new?: return .new
+        case .first?: return .first
         case .offset?: return .offset(value)
         case .time?: return .time(value)
         case nil: throw .badValue(.start, UInt64(kind))

@@ -58,8 +58,7 @@ package struct ServerSession: Sendable {
     }
 
     private var state = State.greeting
-    private var isResumed = false
-    private var frameBytesMax = UInt32(Limits.frameBytesMin)
+    private var frameBytesMax = UInt32(Limits.helloBytesMax)
     private var links = LinkTable()
     /// Frames that were skipped, because their link had closed or their type is of a later version.
     package private(set) var skippedFrames: UInt64 = 0
@@ -125,7 +124,7 @@ extension ServerSession {
         return try take(frame, on: header.link)
     }
 
-    /// Asks what can be asked before the body is read: is the type legal here and now?
+    /// Asks what can be asked before the body is read: whether the type is legal here and now.
     private mutating func checkLegality(of header: FrameHeader) throws(Violation) {
         let type: FrameType
         do {
@@ -189,12 +188,11 @@ extension ServerSession {
     }
 
     private mutating func greet(_ hello: Hello) throws(Violation) -> ServerAction {
-        guard hello.versions.contains(1) else { throw end(.version, "this broker speaks version 1") }
+        guard hello.versions.contains(1) else {
+            throw end(.version, "no common version; this broker speaks 1..1")
+        }
         guard hello.authKind == 0 else {
             throw end(.authFailed, "this broker takes no credentials; send auth kind 0")
-        }
-        guard hello.maxFrame >= UInt32(Limits.frameBytesMin) else {
-            throw end(.limit, "max_frame has to be at least \(Limits.frameBytesMin)")
         }
         state = .open
         frameBytesMax = min(hello.maxFrame, UInt32(Limits.frameBytesMax))
@@ -253,9 +251,7 @@ extension ServerSession {
     ) throws(Violation) -> ServerAction {
         guard let link = links[id] else {
             links.see(id)
-            throw isResumed
-                ? Violation(.notFound, link: id, "link \(id) has ended meanwhile; open a new one")
-                : Violation(.badOption, link: id, "the session is new; open without resume")
+            throw Violation(.notFound, link: id, "link \(id) cannot be resumed; open a new one")
         }
         guard link.state == .detached else {
             throw end(.badLink, "link \(id) is in use; only a detached link can be resumed")
@@ -280,14 +276,18 @@ extension ServerSession {
     /// CLOSE answers the OPEN; the client does not answer that.
     package mutating func refused(_ id: UInt32) { links.end(id) }
 
-    /// The broker ends a link; true if CLOSE has to be sent, whose answer ends it here.
+    /// The broker ends a link; true if CLOSE has to be sent.
+    ///
+    /// Its answer ends the link here; one that was never opened ends at once, as nobody answers.
     package mutating func closing(_ id: UInt32) -> Bool {
         guard isOpen, let link = links[id], link.state != .closing else { return false }
-        guard link.state != .detached else {
+        switch link.state {
+        case .detached:
             links.end(id)
             return false
+        case .opening: links.end(id)
+        case .open, .closing: links.set(id, to: .closing)
         }
-        links.set(id, to: .closing)
         return true
     }
 
@@ -306,7 +306,6 @@ extension ServerSession {
     package mutating func resume(_ table: LinkTable) {
         precondition(isOpen && links.isEmpty, "a session is resumed at its greeting")
         links = table
-        isResumed = true
     }
 }
 

@@ -20,26 +20,27 @@ package enum WireError: Error, Hashable, Sendable {
     case badValue(Field, UInt64)
     /// More bytes or entries than the limit of the field.
     case tooLong(Field, count: Int, maximum: Int)
-    /// Not UTF-8, or a name that is empty or has control characters or spaces.
+    /// A text that is not UTF-8.
     case badText(Field)
+    /// A name that is empty or has control characters or spaces.
+    case badName(Field)
+    /// GRACEFUL in the CLOSE of a link.
+    case gracefulLink
     /// An option of OPEN that is unknown and critical.
     case unknownOption(UInt8)
     /// An option of OPEN that occurs twice.
     case repeatedOption(UInt8)
-    /// An option of OPEN whose value has not the length that its tag demands.
-    case badOptionLength(UInt8, Int)
     /// Runs or records that do not fill exactly the bytes announced for them.
     case brokenRun
     /// A record whose key or headers do not lie within its body.
     case brokenRecord
     /// A record above the limit.
     case eventTooLarge(Int)
-    /// An OPEN that asks for nothing in so many words.
-    case emptyDemand
 
     /// The field that a number or a text was meant for.
     package enum Field: String, Sendable {
         case versions = "version range"
+        case maxFrame = "max_frame"
         case sessionToken = "session token"
         case credential = "credential"
         case connectionName = "connection name"
@@ -51,7 +52,6 @@ package enum WireError: Error, Hashable, Sendable {
         case start = "start"
         case nextSequence = "next_sequence"
         case runCount = "count of a run"
-        case reserved = "reserved field"
         case runs = "list of runs"
         case gap = "gap"
         case gapReason = "gap reason"
@@ -64,12 +64,10 @@ package enum WireError: Error, Hashable, Sendable {
         case headers = "headers"
         case headerName = "header name"
 
-        /// Fields of one link, so that a mistake in them ends no more than that.
-        var isOfLink: Bool {
+        /// Names in OPEN, which are refused without an end to the connection.
+        fileprivate var isNameOfLink: Bool {
             switch self {
-            case .linkName, .topic, .group, .role, .dispatcher, .start, .runs, .settlement, .key,
-                .headers, .headerName:
-                true
+            case .linkName, .topic, .group: true
             default: false
             }
         }
@@ -79,25 +77,18 @@ package enum WireError: Error, Hashable, Sendable {
         switch self {
         case .frameTooLarge: .frameTooLarge
         case .unknownType, .unknownFlags, .wrongLink, .truncated, .badMagic: .protocolError
-        case .badValue(.role, _), .badValue(.dispatcher, _), .badValue(.start, _): .badOption
-        case .badValue: .protocolError
-        case .tooLong: .limit
-        case .badText(.linkName), .badText(.topic), .badText(.group): .badOption
-        case .badText: .protocolError
-        case .unknownOption, .repeatedOption, .badOptionLength: .badOption
+        case .badValue(.dispatcher, _), .badValue(.start, _): .badOption
+        case .tooLong(.key, _, _), .tooLong(.headers, _, _), .eventTooLarge: .eventTooLarge
+        case .tooLong(let field, _, _) where field.isNameOfLink: .badOption
+        case .badName(let field) where field.isNameOfLink: .badOption
+        case .unknownOption, .repeatedOption: .badOption
+        case .badValue, .tooLong, .badText, .badName, .gracefulLink: .protocolError
         case .brokenRun, .brokenRecord: .protocolError
-        case .eventTooLarge: .eventTooLarge
-        case .emptyDemand: .badDemand
         }
     }
 
-    /// What the error ends; LIMIT ends the connection when the field is the connection's.
-    package var grade: CloseCode.Grade {
-        switch self {
-        case .tooLong(let field, _, _): field.isOfLink ? .link : .connection
-        default: closeCode.known?.grade ?? .connection
-        }
-    }
+    /// What the error ends.
+    package var grade: CloseCode.Grade { closeCode.known?.grade ?? .connection }
 }
 
 extension WireError: CustomStringConvertible {
@@ -121,18 +112,17 @@ extension WireError: CustomStringConvertible {
         case .tooLong(let field, let count, let maximum):
             "the \(field.rawValue) has \(count), the limit is \(maximum); send less"
         case .badText(let field):
-            "the \(field.rawValue) is not legal text; use UTF-8, in names no control "
-                + "characters or spaces"
+            "the \(field.rawValue) is not UTF-8; encode it"
+        case .badName(let field):
+            "the \(field.rawValue) is empty or has control characters or spaces; rename it"
+        case .gracefulLink: "GRACEFUL is for link 0; end a link by STOP, DRAINED and CLOSE"
         case .unknownOption(let tag):
             "option \(tag & 0x7F) is critical and unknown; leave it out for version 1"
         case .repeatedOption(let tag): "option \(tag) occurs twice; send it once"
-        case .badOptionLength(let tag, let length):
-            "option \(tag) cannot have \(length) bytes; see its layout"
         case .brokenRun: "runs and records do not fill the frame exactly; count the bytes again"
         case .brokenRecord: "key or headers leave their record; count the bytes again"
         case .eventTooLarge(let count):
             "an event of \(count) bytes is above max_event (\(Limits.eventBytesMax)); send less"
-        case .emptyDemand: "the demand option asks for nothing; ask for an event or leave it out"
         }
     }
 }

@@ -6,22 +6,22 @@ enum Rooms {
     static let allowed: [String: Set<String>] = [
         "Sources/SluiceCore": ["DequeModule", "HeapModule"],
         "Sources/SluiceNet": ["CEpoll", "Dispatch", "Glibc", "HeapModule", "Synchronization"],
-        "Sources/SluiceWire": ["SluiceCore"],
+        "Sources/SluiceWire": ["DequeModule", "SluiceCore"],
         "Sources/SluiceEngine": [
-            "DequeModule", "FoundationEssentials", "Logging", "SluiceCore", "SluiceWire",
+            "DequeModule", "FoundationEssentials", "Glibc", "Logging", "SluiceCore", "SluiceWire",
         ],
         "Sources/SluiceServer": [
             "DequeModule", "Glibc", "Logging", "SluiceCore", "SluiceEngine", "SluiceNet",
-            "SluiceWire",
+            "SluiceWire", "Synchronization",
         ],
         "Sources/Sluice": [
-            "DequeModule", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore", "SluiceNet",
-            "SluiceWire", "Synchronization",
+            "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
+            "SluiceNet", "SluiceWire", "Synchronization",
         ],
         "Sources/SluiceDoor": [
             "ArgumentParser", "Configuration", "Dispatch", "FoundationEssentials", "Glibc",
             "Histogram", "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet",
-            "SluiceServer", "SluiceWire",
+            "SluiceServer", "SluiceWire", "Synchronization",
         ],
         "Tests/SluiceTestKit": ["Glibc", "SluiceCore", "SluiceWire"],
         "Tests/Simulate": ["Glibc", "SluiceTestKit"],

@@ -1,0 +1,191 @@
+import Glibc
+import SluiceNet
+import Testing
+
+@Suite("Sockets", .timeLimit(.minutes(1)))
+struct SocketTests {
+    @Test("nothing to read would block, bytes are read, a peer that left is the end")
+    func receipts() throws {
+        let (near, far) = try socketPair()
+        defer { near.close() }
+        #expect(try near.receiveText() == nil)
+        #expect(try far.send("bytes") == .bytes(5))
+        #expect(try near.receiveText(limit: 3) == "byt")
+        #expect(try near.receiveText() == "es")
+        far.close()
+        #expect(try near.receiveText() == "")
+        #expect(throws: SystemError(code: EPIPE, call: "send")) { try near.send("x") }
+    }
+
+    @Test("after shutdown the peer reads the end and may still answer")
+    func shutdownSending() throws {
+        let (near, far) = try socketPair()
+        defer {
+            near.close()
+            far.close()
+        }
+        try near.shutdownSending()
+        #expect(try far.receiveText() == "")
+        #expect(try far.send("answer") == .bytes(6))
+        #expect(try near.receiveText() == "answer")
+    }
+
+    @Test("vectors are sent as one stretch of bytes, in their order")
+    func vectors() throws {
+        let (near, far) = try socketPair()
+        defer {
+            near.close()
+            far.close()
+        }
+        var text = Array("one two three".utf8)
+        let sent = try text.withUnsafeMutableBytes { bytes throws(SystemError) in
+            guard let base = bytes.baseAddress else { return Descriptor.Sending.wouldBlock }
+            let vectors = [
+                iovec(iov_base: base + 8, iov_len: 5),
+                iovec(iov_base: base, iov_len: 4),
+                iovec(iov_base: base + 4, iov_len: 3),
+            ]
+            return try vectors.withUnsafeBufferPointer { vectors throws(SystemError) in
+                try near.sendVectors(vectors)
+            }
+        }
+        #expect(sent == .bytes(12))
+        #expect(try far.receiveText() == "threeone two")
+    }
+
+    @Test("a full socket would block and is writable once the peer has read")
+    func wouldBlock() async throws {
+        let (near, far) = try socketPair()
+        try near.setSendBuffer(bytes: 16_384)
+        let chunk = String(repeating: "x", count: 8_192)
+        var filled = 0
+        while case .bytes(let count) = try near.send(chunk) { filled += count }
+        #expect(filled > 0)
+        try await withLoop { loop in
+            let writable = Sink<IOEvents>()
+            let id = try await loop.run {
+                let registration = Confined<Registration?>(nil)
+                let watch = Watch { events in
+                    writable.put(events)
+                    if let id = registration.value { loop.update(id, []) }
+                }
+                let id = try loop.register(near, .writable, handler: watch)
+                registration.value = id
+                return id
+            }
+            try await loop.turns(3)
+            writable.put([])
+            // The empty mark comes first: nothing was told while the socket was full.
+            #expect(await writable.take() == [[]])
+            var drained = 0
+            while let text = try far.receiveText() { drained += text.utf8.count }
+            #expect(drained == filled)
+            #expect(await writable.take() == [.writable])
+            #expect(try near.send("x") == .bytes(1))
+            try await loop.run { loop.deregister(id) }
+        }
+        near.close()
+        far.close()
+    }
+
+    @Test("a peer that closes is told as a hang-up, beside the bytes it sent before")
+    func hangUp() async throws {
+        let (near, far) = try socketPair()
+        #expect(try far.send("last words") == .bytes(10))
+        far.close()
+        try await withLoop { loop in
+            let seen = Sink<IOEvents>()
+            try await loop.run {
+                let registration = Confined<Registration?>(nil)
+                let watch = Watch { events in
+                    seen.put(events)
+                    if let id = registration.value { loop.deregister(id) }
+                }
+                registration.value = try loop.register(near, .readable, handler: watch)
+            }
+            #expect(await seen.take() == [[.readable, .hangUp]])
+            #expect(try near.receiveText() == "last words")
+            #expect(try near.receiveText() == "")
+        }
+        near.close()
+    }
+
+    @Test("a socket is closed at the end of its life, unless its number was handed over")
+    func ownership() throws {
+        let address = try localAddress()
+        let number: CInt
+        do {
+            let socket = try Socket.open(for: address)
+            let released = socket.release()
+            number = released.number
+            #expect(fcntl(number, F_GETFD) & FD_CLOEXEC != 0)
+            #expect(fcntl(number, F_GETFL) & O_NONBLOCK != 0)
+        }
+        let (near, far) = try socketPair()
+        defer { far.close() }
+        do { _ = Socket(adopting: near) }
+        // Its peer reads the end: the first was closed. The other is still open.
+        #expect(try far.receiveText() == "")
+        #expect(fcntl(number, F_GETFD) >= 0)
+        Descriptor(number).close()
+    }
+
+    @Test("a refused connect is an error that waits on the socket")
+    func refused() async throws {
+        let listener = try Socket.open(for: try localAddress())
+        // Bound and never listening: no other process can take the port and answer.
+        let address = try bind(listener.descriptor)
+        try await withLoop { loop in
+            let told = Sink<SystemError?>()
+            let socket = try Socket.connecting(to: address)
+            let descriptor = socket.descriptor
+            try await loop.run {
+                let registration = Confined<Registration?>(nil)
+                let watch = Watch { _ in
+                    told.put(descriptor.takePendingError())
+                    if let id = registration.value { loop.deregister(id) }
+                }
+                registration.value = try loop.register(descriptor, .writable, handler: watch)
+            }
+            #expect(await told.take() == [SystemError(code: ECONNREFUSED, call: "connection")])
+        }
+    }
+
+    @Test("options hold on TCP and do no harm on unix sockets")
+    func options() throws {
+        let tcp = try Socket.open(for: try localAddress())
+        try tcp.descriptor.setNoDelay()
+        try tcp.descriptor.setKeepAlive()
+        try tcp.descriptor.setReceiveBuffer(bytes: 65_536)
+        var value: CInt = 0
+        var size = socklen_t(MemoryLayout<CInt>.size)
+        let number = tcp.descriptor.number
+        #expect(getsockopt(number, CInt(IPPROTO_TCP), TCP_NODELAY, &value, &size) == 0)
+        #expect(value != 0)
+        #expect(getsockopt(number, SOL_SOCKET, SO_KEEPALIVE, &value, &size) == 0)
+        #expect(value != 0)
+        #expect(getsockopt(number, SOL_SOCKET, SO_RCVBUF, &value, &size) == 0)
+        #expect(value == 2 * 65_536)
+        let (near, far) = try socketPair()
+        try near.setNoDelay()
+        near.close()
+        far.close()
+    }
+
+    private func localAddress() throws -> SocketAddress {
+        try #require(try Endpoint(parsing: "127.0.0.1:0").resolve().first)
+    }
+
+    private func bind(_ descriptor: Descriptor) throws -> SocketAddress {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.bind(descriptor.number, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(result == 0)
+        return try descriptor.localAddress()
+    }
+}
