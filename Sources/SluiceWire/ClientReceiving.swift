@@ -219,14 +219,19 @@ extension ClientSession {
             )
         }
         events.append(.opened(key, resumed: opened.resumed))
-        guard links[key]?.open.role == .source, opened.resumed else { return }
-        let received = opened.delivered - settledBefore
-        if received > 0 {
-            links[key]?.outbox.settle(received)
-            links[key]?.settledTo = opened.delivered
-            events.append(.settled(key, count: received, outcome: .accept, argument: 0))
+        guard links[key]?.open.role == .source else { return }
+        if opened.resumed {
+            let received = opened.delivered - settledBefore
+            if received > 0 {
+                links[key]?.outbox.settle(received)
+                links[key]?.settledTo = opened.delivered
+                events.append(.settled(key, count: received, outcome: .accept, argument: 0))
+            }
+            links[key]?.outbox.rewind()
         }
-        links[key]?.outbox.rewind()
+        // What began to wait since OPEN went out was told to nobody yet.
+        guard let link = links[key], link.available != link.announced else { return }
+        links[key]?.write(link.status, into: &writer)
     }
 
     private mutating func receive(
