@@ -1,4 +1,3 @@
-import ArgumentParser
 import Logging
 import Sluice
 import SluiceDoor
