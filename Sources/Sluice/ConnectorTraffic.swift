@@ -45,36 +45,17 @@ extension Connector {
     /// Takes all whole frames out of the inlet.
     private func takeFrames() {
         let slab = inlet.slab
-        slab.withBytes { span in
-            var next = inlet.start
-            while let header = FrameHeader.decode(from: span, at: next) {
-                let body = next + FrameHeader.byteCount
-                do throws(WireError) {
-                    try header.checkLength(maximum: session.frameBytesMax)
-                    guard span.byteCount - body >= header.length else { break }
-                    let range = body..<(body + header.length)
-                    let frame = try Frame.decode(header, body: span, in: range)
-                    session.receive(
-                        frame,
-                        link: header.link,
-                        into: &outlet.writer,
-                        events: &events
-                    )
-                } catch {
-                    session.receive(
-                        error,
-                        link: header.link,
-                        into: &outlet.writer,
-                        events: &events
-                    )
-                }
-                next = min(body + header.length, span.byteCount)
-                for event in events { handle(event, in: slab) }
-                events.removeAll(keepingCapacity: true)
-                if session.state == .ended { break }
-            }
-            inlet.advance(to: next)
+        let next = slab.withBytes { span in
+            session.receive(
+                span,
+                from: inlet.start,
+                into: &outlet.writer,
+                events: &events
+            )
         }
+        inlet.advance(to: next)
+        for event in events { handle(event, in: slab) }
+        events.removeAll(keepingCapacity: true)
         home.markDirty(self)
     }
 

@@ -4,29 +4,29 @@
 /// asks for the difference to `max`. A batch is at most `max − min` events, so that the next
 /// ones are on their way while it is processed.
 // outstanding ≤ max + what `extend` entered
-struct DemandWindow: Hashable, Sendable {
-    let max: UInt64
-    let min: UInt64
+package struct DemandWindow: Hashable, Sendable {
+    package let max: UInt64
+    package let min: UInt64
     /// Asked for and not yet processed.
-    private(set) var outstanding: UInt64 = 0
+    package private(set) var outstanding: UInt64 = 0
 
-    init(max: UInt64, min: UInt64) {
+    package init(max: UInt64, min: UInt64) {
         precondition(min < max, "min demand is below max demand")
         self.max = max
         self.min = min
     }
 
     /// Events of the largest batch.
-    var batchMax: UInt64 { max - min }
+    package var batchMax: UInt64 { max - min }
 
     /// The first demand.
-    mutating func open() -> UInt64 {
+    package mutating func open() -> UInt64 {
         defer { outstanding = max }
         return max - outstanding
     }
 
     /// The demand to send when `count` more events are done; 0 while enough is outstanding.
-    mutating func processed(_ count: UInt64) -> UInt64 {
+    package mutating func processed(_ count: UInt64) -> UInt64 {
         outstanding -= Swift.min(count, outstanding)
         guard outstanding <= min else { return 0 }
         defer { outstanding = max }
@@ -36,5 +36,5 @@ struct DemandWindow: Hashable, Sendable {
 
 extension DemandWindow {
     /// Enters demand that was sent beside the rule; the next asks are the smaller for it.
-    mutating func extend(_ count: UInt64) { outstanding += count }
+    package mutating func extend(_ count: UInt64) { outstanding += count }
 }

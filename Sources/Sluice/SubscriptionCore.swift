@@ -246,8 +246,9 @@ extension SubscriptionCore {
 }
 
 extension SubscriptionCore.State {
-    /// Takes over the link's account. Demand that was cut off counts as processed: without that
-    /// a window would never open again.
+    /// Takes over the link's account; returns what to ask.
+    ///
+    /// Demand that was cut off counts as processed: without that a window would never open again.
     fileprivate mutating func book(_ ledger: Ledger?) -> (events: UInt64, bytes: UInt64) {
         guard let ledger else { return (0, 0) }
         let events = ledger.forfeited - min(ledger.forfeited, counts.forfeited)

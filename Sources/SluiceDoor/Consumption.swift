@@ -1,6 +1,6 @@
-import Dispatch
 import Glibc
 import Sluice
+import SluiceNet
 import Synchronization
 
 /// A reading of a topic: how much is asked for, and when it ends.
@@ -15,7 +15,7 @@ struct Consumption: Sendable {
     /// Ends when nothing waits any more.
     var exitAtEnd = false
     var idleTimeout: TimeSpan?
-    var name = "sluice sub"
+    var name = "sluice-sub"
 
     /// Hands batches to `take` until the reading ends; throws what its exit code is to be.
     func run(
@@ -123,19 +123,11 @@ final class Interrupts: Sendable {
     }
 
     private let state = Mutex(State())
-    // Sources may be used from any thread; their protocol does not say so.
-    nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
+    private let watcher = Mutex<SignalWatcher?>(nil)
 
     init() {
-        let queue = DispatchQueue(label: "sluice.interrupts")
-        sources = [SIGINT, SIGTERM].map { number in
-            signal(number, SIG_IGN)
-            return DispatchSource.makeSignalSource(signal: number, queue: queue)
-        }
-        for (source, number) in zip(sources, [SIGINT, SIGTERM]) {
-            source.setEventHandler { @Sendable [weak self] in self?.note(number) }
-            source.resume()
-        }
+        let watching = SignalWatcher([SIGINT, SIGTERM]) { [weak self] in self?.note($0) }
+        watcher.withLock { $0 = watching }
     }
 
     /// The signal that came, if one did.
@@ -151,19 +143,22 @@ final class Interrupts: Sendable {
     }
 
     func stop() {
-        for source in sources { source.cancel() }
-        signal(SIGINT, SIG_DFL)
-        signal(SIGTERM, SIG_DFL)
+        watcher.withLock { $0?.cancel() }
+        Self.restoreDefaults()
     }
 
     private func note(_ number: Int32) {
-        signal(SIGINT, SIG_DFL)
-        signal(SIGTERM, SIG_DFL)
+        Self.restoreDefaults()
         let action = state.withLock {
             $0.caught = number
             return $0.action
         }
         action?()
+    }
+
+    private static func restoreDefaults() {
+        signal(SIGINT, SIG_DFL)
+        signal(SIGTERM, SIG_DFL)
     }
 }
 

@@ -41,7 +41,8 @@ package struct Diagnosis: Encodable, Sendable {
     /// The headline: the first cause is the one that holds.
     package var headline: String {
         guard let first = findings.first else { return "\(topic) flows: nothing holds it" }
-        return "\(topic) is held: \(first.code.rawValue.split(separator: "-").joined(separator: " "))"
+        let cause = first.code.rawValue.split(separator: "-").joined(separator: " ")
+        return "\(topic) is held: \(cause)"
     }
 }
 

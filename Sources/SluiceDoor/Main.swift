@@ -60,7 +60,7 @@ enum Main {
     /// The parser's words for a wrong command line, in the manner of all other errors.
     private static func usage(_ text: String) -> String {
         let paint = Paint(isOn: Colours.areWanted(false) && Notice.isTerminal)
-        return text.split(separator: "\n").map { line in
+        return text.split(separator: "\n").filter { !$0.hasPrefix("Help:") }.map { line in
             if line.hasPrefix("Error: ") { return "\(paint.red("error:")) \(line.dropFirst(7))" }
             if line.hasPrefix("Usage: ") { return "\(paint.dim("usage:")) \(line.dropFirst(7))" }
             if let start = line.firstRange(of: "See '"), line.hasSuffix("for more information.") {

@@ -72,7 +72,7 @@ package struct PubCommand: AsyncParsableCommand {
             let publisher = Publisher(
                 producer: client.producer(
                     for: topic,
-                    options: ProducerOptions(backlog: .announced, name: "sluice pub")
+                    options: ProducerOptions(backlog: .announced, name: "sluice-pub")
                 ),
                 key: key,
                 headers: headers,

@@ -126,7 +126,7 @@ package struct DemandCommand: AsyncParsableCommand {
             minDemand: 0,
             count: events.value,
             idleTimeout: idleTimeout,
-            name: "sluice demand"
+            name: "sluice-demand"
         )
         try await consumption.print(format: format, exec: nil, options: global)
     }

@@ -1,6 +1,7 @@
 package import ArgumentParser
 import FoundationEssentials
 import Sluice
+package import SluiceCore
 import SluiceWire
 
 /// `sluice topic`: the topics of a broker.
@@ -107,8 +108,8 @@ package struct TopicInfo: AsyncParsableCommand {
             "\(topic.producers.grouped), granted \(topic.grantedEvents.grouped) events",
         ])
         facts.add(["consumers", topic.consumers.grouped])
-        facts.add(["last event", topic.idleMilliseconds == nil
-            ? "never" : "\(topic.idleMilliseconds.span) ago"])
+        let last = topic.idleMilliseconds.map { "\(Optional($0).span) ago" } ?? "never"
+        facts.add(["last event", last])
         facts.add([
             "lost",
             "\(topic.discardedEvents.grouped) discarded, \(topic.cutEvents.grouped) cut, "
@@ -158,12 +159,7 @@ extension Listing where Document == Snapshot.Topic {
     }
 }
 
-/// What a full topic does.
-package enum OnFull: String, CaseIterable, ExpressibleByArgument, Sendable {
-    case block
-    case dropOldest = "drop-oldest"
-    case dropNewest = "drop-newest"
-}
+extension FullPolicy: ExpressibleByArgument {}
 
 package struct TopicCreate: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
@@ -178,7 +174,7 @@ package struct TopicCreate: AsyncParsableCommand {
     @Option(help: "How many events to ask for ahead of consumers, if not as many as it holds.")
     package var ahead: EventCount?
     @Option(help: "When it is full: block, drop-oldest or drop-newest.")
-    package var onFull: OnFull?
+    package var onFull: FullPolicy?
     @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
 
     package init() {}
@@ -286,7 +282,7 @@ package struct TopicPeek: AsyncParsableCommand {
             _ = try await Listing<Snapshot.Topic>.one(topic, client, global)
             let subscription = client.subscribe(
                 to: "$sys/peek/\(topic)",
-                options: SubscriptionOptions(demand: .manual, name: "sluice topic peek")
+                options: SubscriptionOptions(demand: .manual, name: "sluice-peek")
             )
             subscription.ask(count.value)
             subscription.drain()

@@ -197,7 +197,7 @@ extension ClientLink {
             run.withSpan { writer.append(records: $0.extracting(run.bytes)) }
         }
         ledger.deliver(events: count, bytes: UInt64(bytes))
-        return bytes + overhead
+        return bytes + FrameWriter.eventsOverhead(runs: runs.count)
     }
 
     private mutating func writeBytesBlocked(_ needed: Int, into writer: inout FrameWriter) {

@@ -2,8 +2,35 @@ import SluiceCore
 
 // What the broker's frames do to a client's session.
 extension ClientSession {
-    /// Takes one frame, answers into `writer` and tells what it means.
+    /// Takes all whole frames of `span` from `start` on; returns where the first broken one begins.
+    ///
+    /// The ranges in `events` are positions in `span`.
     package mutating func receive(
+        _ span: RawSpan,
+        from start: Int,
+        into writer: inout FrameWriter,
+        events: inout [ClientEvent]
+    ) -> Int {
+        var next = start
+        while state != .ended, let header = FrameHeader.decode(from: span, at: next) {
+            let body = next + FrameHeader.byteCount
+            do throws(WireError) {
+                try header.checkLength(maximum: frameBytesMax)
+                guard span.byteCount - body >= header.length else { break }
+                let range = body..<(body + header.length)
+                let frame = try Frame.decode(header, body: span, in: range)
+                receive(frame, link: header.link, into: &writer, events: &events)
+            } catch {
+                receive(error, link: header.link, into: &writer, events: &events)
+                guard state != .ended else { return span.byteCount }
+            }
+            next = body + header.length
+        }
+        return next
+    }
+
+    /// Takes one frame, answers into `writer` and tells what it means.
+    private mutating func receive(
         _ frame: Frame,
         link id: UInt32,
         into writer: inout FrameWriter,
@@ -29,7 +56,7 @@ extension ClientSession {
     }
 
     /// Bytes came that are no legal frame; ends what the error says.
-    package mutating func receive(
+    private mutating func receive(
         _ error: WireError,
         link id: UInt32,
         into writer: inout FrameWriter,

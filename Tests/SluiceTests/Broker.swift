@@ -9,6 +9,16 @@ struct Broker {
     let server: Server
     let address: String
 
+    /// Grants producers no more than consumers ask.
+    static func strict(_ configuration: inout ServerConfiguration) {
+        configuration.engine.topicDefaults.ahead = 0
+    }
+
+    /// Forgets the session of a lost connection at once.
+    static func forgetful(_ configuration: inout ServerConfiguration) {
+        configuration.engine.resumeWindowMilliseconds = 0
+    }
+
     static func start(
         _ configure: (inout ServerConfiguration) -> Void = { _ in }
     ) async throws -> Self {

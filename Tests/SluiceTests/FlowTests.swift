@@ -56,7 +56,7 @@ struct FlowTests {
 
     @Test("without room ahead, producers send exactly what consumers ask")
     func strict() async throws {
-        try await Broker.withClient({ $0.engine.topicDefaults.ahead = 0 }) { _, client in
+        try await Broker.withClient(Broker.strict) { _, client in
             let producer = client.producer(for: "t")
             let sender = Task { try await producer.send(contentsOf: numbered(0..<100)) }
             let subscription = client.subscribe(

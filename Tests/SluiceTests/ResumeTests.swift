@@ -76,7 +76,7 @@ struct ResumeTests {
 
     @Test("a session that the broker has forgotten begins anew")
     func forgotten() async throws {
-        try await Broker.withClient({ $0.engine.resumeWindowMilliseconds = 0 }) { broker, client in
+        try await Broker.withClient(Broker.forgetful) { broker, client in
             let proxy = try await CuttingProxy(to: broker.address)
             let far = broker.client(proxy.address)
             let subscription = far.subscribe(to: "t", options: SubscriptionOptions(group: "g"))

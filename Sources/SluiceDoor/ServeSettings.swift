@@ -1,0 +1,202 @@
+package import Configuration
+import FoundationEssentials
+package import Logging
+import SluiceCore
+import SluiceEngine
+package import SluiceServer
+
+/// What `sluice serve` was told, from four layers: flags, environment, file, defaults.
+package struct ServeSettings: Sendable {
+    /// The layers above the defaults, the stronger first.
+    package struct Layers: Sendable {
+        var flags: [AbsoluteConfigKey: ConfigValue]
+        var environment: [String: String]
+        var file: String?
+
+        package init(
+            flags: [AbsoluteConfigKey: ConfigValue],
+            environment: [String: String],
+            file: String?
+        ) {
+            self.flags = flags
+            self.environment = environment
+            self.file = file
+        }
+    }
+
+    package let server: ServerConfiguration
+    package let readyFile: String?
+    package let logStyle: LineLog.Style
+    package let logLevel: Logger.Level
+
+    package var logger: Logger {
+        Logger(label: "sluice") { [logStyle, logLevel] _ in
+            LineLog(style: logStyle, logLevel: logLevel)
+        }
+    }
+
+    package init(layers: Layers) async throws {
+        let source = try await SettingSource(layers)
+        var server = ServerConfiguration()
+        server.engine.version = SluiceCommand.version
+        if let addresses = source.texts("listen") { server.listen = addresses }
+
+        var topic = server.engine.topicDefaults
+        if let buffer = try source.value("buffer", "a number of events", EventCount.init) {
+            topic.capacity = UInt64(buffer.value)
+            topic.ahead = topic.capacity
+        }
+        if let bytes = try source.value("buffer-bytes", "a number of bytes", ByteCount.init) {
+            topic.bufferBytes = UInt64(bytes.value)
+        }
+        if let ahead = try source.value("ahead", "a number of events", EventCount.init) {
+            topic.ahead = UInt64(ahead.value)
+            topic.capacity = max(topic.capacity, topic.ahead)
+        }
+        let policies = FullPolicy.allCases.map(\.rawValue).joined(separator: ", ")
+        if let policy = try source.value("on-full", policies, FullPolicy.init(rawValue:)) {
+            topic.onFull = policy
+        }
+        server.engine.topicDefaults = topic
+        if let isOff = try source.value("no-auto-create", "true or false", Self.bool) {
+            server.engine.createsTopics = !isOff
+        }
+
+        if let span = try source.value("keepalive", "a time such as 10s", TimeSpan.init) {
+            let seconds = Int((span.seconds).rounded(.up))
+            server.keepaliveSeconds = min(max(1, seconds), Limits.keepaliveSecondsMax)
+        }
+        if let span = try source.value("resume-window", "a time such as 30s", TimeSpan.init) {
+            server.engine.resumeWindowMilliseconds = UInt64(span.milliseconds)
+        }
+        if let most = try source.value("max-connections", "a number", EventCount.init) {
+            server.connectionsMax = most.value
+        }
+        if let span = try source.value("drain-timeout", "a time such as 5s", TimeSpan.init) {
+            server.drainSeconds = Int(span.seconds.rounded(.up))
+        }
+        self.server = server
+        readyFile = source.text("ready-file")
+        logStyle =
+            try source.value("log-format", "auto, text, json or logfmt", Self.style)
+            ?? Self.automaticStyle
+        let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+        logLevel = try source.value("log-level", levels, Logger.Level.init(rawValue:)) ?? .info
+    }
+
+    private static var automaticStyle: LineLog.Style {
+        Notice.isTerminal ? .text(isColoured: Colours.areWanted(false)) : .logfmt
+    }
+
+    private static func style(_ text: String) -> LineLog.Style? {
+        switch text {
+        case "auto": automaticStyle
+        case "text": .text(isColoured: Colours.areWanted(false) && Notice.isTerminal)
+        case "json": .json
+        case "logfmt": .logfmt
+        default: nil
+        }
+    }
+
+    private static func bool(_ text: String) -> Bool? {
+        switch text.lowercased() {
+        case "1", "true", "yes", "on": true
+        case "0", "false", "no", "off": false
+        default: nil
+        }
+    }
+}
+
+/// Looks settings up in the layers, and knows which layer a value came from.
+private struct SettingSource {
+    private static let names: Set<String> = [
+        "listen", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full", "no-auto-create",
+        "keepalive", "resume-window", "max-connections", "drain-timeout", "log-format",
+        "log-level",
+    ]
+
+    private let layers: ServeSettings.Layers
+    private let reader: ConfigReader
+
+    init(_ layers: ServeSettings.Layers) async throws {
+        self.layers = layers
+        // An empty variable means the same as none: that is how scripts unset one for a command.
+        let environment = layers.environment.filter { !$0.value.isEmpty }
+        var providers: [any ConfigProvider] = [
+            InMemoryProvider(name: "flags", values: layers.flags),
+            EnvironmentVariablesProvider(environmentVariables: environment)
+                .prefixKeys(with: "sluice"),
+        ]
+        if let path = layers.file { providers.append(try await Self.file(path)) }
+        reader = ConfigReader(providers: providers)
+    }
+
+    private static func file(_ path: String) async throws -> any ConfigProvider {
+        struct Names: Decodable {
+            struct Name: CodingKey {
+                let stringValue: String
+                let intValue: Int? = nil
+                init(stringValue: String) { self.stringValue = stringValue }
+                init?(intValue: Int) { nil }
+            }
+            let all: [String]
+            init(from decoder: any Decoder) throws {
+                all = try decoder.container(keyedBy: Name.self).allKeys.map(\.stringValue)
+            }
+        }
+        let found: [String]
+        do {
+            found = try JSONDecoder().decode(Names.self, from: Data(contentsOf: URL(filePath: path)))
+                .all
+        } catch is DecodingError {
+            throw Failure(
+                .usage,
+                "'\(path)' is no JSON object",
+                hint: "it looks like this: {\"buffer\": 1000, \"log-level\": \"debug\"}"
+            )
+        } catch {
+            throw Failure(.error, "cannot read the configuration '\(path)': \(error)")
+        }
+        if let unknown = found.sorted().first(where: { !names.contains($0) }) {
+            throw Failure(
+                .usage,
+                "'\(path)' sets '\(unknown)', which does not exist",
+                hint: "the names are those of the flags: \(names.sorted().joined(separator: ", "))"
+            )
+        }
+        let place = InMemoryProvider(values: [
+            "filePath": ConfigValue(.string(path), isSecret: false)
+        ])
+        return try await FileProvider<JSONSnapshot>(config: ConfigReader(provider: place))
+    }
+
+    func texts(_ name: String) -> [String]? {
+        reader.stringArray(forKey: ConfigKey([name])) ?? text(name).map { [$0] }
+    }
+
+    /// The value as text; a file may also write numbers and truths as JSON has them.
+    func text(_ name: String) -> String? {
+        let key = ConfigKey([name])
+        return reader.string(forKey: key) ?? reader.int(forKey: key).map { String($0) }
+            ?? reader.bool(forKey: key).map { String($0) }
+    }
+
+    func value<Value>(
+        _ name: String,
+        _ kind: String,
+        _ parse: (String) -> Value?
+    ) throws(Failure) -> Value? {
+        guard let text = text(name) else { return nil }
+        guard let value = parse(text) else {
+            throw Failure(.usage, "\(origin(name)) is '\(text)'", hint: "it takes \(kind)")
+        }
+        return value
+    }
+
+    private func origin(_ name: String) -> String {
+        let variable = "SLUICE_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+        if layers.flags[AbsoluteConfigKey([name])] != nil { return "--\(name)" }
+        if layers.environment[variable]?.isEmpty == false { return variable }
+        return "'\(name)' in \(layers.file ?? "the file")"
+    }
+}
