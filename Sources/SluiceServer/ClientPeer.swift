@@ -12,7 +12,7 @@ package final class ClientPeer: Peer {
     private var session: Session?
     var out = OutQueue()
     /// Called when there is something to write where there was nothing.
-    private let wantsFlush: () -> Void
+    package var wantsFlush: () -> Void
     /// The end of the connection once everything is written.
     private(set) var isEnding = false
     /// Seconds between signs of life, as agreed.
@@ -28,7 +28,11 @@ package final class ClientPeer: Peer {
         package init() {}
     }
 
-    package init(engine: Engine, settings: Settings, wantsFlush: @escaping () -> Void) {
+    package init(
+        engine: Engine,
+        settings: Settings,
+        wantsFlush: @escaping () -> Void = {}
+    ) {
         self.engine = engine
         self.settings = settings
         self.wantsFlush = wantsFlush

@@ -9,7 +9,7 @@ final class Connection: IOHandler {
     let descriptor: Descriptor
     let slot: Int
     private var registration: Registration?
-    private(set) var peer: ClientPeer!
+    let peer: ClientPeer
     /// What is being read: bytes before `parsed` are understood.
     private var slab: Slab?
     private var parsed = 0
@@ -42,9 +42,8 @@ final class Connection: IOHandler {
         sentAt = acceptedAt
         var settings = shard.peerSettings
         settings.peerAddress = address
-        peer = ClientPeer(engine: shard.engine, settings: settings) { [unowned self] in
-            wantFlush()
-        }
+        peer = ClientPeer(engine: shard.engine, settings: settings)
+        peer.wantsFlush = { [unowned self] in wantFlush() }
     }
 
     func start() throws(SystemError) {
@@ -206,7 +205,9 @@ extension Connection {
     }
 
     func resumeReading() {
-        guard isReadingStopped, !waitsForAssembly, peer.out.replyBytes <= Limits.replyBytesMax else { return }
+        guard isReadingStopped, !waitsForAssembly,
+            peer.out.replyBytes <= Limits.replyBytesMax
+        else { return }
         isReadingStopped = false
         updateInterest()
     }
