@@ -207,8 +207,7 @@ extension Topic {
         into effects: inout Effects
     ) {
         precondition(isCurrent(id))
-        let group = groupIndex(opening)
-        var link = ConsumerLink(group: group, eventBytesMax: opening.eventBytesMax)
+        var link = ConsumerLink(group: 0, eventBytesMax: opening.eventBytesMax)
         if opening.events > 0 || opening.bytes > 0 {
             let first = Ask(
                 events: opening.events,
@@ -226,6 +225,8 @@ extension Topic {
                 return
             }
         }
+        let group = groupIndex(opening)
+        link.group = group
         consumers += 1
         slots[Int(id.index)] = .consumer(link)
         groups[group]?.members.append(id.index)
