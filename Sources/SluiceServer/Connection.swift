@@ -206,7 +206,8 @@ extension Connection {
     }
 
     func resumeReading() {
-        guard isReadingStopped, !waitsForAssembly, peer.out.replyBytes <= Limits.replyBytesMax else { return }
+        guard isReadingStopped, !waitsForAssembly, peer.out.replyBytes <= Limits.replyBytesMax
+        else { return }
         isReadingStopped = false
         updateInterest()
     }
