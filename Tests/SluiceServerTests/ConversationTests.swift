@@ -75,8 +75,8 @@ private final class BrokerReplay {
     private func bind(_ sentence: Sentence) -> Sentence {
         var sentence = sentence
         if sentence.fields["session"] == "last" { sentence.fields["session"] = bound["session"] }
-        if sentence.fields["asked_bytes"] == "*" {
-            sentence.fields["asked_bytes"] = bound["\(sentence.link) bytes_total"]
+        for (name, value) in sentence.fields where value == "*" {
+            sentence.fields[name] = bound["\(sentence.link) \(name)"]
         }
         return sentence
     }
@@ -86,8 +86,9 @@ private final class BrokerReplay {
         let said = client.take()
         for sentence in said {
             if sentence.type == "WELCOME" { bound["session"] = sentence.fields["session"] }
+            for (name, value) in sentence.fields { bound["\(sentence.link) \(name)"] = value }
             if sentence.type == "DEMAND" {
-                bound["\(sentence.link) bytes_total"] = sentence.fields["bytes_total"]
+                bound["\(sentence.link) asked_bytes"] = sentence.fields["bytes_total"]
             }
         }
         let lanes = Set((said + expected).map(\.lane)).sorted()

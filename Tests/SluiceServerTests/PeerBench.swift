@@ -40,6 +40,9 @@ final class BenchClient {
 
     var isEnded: Bool { peer.isEnding && peer.out.isEmpty }
 
+    /// Whether a frame has begun to come and is not complete.
+    var isMidFrame: Bool { parsed < slab.filled }
+
     /// Hands bytes over as one read would bring them.
     func send(_ bytes: [UInt8]) {
         if slab.room < bytes.count {

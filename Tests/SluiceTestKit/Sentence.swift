@@ -5,12 +5,23 @@ package struct Sentence: Hashable, Sendable {
         package var sequence: UInt64
         package var offset: UInt64?
         package var payload: String?
+
+        package init(sequence: UInt64, offset: UInt64?, payload: String?) {
+            self.sequence = sequence
+            self.offset = offset
+            self.payload = payload
+        }
     }
 
     /// A sequence and what became of it.
     package struct Verdict: Hashable, Sendable {
         package var sequence: UInt64
         package var outcome: String
+
+        package init(sequence: UInt64, outcome: String) {
+            self.sequence = sequence
+            self.outcome = outcome
+        }
     }
 
     package var type: String
