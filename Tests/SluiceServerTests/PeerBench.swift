@@ -91,9 +91,10 @@ final class BenchClient {
         while let header = FrameHeader.decode(from: span, at: position) {
             let body = position + FrameHeader.byteCount..<position + FrameHeader.byteCount
                 + header.length
-            guard body.upperBound <= bytes.count,
-                let frame = try? Frame.decode(header, body: span, in: body)
-            else { return sentences + [Sentence(type: "BROKEN", link: header.link)] }
+            guard body.upperBound <= bytes.count else { break }
+            guard let frame = try? Frame.decode(header, body: span, in: body) else {
+                return sentences + [Sentence(type: "BROKEN", link: header.link)]
+            }
             sentences.append(Sentence(frame, link: header.link, body: span))
             position = body.upperBound
         }
