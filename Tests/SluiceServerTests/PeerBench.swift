@@ -77,6 +77,12 @@ final class BenchClient {
         for credit in outcome.credits { peer.wrote(credit.link, bytes: credit.bytes) }
     }
 
+    /// Tries to write to a client that takes nothing.
+    func block() {
+        var vectors: [iovec] = []
+        _ = peer.out.flush(&vectors) { _ throws(Never) -> Int? in nil }
+    }
+
     /// The frames that have come since the last call; what is no frame is left out.
     func take() -> [Sentence] {
         let bytes = incoming
