@@ -77,11 +77,12 @@ final class Connector: IOHandler, @unchecked Sendable {
         self.home = home
         self.configuration = configuration
         self.logger = logger
+        session = Self.newSession(configuration)
+    }
+
+    private static func newSession(_ configuration: ClientConfiguration) -> ClientSession {
         let keepalive = min(max(1, configuration.keepaliveSeconds), Limits.keepaliveSecondsMax)
-        session = ClientSession(
-            name: configuration.name,
-            keepaliveSeconds: UInt16(keepalive)
-        )
+        return ClientSession(name: configuration.name, keepaliveSeconds: UInt16(keepalive))
     }
 
     var now: Instant { Instant(nanoseconds: loop.now) }
@@ -220,10 +221,7 @@ extension Connector {
         (sinks, sources, waiters, pings) = ([:], [:], [], [:])
         sendQueue = []
         touched = []
-        session = ClientSession(
-            name: configuration.name,
-            keepaliveSeconds: UInt16(clamping: configuration.keepaliveSeconds)
-        )
+        session = Self.newSession(configuration)
         for sink in ended.0.values { sink.core.finish(error, nil) }
         for source in ended.1.values { source.core.finish(error) }
         for waiter in ended.2 { waiter.give(.failure(error)) }
