@@ -106,7 +106,8 @@ extension Connector {
             var failure = ClientError(.unreachable, "no server is configured")
             for server in servers {
                 do throws(AddressError) {
-                    addresses += try Endpoint(parsing: Self.normalized(server)).resolve()
+                    addresses += try Endpoint(parsing: ClientConfiguration.normalized(server))
+                        .resolve()
                 } catch {
                     failure.message = "\(error)"
                 }
@@ -114,18 +115,6 @@ extension Connector {
             loop.submit { [self, addresses, failure] in connect(to: addresses[...], failure) }
         }
     }
-
-    /// "sluice://host:port" and a missing port in the form of the sockets.
-    static func normalized(_ server: String) -> String {
-        var text = server[...]
-        if text.hasPrefix("sluice://") { text = text.dropFirst("sluice://".count) }
-        if text.hasSuffix("/"), !text.hasPrefix("unix:") { text = text.dropLast() }
-        guard !text.hasPrefix("unix:") else { return String(text) }
-        let afterHost = text.lastIndex(of: "]").map { text[$0...] } ?? text
-        return afterHost.contains(":") ? String(text) : "\(text):\(defaultPort)"
-    }
-
-    private static let defaultPort = 7_450
 
     /// Tries the addresses in turn; `error` is what is known if none is left.
     private func connect(to addresses: ArraySlice<SocketAddress>, _ error: ClientError) {
