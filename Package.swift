@@ -155,6 +155,8 @@ let package = Package(
             dependencies: [
                 "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer",
                 "SluiceTestKit", "SluiceWire",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: rules
         ),

@@ -219,7 +219,19 @@ extension ClientSession {
             )
         }
         events.append(.opened(key, resumed: opened.resumed))
-        guard links[key]?.open.role == .source, opened.resumed else { return }
+        guard links[key]?.open.role == .source else { return }
+        if opened.resumed { takeUp(key, opened, settledBefore, events: &events) }
+        // What came to wait since OPEN was sent.
+        announce(key, waiting: links[key]?.waiting ?? 0, into: &writer)
+    }
+
+    /// Puts what the broker did not receive back among the events to send.
+    private mutating func takeUp(
+        _ key: LinkKey,
+        _ opened: Opened,
+        _ settledBefore: UInt64,
+        events: inout [ClientEvent]
+    ) {
         let received = opened.delivered - settledBefore
         if received > 0 {
             links[key]?.outbox.settle(received)
