@@ -36,7 +36,7 @@ package struct FakeSource {
     }
 
     package let id: LinkID
-    package let kind: Kind
+    package var kind: Kind
     package var ledger = Ledger()
     package var isAttached = true
     /// Sizes of the records that wait here.

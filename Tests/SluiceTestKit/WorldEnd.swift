@@ -13,9 +13,9 @@ extension World {
             if !sources[index].isAttached { attachSource(index) }
             let more = sizes(20)
             sources[index].waiting.append(contentsOf: more)
-            if sources[index].kind != .unknown {
-                sources[index].outbox.append(.report(sources[index].report()))
-            }
+            // Among producers that say nothing, one may hold what the other could use.
+            sources[index].kind = .announcing
+            sources[index].outbox.append(.report(sources[index].report()))
         }
         for case let group? in topic.groups where group.members.isEmpty {
             apply(.removeGroup(group.name))
@@ -60,8 +60,27 @@ extension World {
         }
     }
 
+    private func describe() -> String {
+        var text = "granted \(topic.granted), head \(topic.log.head), \(topic.options)"
+        for case let group? in topic.groups {
+            text += "\n  group \(group.name): at \(group.cursor.offset), \(group.deliverable)"
+        }
+        for sink in sinks {
+            guard let link = topic.consumer(sink.id) else { continue }
+            text += "\n  sink of \(sink.group): credit \(link.ledger.credit), "
+                + "bytes \(String(describing: link.ledger.byteCredit)), room \(link.room)"
+        }
+        for source in sources {
+            guard let link = topic.producer(source.id) else { continue }
+            text += "\n  source \(source.kind): \(source.waiting.count) wait, "
+                + "credit \(link.ledger.credit), \(link.backlog)"
+        }
+        return text
+    }
+
     private mutating func checkEnd() {
         for source in sources where !source.waiting.isEmpty {
+            violations.append(describe())
             violations.append(
                 "\(source.waiting.count) events wait for ever at a producer (\(source.kind)): "
                     + "\(source.ledger), \(String(describing: topic.producer(source.id)))"
