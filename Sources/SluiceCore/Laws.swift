@@ -112,9 +112,9 @@ extension Topic {
     package func overGrantedBytes() -> [String] {
         var found: [String] = []
         let event = UInt64(Limits.eventBytesMax)
-        let bytes = options.bufferBytes + Limits.grantWindowBytes + event
-        if log.retainedBytes + grantedBytes > bytes || grantedBytes > Limits.grantWindowBytes + event
-        {
+        let window = Limits.grantWindowBytes + event
+        let isOver = log.retainedBytes + grantedBytes > options.bufferBytes + window
+        if isOver || grantedBytes > window {
             found.append("L3 bytes: \(log.retainedBytes) + \(grantedBytes)")
         }
         return found

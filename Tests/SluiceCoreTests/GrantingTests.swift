@@ -66,7 +66,10 @@ struct GrantingTests {
         #expect(harness.topic.violations() == [])
     }
 
-    @Test("finds one announcer among twenty within two round trips", arguments: [0, 10] as [UInt64])
+    @Test(
+        "finds one announcer among twenty within two round trips",
+        arguments: [0, 10] as [UInt64]
+    )
     func oneOfTwenty(_ ahead: UInt64) {
         var harness = TopicHarness(ahead: ahead)
         let producers = (0..<20).map { _ in harness.producer(.unknown) }

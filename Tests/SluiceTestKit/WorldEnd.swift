@@ -67,12 +67,14 @@ extension World {
         }
         for sink in sinks {
             guard let link = topic.consumer(sink.id) else { continue }
-            text += "\n  sink of \(sink.group): credit \(link.ledger.credit), "
+            text +=
+                "\n  sink of \(sink.group): credit \(link.ledger.credit), "
                 + "bytes \(String(describing: link.ledger.byteCredit)), room \(link.room)"
         }
         for source in sources {
             guard let link = topic.producer(source.id) else { continue }
-            text += "\n  source \(source.kind): \(source.waiting.count) wait, "
+            text +=
+                "\n  source \(source.kind): \(source.waiting.count) wait, "
                 + "credit \(link.ledger.credit), \(link.backlog)"
         }
         return text
