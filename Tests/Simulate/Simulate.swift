@@ -17,13 +17,13 @@ struct Simulate {
         run(steps: steps, seed: seed)
     }
 
-    /// Each world lives for a few thousand steps and has the seed after that of the last one.
+    /// Each world lives for some hundred to some thousand steps and has the seed after that of the last one.
     private static func run(steps: UInt64, seed: UInt64) {
         var totals = (steps: UInt64(0), worlds: UInt64(0), deliveries: UInt64(0), checks: UInt64(0))
         while totals.steps < steps {
             let worldSeed = seed &+ totals.worlds
             var world = World(seed: worldSeed)
-            let lifetime = min(4_000, steps - totals.steps)
+            let lifetime = min([500, 4_000, 30_000][Int(worldSeed % 3)], steps - totals.steps)
             while world.steps < lifetime, world.violations.isEmpty { world.step() }
             let lived = world.steps
             world.end()

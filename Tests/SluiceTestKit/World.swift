@@ -24,6 +24,8 @@ package struct World {
     var slab = Slab(capacity: 16_384)
     /// Nothing is cut, closed or purged any more: all must flow.
     var isEnding = false
+    /// How many of each kind may be there at a time.
+    private let linksMax: Int
 
     package init(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
@@ -35,6 +37,7 @@ package struct World {
         options.onFull =
             [.block, .block, .block, .dropOldest, .dropNewest].randomElement(using: &random)
             ?? .block
+        linksMax = [2, 6, 6, 30].randomElement(using: &random) ?? 6
         self.random = random
         topic = Topic(name: "world", options: options)
     }
@@ -47,8 +50,8 @@ package struct World {
         now.nanoseconds += 1_000_000
         let count = (sinks: sinks.count, sources: sources.count)
         switch roll(100) {
-        case 0..<2: if count.sinks < 6 { addSink() }
-        case 2..<4: if count.sources < 6 { addSource() }
+        case 0..<2: if count.sinks < linksMax { addSink() }
+        case 2..<4: if count.sources < linksMax { addSource() }
         case 4..<40: if count.sources > 0 { moveSource(roll(count.sources)) }
         case 40..<92: if count.sinks > 0 { moveSink(roll(count.sinks)) }
         case 92..<95: if count.sinks > 0 { disturbSink(roll(count.sinks)) }
