@@ -116,7 +116,11 @@ let package = Package(
         // Tests mirror the rooms.
         .target(
             name: "SluiceTestKit",
-            dependencies: ["SluiceCore", "SluiceWire"],
+            dependencies: [
+                "SluiceCore",
+                "SluiceWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             path: "Tests/SluiceTestKit",
             swiftSettings: rules
         ),
