@@ -113,6 +113,19 @@ let package = Package(
             ],
             swiftSettings: rules
         ),
+        // The example that `make demo` runs: two programs that know the client library alone.
+        .executableTarget(
+            name: "user-activity-producer",
+            dependencies: ["Sluice"],
+            path: "Examples/UserActivity/Producer",
+            swiftSettings: rules
+        ),
+        .executableTarget(
+            name: "user-activity-consumer",
+            dependencies: ["Sluice"],
+            path: "Examples/UserActivity/Consumer",
+            swiftSettings: rules
+        ),
         // Tests mirror the rooms.
         .target(
             name: "SluiceTestKit",

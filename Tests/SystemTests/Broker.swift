@@ -1,0 +1,195 @@
+import Foundation
+import Glibc
+import Testing
+
+/// What a command left behind.
+struct Outcome {
+    var code: Int32
+    var output: [UInt8]
+    var errors: String
+
+    var text: String { String(decoding: output, as: UTF8.self) }
+    var lines: [String] { text.split(separator: "\n").map { String($0) } }
+}
+
+/// A command that runs, with its output in files: no pipe can fill up and hold it.
+final class Running {
+    let process = Process()
+    private let directory: URL
+
+    init(
+        _ executable: String,
+        _ arguments: [String],
+        input: [UInt8] = [],
+        environment: [String: String] = [:]
+    ) throws {
+        directory = try Place.directory()
+        process.executableURL = URL(filePath: executable)
+        process.arguments = arguments
+        // Nothing of the tester's own environment may set a flag.
+        process.environment = ProcessInfo.processInfo.environment
+            .filter { !$0.key.hasPrefix("SLUICE_") }
+            .merging(environment) { $1 }
+        for (name, bytes) in [("in", input), ("out", []), ("err", [])] {
+            try Data(bytes).write(to: directory.appending(path: name))
+        }
+        process.standardInput = try FileHandle(
+            forReadingFrom: directory.appending(path: "in")
+        )
+        process.standardOutput = try FileHandle(
+            forWritingTo: directory.appending(path: "out")
+        )
+        process.standardError = try FileHandle(
+            forWritingTo: directory.appending(path: "err")
+        )
+        try process.run()
+    }
+
+    deinit {
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    var output: [UInt8] { read("out") }
+    var errors: String { String(decoding: read("err"), as: UTF8.self) }
+
+    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+
+    /// Waits for its end; after half a minute it is killed, which no test expects.
+    func wait() -> Outcome {
+        let number = process.processIdentifier
+        let alarm = DispatchWorkItem { @Sendable in _ = kill(number, SIGKILL) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + 30, execute: alarm)
+        process.waitUntilExit()
+        alarm.cancel()
+        let code = process.terminationStatus
+        return Outcome(
+            code: process.terminationReason == .uncaughtSignal ? 128 + code : code,
+            output: output,
+            errors: errors
+        )
+    }
+
+    private func read(_ name: String) -> [UInt8] {
+        (try? Data(contentsOf: directory.appending(path: name))).map { Array($0) } ?? []
+    }
+}
+
+/// Where things are.
+enum Place {
+    /// The `sluice` that was built together with these tests.
+    static func sluice() throws -> String {
+        let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let path = URL(filePath: own).deletingLastPathComponent().appending(path: "sluice").path
+        try #require(access(path, X_OK) == 0, "build the product sluice first")
+        return path
+    }
+
+    /// The root of the repository.
+    static var root: URL {
+        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+    }
+
+    static func directory() throws -> URL {
+        let place = FileManager.default.temporaryDirectory
+            .appending(path: "sluice-test-\(UUID().uuidString.prefix(8))")
+        try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
+        return place
+    }
+}
+
+/// Asks again and again until something is so; a test fails if it never is.
+func eventually(
+    _ what: String,
+    sourceLocation: SourceLocation = #_sourceLocation,
+    _ holds: () throws -> Bool
+) throws {
+    for _ in 0..<400 {
+        if try holds() { return }
+        usleep(25_000)
+    }
+    Issue.record("never came true: \(what)", sourceLocation: sourceLocation)
+}
+
+/// The real broker on loopback, on a port of its own.
+final class Broker {
+    let running: Running
+    let address: String
+    private let directory: URL
+
+    init(_ flags: [String] = [], environment: [String: String] = [:]) throws {
+        directory = try Place.directory()
+        let ready = directory.appending(path: "ready").path
+        running = try Running(
+            Place.sluice(),
+            ["serve", "--listen", "127.0.0.1:0", "--ready-file", ready] + flags,
+            environment: environment
+        )
+        var found: [String] = []
+        try eventually("the ready file is there") { [running] in
+            guard let data = FileManager.default.contents(atPath: ready) else {
+                return !running.process.isRunning
+            }
+            struct Ready: Decodable { let listen: [String] }
+            found = try JSONDecoder().decode(Ready.self, from: data).listen
+            return true
+        }
+        address = try #require(found.first, "no broker: \(running.errors)")
+    }
+
+    deinit {
+        running.signal(SIGTERM)
+        _ = running.wait()
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    /// Runs a verb to its end.
+    @discardableResult
+    func run(
+        _ arguments: String...,
+        input: String = "",
+        environment: [String: String] = [:]
+    ) throws -> Outcome {
+        try start(arguments, input: Array(input.utf8), environment: environment).wait()
+    }
+
+    func start(
+        _ arguments: [String],
+        input: [UInt8] = [],
+        environment: [String: String] = [:]
+    ) throws -> Running {
+        try Running(
+            Place.sluice(),
+            arguments,
+            input: input,
+            environment: ["SLUICE_SERVER": address].merging(environment) { $1 }
+        )
+    }
+
+    /// Runs a line of shell in which `sluice` is the one under test.
+    func shell(_ line: String) throws -> Outcome {
+        let path = URL(filePath: try Place.sluice()).deletingLastPathComponent().path
+        return try Running(
+            "/bin/bash",
+            ["-c", line],
+            environment: ["SLUICE_SERVER": address, "PATH": "\(path):/usr/bin:/bin"]
+        ).wait()
+    }
+
+    /// One document of `topic info`.
+    func topic(_ name: String) throws -> Facts {
+        let outcome = try run("topic", "info", name, "-o", "jsonl")
+        return try JSONDecoder().decode(Facts.self, from: Data(outcome.output))
+    }
+
+    struct Facts: Decodable {
+        let head: UInt64
+        let bufferedEvents: UInt64
+        let capacity: UInt64
+        let ahead: UInt64
+        let consumers: Int
+        let producers: Int
+        let isPaused: Bool
+    }
+}
