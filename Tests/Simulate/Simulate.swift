@@ -17,7 +17,7 @@ struct Simulate {
         run(steps: steps, seed: seed)
     }
 
-    /// Each world lives for some hundred to some thousand steps and has the seed after that of the last one.
+    /// Worlds differ in their length; each has the seed after that of the last one.
     private static func run(steps: UInt64, seed: UInt64) {
         var totals = (steps: UInt64(0), worlds: UInt64(0), deliveries: UInt64(0), checks: UInt64(0))
         while totals.steps < steps {

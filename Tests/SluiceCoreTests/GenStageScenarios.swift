@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Testing
 
 /// A scenario of the recorded GenStage traces: its steps, and what each step showed outside.
