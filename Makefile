@@ -61,8 +61,9 @@ demo: setup
 	swift build $(swift_flags)
 	Examples/UserActivity/demo.sh
 
-bench: setup
-	Benchmarks/bench.sh
+# make bench [BENCH_FLAGS=--quick]: speed and memory beside the C broker of Benchmarks/anchors.
+bench: setup release
+	Benchmarks/bench.py $(BENCH_FLAGS)
 
 # make simulate [STEPS=1000000] [SEED=…]: random histories of the core, every law at every step.
 simulate:

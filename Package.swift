@@ -129,7 +129,11 @@ let package = Package(
         // Tests mirror the rooms.
         .target(
             name: "SluiceTestKit",
-            dependencies: ["SluiceCore", "SluiceWire"],
+            dependencies: [
+                "SluiceCore",
+                "SluiceWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             path: "Tests/SluiceTestKit",
             swiftSettings: rules
         ),
@@ -168,6 +172,8 @@ let package = Package(
             dependencies: [
                 "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer",
                 "SluiceTestKit", "SluiceWire",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: rules
         ),

@@ -78,14 +78,16 @@ class Client:
         return resumed
 
     def close(self, timeout: float = 10) -> None:
-        """Ends the session: CLOSE 0 NORMAL, its answer, then TCP."""
+        """Ends the session: CLOSE 0 NORMAL, until the broker closes TCP."""
         if self.socket is None:
             return
         try:
             if self.ended is None:
                 self.send(close_frame(0, "NORMAL"))
-                # The answer proves that the broker took all that came before.
+                # That the broker closes proves that it took all that came before.
                 self.wait(lambda: self.ended is not None, timeout)
+        except Disconnected:
+            pass
         finally:
             self.cut()
 

@@ -40,6 +40,20 @@ public struct ClientConfiguration: Sendable {
     }
 }
 
+extension ClientConfiguration {
+    private static let defaultPort = 7_450
+
+    /// "sluice://host:port" and a missing port in the form of the sockets.
+    package static func normalized(_ server: String) -> String {
+        guard !server.hasPrefix("unix:") else { return server }
+        var text = server[...]
+        if text.hasPrefix("sluice://") { text = text.dropFirst("sluice://".count) }
+        if text.hasSuffix("/") { text = text.dropLast() }
+        let afterHost = text.lastIndex(of: "]").map { text[$0...] } ?? text
+        return afterHost.contains(":") ? String(text) : "\(text):\(defaultPort)"
+    }
+}
+
 /// How long a client waits between attempts to connect, and when it gives up.
 ///
 /// The wait doubles from attempt to attempt; a part of it is drawn at random, so that clients

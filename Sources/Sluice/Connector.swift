@@ -77,11 +77,12 @@ final class Connector: IOHandler, @unchecked Sendable {
         self.home = home
         self.configuration = configuration
         self.logger = logger
+        session = Self.newSession(configuration)
+    }
+
+    private static func newSession(_ configuration: ClientConfiguration) -> ClientSession {
         let keepalive = min(max(1, configuration.keepaliveSeconds), Limits.keepaliveSecondsMax)
-        session = ClientSession(
-            name: configuration.name,
-            keepaliveSeconds: UInt16(keepalive)
-        )
+        return ClientSession(name: configuration.name, keepaliveSeconds: UInt16(keepalive))
     }
 
     var now: Instant { Instant(nanoseconds: loop.now) }
@@ -105,7 +106,8 @@ extension Connector {
             var failure = ClientError(.unreachable, "no server is configured")
             for server in servers {
                 do throws(AddressError) {
-                    addresses += try Endpoint(parsing: Self.normalized(server)).resolve()
+                    addresses += try Endpoint(parsing: ClientConfiguration.normalized(server))
+                        .resolve()
                 } catch {
                     failure.message = "\(error)"
                 }
@@ -113,18 +115,6 @@ extension Connector {
             loop.submit { [self, addresses, failure] in connect(to: addresses[...], failure) }
         }
     }
-
-    /// "sluice://host:port" and a missing port in the form of the sockets.
-    static func normalized(_ server: String) -> String {
-        var text = server[...]
-        if text.hasPrefix("sluice://") { text = text.dropFirst("sluice://".count) }
-        if text.hasSuffix("/"), !text.hasPrefix("unix:") { text = text.dropLast() }
-        guard !text.hasPrefix("unix:") else { return String(text) }
-        let afterHost = text.lastIndex(of: "]").map { text[$0...] } ?? text
-        return afterHost.contains(":") ? String(text) : "\(text):\(defaultPort)"
-    }
-
-    private static let defaultPort = 7_450
 
     /// Tries the addresses in turn; `error` is what is known if none is left.
     private func connect(to addresses: ArraySlice<SocketAddress>, _ error: ClientError) {
@@ -220,10 +210,7 @@ extension Connector {
         (sinks, sources, waiters, pings) = ([:], [:], [], [:])
         sendQueue = []
         touched = []
-        session = ClientSession(
-            name: configuration.name,
-            keepaliveSeconds: UInt16(clamping: configuration.keepaliveSeconds)
-        )
+        session = Self.newSession(configuration)
         for sink in ended.0.values { sink.core.finish(error, nil) }
         for source in ended.1.values { source.core.finish(error) }
         for waiter in ended.2 { waiter.give(.failure(error)) }

@@ -1,4 +1,5 @@
 import SluiceCore
+import SluiceWire
 
 /// A stretch of a topic of which some events will never come on this subscription.
 public struct EventGap: Hashable, Sendable {
@@ -80,15 +81,14 @@ extension EventBatch: Collection {
         return Index(
             run: index.run,
             event: index.event + 1,
-            position: index.position + run.recordBytes(at: index.position)
+            position: run.record(at: index.position).payload.upperBound
         )
     }
 
     /// The event at `index`.
     public subscript(index: Index) -> Event {
         let run = runs[index.run]
-        let end = index.position + run.recordBytes(at: index.position)
-        return Event(record: index.position..<end, in: run, index: index.event)
+        return Event(run.record(at: index.position), in: run, index: index.event)
     }
 
     /// Walks the events once, faster than by indices.
@@ -107,9 +107,9 @@ extension EventBatch: Collection {
         public mutating func next() -> Event? {
             guard run < runs.count else { return nil }
             let current = runs[run]
-            let end = position + current.recordBytes(at: position)
+            let record = current.record(at: position)
             defer {
-                position = end
+                position = record.payload.upperBound
                 event += 1
                 if event == Int(current.count) {
                     run += 1
@@ -117,7 +117,7 @@ extension EventBatch: Collection {
                     position = run < runs.count ? Int(runs[run].start) : 0
                 }
             }
-            return Event(record: position..<end, in: current, index: event)
+            return Event(record, in: current, index: event)
         }
     }
 
@@ -132,15 +132,12 @@ extension EventBatch: Collection {
         _ body: (_ offset: UInt64, _ payload: UnsafeRawBufferPointer) throws -> Void
     ) rethrows {
         for run in runs {
-            try run.slab.withShared(run.bytes) { bytes in
-                var position = 0
-                for index in 0..<UInt64(run.count) {
-                    let end = position + bytes.recordBytes(at: position)
-                    let record = UnsafeRawBufferPointer(rebasing: bytes[position..<end])
-                    let parts = RecordParts(record)
-                    let payload = record[Int(parts.payloadStart)...]
-                    try body(run.offset &+ index, UnsafeRawBufferPointer(rebasing: payload))
-                    position = end
+            try run.slab.withShared(0..<Int(run.end)) { bytes in
+                var reader = RecordReader(run.bytes)
+                var offset = run.offset
+                while let record = try? reader.next(from: bytes.bytes) {
+                    try body(offset, UnsafeRawBufferPointer(rebasing: bytes[record.payload]))
+                    offset &+= 1
                 }
             }
         }
@@ -148,19 +145,14 @@ extension EventBatch: Collection {
 }
 
 extension Run {
-    /// Bytes of the record that begins at `position` of the slab, its head included.
-    func recordBytes(at position: Int) -> Int {
-        slab.withShared(position..<Int(end)) { $0.recordBytes(at: 0) }
-    }
-}
-
-extension UnsafeRawBufferPointer {
-    /// Bytes of the record at `position`, never more than there are.
-    func recordBytes(at position: Int) -> Int {
-        precondition(position + Record.headBytes <= count, "a run holds whole records")
-        let head = UInt32(bigEndian: loadUnaligned(fromByteOffset: position, as: UInt32.self))
-        let bytes = Record.headBytes + Int(head & 0xFF_FFFF)
-        precondition(position + bytes <= count, "a run holds whole records")
-        return bytes
+    /// The record that begins at `position` of the slab.
+    fileprivate func record(at position: Int) -> RecordSlice {
+        slab.withShared(0..<Int(end)) { bytes in
+            var reader = RecordReader(position..<Int(end))
+            guard let record = try? reader.next(from: bytes.bytes) else {
+                preconditionFailure("records were checked when they were received")
+            }
+            return record
+        }
     }
 }

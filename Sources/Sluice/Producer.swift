@@ -104,8 +104,9 @@ public final class Producer: Sendable {
         try await send(OutgoingEvent(text))
     }
 
-    /// Sends events in order; suspends as often as demand ends and returns when all are handed over.
+    /// Sends events in order; suspends as often as demand ends.
     ///
+    /// Returns when all are handed over.
     /// An error leaves a first part of them sent: see `counts`.
     public func send(contentsOf events: some Sequence<OutgoingEvent>) async throws(ClientError) {
         try await core.send(OutgoingBatch(events))

@@ -7,7 +7,7 @@ import SluiceWire
 ///
 /// It connects when it is first used, or when `run()` starts. `run()` is for programs with a
 /// `ServiceGroup`: it returns after a graceful shutdown has drained all links. Programs without
-/// one call `close()` at the end.
+/// one call `close()` at the end. Keep the client as long as its links: they end with it.
 public final class SluiceClient: Service, Sendable {
     /// What the client was made with.
     public let configuration: ClientConfiguration

@@ -254,6 +254,24 @@ extension EventLog {
     }
 }
 
+extension EventLog {
+    /// What `retainedBytes` must be, counted anew.
+    package var recountedBytes: UInt64 {
+        entries.reduce(0) { $0 + UInt64($1.charge) }
+    }
+
+    /// Whether a cursor points to where a record of the log begins, or to its end.
+    package func holds(_ cursor: Cursor) -> Bool {
+        guard cursor.offset < head else { return cursor.offset == head }
+        guard cursor.run >= firstRun, cursor.run < firstRun + UInt64(entries.count) else {
+            return false
+        }
+        let run = entries[Int(cursor.run - firstRun)].run
+        return cursor.offset >= run.offset && cursor.offset < run.endOffset
+            && Int(cursor.position) < run.byteCount
+    }
+}
+
 extension Run {
     /// Shortens the run to at most `events` records and `bytes` bytes; false if none fits.
     package mutating func cut(events: UInt64, bytes: Int) -> Bool {

@@ -60,7 +60,8 @@ extension Topic {
             }
         }
         if isShortOfBytes { recallNeedy(at: now, into: &effects) }
-        if isShortOfBytes || rest == 0 && !announced.isEmpty {
+        let isSpent = rest == 0 || freeGrantBytes < likelyRecordBytes
+        if isShortOfBytes || isSpent && !announced.isEmpty {
             recallIdle(all: false, at: now, into: &effects)
         }
         if effects.list.count >= limit { grantsAreDue = true }
@@ -140,11 +141,15 @@ extension Topic {
         if isAnnounced, case .events(let backlog) = link.backlog { count = min(count, backlog) }
         let held = link.ledger.byteCredit ?? 0
         let free = freeGrantBytes + link.grantedBytes
-        // Bytes left over from earlier grants count again as soon as there is an event for them.
-        let most = credit > 0 ? max(free, held) : free
+        if credit == 0, held > free {
+            // Bytes left over from earlier grants would count again: they go back first.
+            let isPossible = free >= likelyRecordBytes || granted == 0 && free > 0
+            if isPossible { recall(index, at: now, into: &effects) }
+            return 0
+        }
         var bytes = (credit + count) * likelyRecordBytes
-        if max(bytes, held) > most {
-            let fitting = held > most ? 0 : free / likelyRecordBytes
+        if bytes > max(free, held) {
+            let fitting = free / likelyRecordBytes
             count = fitting - min(fitting, credit)
             bytes = (credit + count) * likelyRecordBytes
             if count == 0 {
@@ -210,9 +215,9 @@ extension Topic {
     private mutating func recallIdle(all: Bool, at now: Instant, into effects: inout Effects) {
         guard idleHolders > 0 || all else { return }
         for index in slots.indices {
-            guard case .producer(let link) = slots[index], all || link.isIdleHolder else {
-                continue
-            }
+            guard case .producer(let link) = slots[index], link.ledger.credit > 0,
+                all || link.isIdleHolder
+            else { continue }
             recall(UInt32(index), at: now, into: &effects)
         }
     }
@@ -231,7 +236,7 @@ extension Topic {
 
     private mutating func recall(_ index: UInt32, at now: Instant, into effects: inout Effects) {
         guard case .producer(let link) = slots[Int(index)], link.isAttached,
-            link.recalledAt == nil, link.ledger.credit > 0
+            link.recalledAt == nil
         else { return }
         var ask = Ask(events: 0, total: 0)
         _ = withProducer(index) { link in

@@ -5,11 +5,15 @@ import SluiceWire
 /// A producer's link on `$sys/ctl`: each event is a request, answered by SETTLE.
 final class ControlLink {
     var ledger = Ledger()
+    /// What the client has announced and not sent.
+    var backlog: Backlog
+
+    init(_ backlog: Backlog) { self.backlog = backlog }
 }
 
 extension Engine {
     /// Requests that a control link may send before an answer.
-    private static let requestsMax: UInt32 = 16
+    private static let requestsMax: UInt64 = 16
 
     func openControl(_ session: Session, _ link: UInt32, _ open: Open) {
         guard open.role == .source, open.resume == nil else {
@@ -17,14 +21,41 @@ extension Engine {
             session.peer?.refused(link, Close(.badOption, reason: text))
             return
         }
-        let control = ControlLink()
+        let control = ControlLink(Backlog(available: open.available ?? Backlog.unknownOnWire))
         session.add(SessionLink(id: link, target: .control(control)))
         session.peer?.opened(link, Opened(control.ledger))
+        grant(control, session, link)
+    }
+
+    /// Asks for what is announced, or for as much as may be under way.
+    private func grant(_ control: ControlLink, _ session: Session, _ link: UInt32) {
+        guard !isStopping else { return }
+        var wanted = Self.requestsMax
+        if case .events(let backlog) = control.backlog { wanted = min(wanted, backlog) }
+        let events = wanted - min(wanted, control.ledger.credit)
+        let held = control.ledger.byteCredit ?? 0
+        let window = UInt64(Limits.writeWindowBytes)
+        guard events > 0 || wanted > 0 && held < window / 2 else { return }
         let ask = control.ledger.ask(
-            events: Self.requestsMax,
-            bytes: UInt32(Limits.writeWindowBytes)
+            events: UInt32(events),
+            bytes: UInt32(window - min(window, held))
         )
         session.peer?.ask(link, ask)
+    }
+
+    func report(_ status: Status, _ control: ControlLink, _ session: Session, _ link: UInt32) {
+        do {
+            try control.ledger.book(
+                forfeited: status.forfeited,
+                forfeitedBytes: status.forfeitedBytes
+            )
+        } catch {
+            session.remove(link)
+            session.peer?.closed(link, Close(error.code, reason: "the ledger does not hold"))
+            return
+        }
+        control.backlog = Backlog(available: status.available)
+        grant(control, session, link)
     }
 
     func take(
@@ -58,11 +89,10 @@ extension Engine {
                 sequence += 1
             }
         }
-        let ask = control.ledger.ask(
-            events: UInt32(publication.events),
-            bytes: UInt32(publication.bytes)
-        )
-        session.peer?.ask(link, ask)
+        if case .events(let backlog) = control.backlog {
+            control.backlog = .events(backlog - min(backlog, publication.events))
+        }
+        grant(control, session, link)
     }
 
     private func payloads(of run: Run) -> [[UInt8]] {
@@ -84,19 +114,36 @@ extension Engine {
             !request.topic.hasPrefix("$")
         else { return .badOption }
         if request.op == "create-topic" { return create(request) }
+        guard let act = action(of: request) else { return .badOption }
         guard let box = topics[request.topic] else { return .notFound }
+        return act(box)
+    }
+
+    /// What a request does to its topic; nil if there is no such request.
+    private func action(of request: Snapshot.Request) -> ((TopicBox) -> CloseCode?)? {
         switch request.op {
-        case "remove-topic": remove(box)
-        case "purge-topic": apply(.purge, to: box)
-        case "pause-topic": apply(.pause(true), to: box)
-        case "resume-topic": apply(.pause(false), to: box)
+        case "remove-topic": return step { self.remove($0) }
+        case "purge-topic": return step { self.apply(.purge, to: $0) }
+        case "pause-topic": return step { self.apply(.pause(true), to: $0) }
+        case "resume-topic": return step { self.apply(.pause(false), to: $0) }
         case "remove-group":
             let name = request.group ?? ""
-            guard box.core.groups.contains(where: { $0?.name == name }) else { return .notFound }
-            apply(.removeGroup(name), to: box)
-        default: return .badOption
+            return { box in
+                guard box.core.groups.contains(where: { $0?.name == name }) else {
+                    return .notFound
+                }
+                self.apply(.removeGroup(name), to: box)
+                return nil
+            }
+        default: return nil
         }
-        return nil
+    }
+
+    private func step(_ body: @escaping (TopicBox) -> Void) -> (TopicBox) -> CloseCode? {
+        { box in
+            body(box)
+            return nil
+        }
     }
 
     private func create(_ request: Snapshot.Request) -> CloseCode? {

@@ -19,12 +19,14 @@ package final class Engine {
     var topics: [String: TopicBox] = [:]
     var sessions: [SessionToken: Session] = [:]
     private var nextSession: UInt64 = 1
-    /// Sessions without a connection, the longest alone first.
-    private var detached = Deque<Session>()
+    /// Sessions without a connection, the longest alone first; stale once they came back.
+    private var detached = Deque<(session: Session, since: Instant)>()
     var detachedCount = 0
     private var dirty = Deque<TopicBox>()
     private var effects = Effects()
     package private(set) var isStopping = false
+    /// How much of each link's events may wait to be written.
+    var windowBytes = Limits.writeWindowBytes
     var eventsIn: UInt64 = 0
     var eventsOut: UInt64 = 0
 
@@ -71,6 +73,8 @@ package final class Engine {
 
 extension Engine {
     private func perform(_ box: TopicBox) {
+        // A peer that cannot take what it is told closes its link: that is a step of its own.
+        let effects = effects
         for effect in effects.list {
             switch effect {
             case .opened(let id, let resumed): sayOpened(id, resumed: resumed, of: box)
@@ -191,16 +195,18 @@ extension Engine {
             end(session)
             return
         }
+        session.table = table
+        session.detachedAt = now
+        detached.append((session, now))
+        detachedCount += 1
         for link in session.links {
             switch link.target {
             case .topic(let box, let id): apply(.detach(id), to: box)
-            case .inspection, .control: session.remove(link.id)
+            case .inspection, .control:
+                session.remove(link.id)
+                session.table.end(link.id)
             }
         }
-        session.table = table
-        session.detachedAt = now
-        detached.append(session)
-        detachedCount += 1
         while detachedCount > Limits.detachedSessionsMax { expireOldest() }
     }
 
@@ -217,24 +223,26 @@ extension Engine {
     }
 
     private func expireOldest() {
-        while let session = detached.popFirst() {
-            guard session.detachedAt != nil else { continue }
-            session.detachedAt = nil
-            detachedCount -= 1
-            end(session)
+        while let oldest = detached.popFirst() {
+            guard oldest.session.detachedAt == oldest.since else { continue }
+            expire(oldest.session)
             return
         }
     }
 
+    private func expire(_ session: Session) {
+        session.detachedAt = nil
+        detachedCount -= 1
+        end(session)
+    }
+
     /// What only time brings: windows that end, recalls that were not answered.
     package func tick() {
-        while let session = detached.first {
-            if let since = session.detachedAt {
+        while let (session, since) = detached.first {
+            if session.detachedAt == since {
                 let age = now.milliseconds(since: since)
                 guard age >= configuration.resumeWindowMilliseconds else { break }
-                session.detachedAt = nil
-                detachedCount -= 1
-                end(session)
+                expire(session)
             }
             detached.removeFirst()
         }

@@ -13,19 +13,35 @@ final class Inspection {
         case peek(TopicBox)
     }
 
-    /// What a round still has to show.
+    /// What one look at the broker shows.
     enum Round {
         case documents([() -> [UInt8]?])
-        case events(from: UInt64, to: UInt64)
+        /// The offset after the last.
+        case events(until: UInt64)
     }
 
     let subject: Subject
     var ledger = Ledger()
     var room = Limits.writeWindowBytes
+    /// Nil between the end of a round and the next DEMAND.
     var round: Round?
+    /// The place in the round: a document's, or an event's offset.
+    var position: UInt64 = 0
+    /// Whether a DEMAND waits for its DRAINED, and for an ECHO with it.
+    var isAnswering = false
+    var owesEcho = false
     var shown: UInt64 = 0
 
     init(_ subject: Subject) { self.subject = subject }
+
+    /// What of the round is not shown yet.
+    var left: UInt64 {
+        switch round {
+        case nil: 0
+        case .documents(let documents)?: UInt64(documents.count) - position
+        case .events(let end)?: end - min(end, position)
+        }
+    }
 }
 
 extension Engine {
@@ -81,71 +97,87 @@ extension Engine {
             session.peer?.closed(link, Close(error.code, reason: "the ledger does not hold"))
             return
         }
-        if ask.flags.contains(.echo) {
-            var status = Status(inspection.ledger)
-            status.isEcho = true
-            session.peer?.status(link, status)
-        }
+        inspection.isAnswering = true
+        if ask.flags.contains(.echo) { inspection.owesEcho = true }
         if ask.flags.contains(.stop) {
+            inspection.round = nil
             finish(inspection, session, link)
             return
         }
-        if inspection.round == nil { inspection.round = newRound(inspection.subject) }
+        if inspection.round == nil, inspection.ledger.credit > 0 { begin(inspection) }
         pump(inspection, session, link)
     }
 
     /// Shows as much of the round as credit and window allow.
     func pump(_ inspection: Inspection, _ session: Session, _ link: UInt32) {
-        while inspection.ledger.credit > 0, inspection.room > 0, let round = inspection.round {
-            switch round {
-            case .documents(var documents):
-                guard !documents.isEmpty else {
-                    finish(inspection, session, link)
-                    return
+        while let round = inspection.round, inspection.ledger.credit > 0, inspection.left > 0 {
+            guard inspection.room > 0 else { return }
+            let goesOn =
+                switch round {
+                case .documents(let documents):
+                    showNext(of: documents, inspection, session, link)
+                case .events(let end): showEvents(until: end, inspection, session, link)
                 }
-                let make = documents.removeFirst()
-                inspection.round = .documents(documents)
-                guard let document = make() else { continue }
-                guard show(document, inspection, session, link) else { return }
-            case .events(let from, let to):
-                guard showEvents(from, to, inspection, session, link) else { return }
-            }
+            guard goesOn else { return }
         }
+        finish(inspection, session, link)
     }
 
-    private func finish(_ inspection: Inspection, _ session: Session, _ link: UInt32) {
-        inspection.round = nil
+    /// Ends the answer to a DEMAND; `needBytes` is what the next event needs if that is why.
+    private func finish(
+        _ inspection: Inspection,
+        _ session: Session,
+        _ link: UInt32,
+        needBytes: Int = 0
+    ) {
+        let credit = inspection.ledger.credit
+        if credit > 0 { inspection.ledger.drain(upTo: inspection.ledger.asked) }
         inspection.ledger.forfeit(upTo: inspection.ledger.asked)
         var status = Status(inspection.ledger)
         status.isDrained = true
+        status.isEcho = inspection.owesEcho
+        status.available = inspection.left
+        status.needBytes = UInt32(needBytes)
+        status.blockedBy = needBytes > 0 ? .bytes : .noDemand
+        if inspection.left == 0 { inspection.round = nil }
+        inspection.isAnswering = false
+        inspection.owesEcho = false
         session.peer?.status(link, status)
     }
 
-    private func show(
-        _ document: [UInt8],
+    private func showNext(
+        of documents: [() -> [UInt8]?],
         _ inspection: Inspection,
         _ session: Session,
         _ link: UInt32
     ) -> Bool {
+        let document = documents[Int(inspection.position)]()
+        guard let document, let run = record(document, at: inspection.shown) else {
+            inspection.position += 1
+            return true
+        }
+        if let credit = inspection.ledger.byteCredit, UInt64(run.byteCount) > credit {
+            finish(inspection, session, link, needBytes: run.byteCount)
+            return false
+        }
+        inspection.position += 1
+        inspection.shown += 1
+        deliver([run], inspection, session, link)
+        return true
+    }
+
+    /// A run of one plain event; nil if it is above the limit of an event.
+    private func record(_ document: [UInt8], at offset: UInt64) -> Run? {
         var writer = FrameWriter()
         do {
             try writer.appendRecord(payload: document.span.bytes)
         } catch {
             logger.warning("document left out", metadata: ["reason": "\(error)"])
-            return true
+            return nil
         }
         let slab = Slab(capacity: writer.bytes.count)
         let range = slab.append(writer.bytes.span.bytes)
-        let run = Run(
-            slab: slab,
-            bytes: range,
-            count: 1,
-            offset: inspection.shown,
-            time: time,
-            attempt: 1
-        )
-        inspection.shown += 1
-        return deliver([run], inspection, session, link)
+        return Run(slab: slab, bytes: range, count: 1, offset: offset, time: time, attempt: 1)
     }
 
     private func deliver(
@@ -153,23 +185,17 @@ extension Engine {
         _ inspection: Inspection,
         _ session: Session,
         _ link: UInt32
-    ) -> Bool {
+    ) {
         let bytes = runs.reduce(0) { $0 + $1.byteCount }
         let events = runs.reduce(0) { $0 + UInt64($1.count) }
-        if let credit = inspection.ledger.byteCredit, UInt64(bytes) > credit {
-            finish(inspection, session, link)
-            return false
-        }
         let sequence = inspection.ledger.delivered + 1
         inspection.ledger.deliver(events: events, bytes: UInt64(bytes))
         inspection.room -= bytes
         session.peer?.deliver(link, firstSequence: sequence, runs: runs[...], bytes: bytes)
-        return true
     }
 
     private func showEvents(
-        _ from: UInt64,
-        _ to: UInt64,
+        until end: UInt64,
         _ inspection: Inspection,
         _ session: Session,
         _ link: UInt32
@@ -177,23 +203,40 @@ extension Engine {
         guard case .peek(let box) = inspection.subject else { return false }
         let log = box.core.log
         var cursor = log.start
-        log.seek(&cursor, to: max(from, box.core.log.firstOffset))
-        guard cursor.offset < to, !box.isRemoved else {
-            finish(inspection, session, link)
-            return false
+        log.seek(&cursor, to: max(inspection.position, log.firstOffset))
+        inspection.position = cursor.offset
+        guard cursor.offset < end, !box.isRemoved else {
+            inspection.position = end
+            return true
         }
         var runs: [Run] = []
+        let credit = Int(clamping: inspection.ledger.byteCredit ?? UInt64(Int.max))
         let taken = log.take(
             from: &cursor,
-            events: min(inspection.ledger.credit, to - cursor.offset),
-            bytes: Int(clamping: inspection.ledger.byteCredit ?? UInt64(Int.max)),
+            events: min(inspection.ledger.credit, end - cursor.offset),
+            bytes: credit,
             window: inspection.room,
             windowIsEmpty: inspection.room >= Limits.writeWindowBytes,
             into: &runs
         )
-        guard taken.events > 0 else { return false }
-        inspection.round = .events(from: cursor.offset, to: to)
-        return deliver(runs, inspection, session, link)
+        guard taken.events > 0 else {
+            if let need = log.nextRecordBytes(at: cursor), need > credit {
+                finish(inspection, session, link, needBytes: need)
+            }
+            return false
+        }
+        inspection.position = cursor.offset
+        deliver(runs, inspection, session, link)
+        return true
+    }
+
+    private func begin(_ inspection: Inspection) {
+        let round = newRound(inspection.subject)
+        inspection.round = round
+        inspection.position = 0
+        if case .events = round, case .peek(let box) = inspection.subject {
+            inspection.position = box.core.log.firstOffset
+        }
     }
 
     private func newRound(_ subject: Inspection.Subject) -> Inspection.Round {
@@ -216,7 +259,7 @@ extension Engine {
             let sessions = sessions.values.sorted { $0.number < $1.number }
             return .documents(sessions.map { session in { self.encode(self.snapshot(session)) } })
         case .peek(let box):
-            return .events(from: box.core.log.firstOffset, to: box.core.log.head)
+            return .events(until: box.core.log.head)
         }
     }
 

@@ -36,6 +36,8 @@ extension Engine {
                 eventBytesMax: session.peer?.eventBytesMax ?? Limits.eventBytesMax
             )
             apply(.openConsumer(id, opening), to: box)
+            guard windowBytes != Limits.writeWindowBytes else { return }
+            apply(.window(id, bytes: windowBytes), to: box)
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.openProducer(id, backlog), to: box)
@@ -47,11 +49,12 @@ extension Engine {
             session.peer?.refused(link, Close(.notFound, reason: "the link has ended meanwhile"))
             return
         }
-        guard box.core.name == open.topic else {
+        let group = box.core.consumer(id).flatMap { box.core.groups[$0.group]?.name } ?? ""
+        guard box.core.name == open.topic, open.role == .source || group == open.group ?? "" else {
             session.remove(link)
             box.setOwner(nil, of: id)
             apply(.close(id), to: box)
-            let text = "the link is on topic \(box.core.name)"
+            let text = "the link is on topic \(box.core.name), group \"\(group)\""
             session.peer?.refused(link, Close(.badOption, reason: text))
             return
         }
@@ -104,8 +107,11 @@ extension Engine {
     }
 
     package func report(_ session: Session, _ link: UInt32, _ status: Status) {
-        guard case .topic(let box, let id)? = session.link(link)?.target else { return }
-        apply(.report(id, ProducerReport(status)), to: box)
+        switch session.link(link)?.target {
+        case .topic(let box, let id)?: apply(.report(id, ProducerReport(status)), to: box)
+        case .control(let control)?: report(status, control, session, link)
+        case .inspection?, nil: break
+        }
     }
 
     /// The client, or the face on its behalf, has closed the link.
@@ -123,13 +129,14 @@ extension Engine {
         case .topic(let box, let id)?: apply(.wrote(id, bytes: bytes), to: box)
         case .inspection(let inspection)?:
             inspection.room += bytes
-            pump(inspection, session, link)
+            if inspection.isAnswering { pump(inspection, session, link) }
         case .control?, nil: break
         }
     }
 
     /// How much of each link's events may wait to be written.
     package func setWindows(bytes: Int) {
+        windowBytes = bytes
         for box in topics.values {
             for index in box.owners.indices where box.owners[index] != nil {
                 apply(.window(box.core.link(at: UInt32(index)), bytes: bytes), to: box)

@@ -10,13 +10,13 @@ package final class ClientPeer: Peer {
     private let settings: Settings
     private var machine = ServerSession()
     private var session: Session?
-    var out = OutQueue()
+    package var out = OutQueue()
     /// Called when there is something to write where there was nothing.
-    private let wantsFlush: () -> Void
+    package var wantsFlush: () -> Void
     /// The end of the connection once everything is written.
-    private(set) var isEnding = false
+    package private(set) var isEnding = false
     /// Seconds between signs of life, as agreed.
-    private(set) var keepaliveSeconds: UInt16
+    package private(set) var keepaliveSeconds: UInt16
     package var bytesIn: UInt64 = 0
     package var bytesOut: UInt64 = 0
 
@@ -28,7 +28,11 @@ package final class ClientPeer: Peer {
         package init() {}
     }
 
-    package init(engine: Engine, settings: Settings, wantsFlush: @escaping () -> Void) {
+    package init(
+        engine: Engine,
+        settings: Settings,
+        wantsFlush: @escaping () -> Void = {}
+    ) {
         self.engine = engine
         self.settings = settings
         self.wantsFlush = wantsFlush

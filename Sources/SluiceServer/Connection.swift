@@ -9,7 +9,7 @@ final class Connection: IOHandler {
     let descriptor: Descriptor
     let slot: Int
     private var registration: Registration?
-    private(set) var peer: ClientPeer!
+    let peer: ClientPeer
     /// What is being read: bytes before `parsed` are understood.
     private var slab: Slab?
     private var parsed = 0
@@ -21,7 +21,11 @@ final class Connection: IOHandler {
     private var queued = 0
     private var isBlocked = false
     private(set) var isReadingStopped = false
+    private var waitsForAssembly = false
     private(set) var isClosed = false
+    /// When an ending connection is closed even if its client has not read everything.
+    private var endsAt: UInt64?
+    private var isSaid = false
     var needsFlush = false
     var wasRead = false
     var blockedAt: UInt64 = 0
@@ -38,9 +42,8 @@ final class Connection: IOHandler {
         sentAt = acceptedAt
         var settings = shard.peerSettings
         settings.peerAddress = address
-        peer = ClientPeer(engine: shard.engine, settings: settings) { [unowned self] in
-            wantFlush()
-        }
+        peer = ClientPeer(engine: shard.engine, settings: settings)
+        peer.wantsFlush = { [unowned self] in wantFlush() }
     }
 
     func start() throws(SystemError) {
@@ -49,7 +52,13 @@ final class Connection: IOHandler {
 
     func ready(_ events: IOEvents) {
         if events.contains(.writable) { flush() }
-        if events.contains(.readable) || events.contains(.hangUp) { read() }
+        guard !isClosed else { return }
+        if peer.isEnding || isReadingStopped {
+            // Nobody reads a reply any more; unread it would be told in every turn.
+            if events.contains(.hangUp) { close() } else if peer.isEnding { discard() }
+        } else if events.contains(.readable) || events.contains(.hangUp) {
+            read()
+        }
     }
 
     private func wantFlush() {
@@ -89,6 +98,20 @@ extension Connection {
         }
     }
 
+    /// Takes what still comes, for to close a socket with unread bytes is to cut off our last words.
+    private func discard() {
+        let scratch = shard.pool.make()
+        for _ in 0..<Self.readsPerTurnMax {
+            do {
+                scratch.reset()
+                _ = try scratch.fill { (buffer) throws(ReadEnd) in try receive(into: buffer) }
+            } catch {
+                if error != .wouldBlock { close() }
+                return
+            }
+        }
+    }
+
     private enum ReadEnd: Error {
         case wouldBlock
         case ended
@@ -110,8 +133,12 @@ extension Connection {
         let progress = peer.receive(slab, from: parsed)
         parsed = progress.parsed
         if assembling > 0, parsed > 0 {
-            shard.releaseAssembly(assembling)
+            // Large memory is for one frame, not for what comes after it.
+            self.slab = nil
+            parsed = 0
+            let bytes = assembling
             assembling = 0
+            shard.releaseAssembly(bytes)
         }
         needed = progress.frameBytes
         if peer.out.replyBytes > Limits.replyBytesMax { stopReading() }
@@ -119,14 +146,14 @@ extension Connection {
 
     /// Makes sure that there is room for what comes; false if that has to wait.
     private func prepareSlab() -> Bool {
+        if let filled = slab?.filled, parsed == filled, isKnownUniquelyReferenced(&slab) {
+            slab?.reset()
+            parsed = 0
+        }
         guard let current = slab else {
             slab = shard.pool.make()
             parsed = 0
             return true
-        }
-        if parsed == current.filled, isKnownUniquelyReferenced(&slab) {
-            current.reset()
-            parsed = 0
         }
         let rest = current.filled - parsed
         let wanted = max(needed - rest, 1)
@@ -141,6 +168,7 @@ extension Connection {
         let fresh: Slab
         if needed > Limits.receiveSlabBytes {
             guard shard.takeAssembly(needed, for: self) else {
+                waitsForAssembly = true
                 stopReading()
                 return false
             }
@@ -170,8 +198,16 @@ extension Connection {
         updateInterest()
     }
 
+    /// There may be room for the large frame that was waiting.
+    func assemblyFreed() {
+        waitsForAssembly = false
+        resumeReading()
+    }
+
     func resumeReading() {
-        guard isReadingStopped, peer.out.replyBytes <= Limits.replyBytesMax else { return }
+        guard isReadingStopped, !waitsForAssembly,
+            peer.out.replyBytes <= Limits.replyBytesMax
+        else { return }
         isReadingStopped = false
         updateInterest()
     }
@@ -216,15 +252,21 @@ extension Connection {
     private func updateInterest() {
         guard let registration, !isClosed else { return }
         var interest: IOInterest = []
-        if !isReadingStopped { interest.insert(.readable) }
+        if !isReadingStopped || peer.isEnding { interest.insert(.readable) }
         if isBlocked { interest.insert(.writable) }
         shard.loop.update(registration, interest)
     }
 
-    /// Everything is said: the peer may read it before the socket goes.
+    /// Everything is said: the socket goes once the client has read it and closed its end.
     private func finish() {
-        try? descriptor.shutdownSending()
-        close()
+        guard !isSaid else { return }
+        isSaid = true
+        do {
+            try descriptor.shutdownSending()
+            updateInterest()
+        } catch {
+            close()
+        }
     }
 }
 
@@ -237,19 +279,23 @@ extension Connection {
             peer.out.unpin()
             blockedAt = 0
         }
-        guard peer.isGreeted else {
-            let limit = UInt64(Limits.helloSecondsMax) * second
-            if now - min(now, acceptedAt) > limit {
-                peer.end(Close(.idle, reason: "no HELLO in \(Limits.helloSecondsMax) s"))
-            }
-            if peer.isEnding, now - min(now, acceptedAt) > 2 * limit { close() }
+        guard !peer.isEnding else {
+            let end = endsAt ?? now + UInt64(Limits.helloSecondsMax) * second
+            endsAt = end
+            if now >= end { close() }
             return
         }
+        guard peer.isGreeted else {
+            if now - min(now, acceptedAt) > UInt64(Limits.helloSecondsMax) * second {
+                peer.end(Close(.idle, reason: "no HELLO in \(Limits.helloSecondsMax) s"))
+            }
+            return
+        }
+        if waitsForAssembly { receivedAt = now }
         let keepalive = UInt64(peer.keepaliveSeconds) * second
         let silence = now - min(now, receivedAt)
         if silence > keepalive * UInt64(Limits.keepalivesMissedMax) {
-            peer.lost()
-            close()
+            peer.detach(Close(.idle, reason: "nothing came for two keepalives"))
         } else if now - min(now, sentAt) >= keepalive, peer.out.isEmpty {
             peer.sendPing(now)
         }

@@ -1,15 +1,15 @@
 import DequeModule
-import Glibc
-import SluiceCore
+package import Glibc
+package import SluiceCore
 import SluiceNet
-import SluiceWire
+package import SluiceWire
 
 /// What a connection has to write, in the order of the protocol.
 ///
 /// Urgent frames overtake everything but the frame that is half written. EVENTS, gaps, STATUS and
 /// graceful CLOSE keep their order. Records are sent from the slabs that they arrived in.
 // eventBytes = Σ windowBytes of the pieces
-struct OutQueue {
+package struct OutQueue {
     private struct Piece {
         /// Nil if the bytes lie in `heads`.
         var slab: Slab?
@@ -27,7 +27,7 @@ struct OutQueue {
     }
 
     /// Frames that overtake events; they join the queue at the next flush.
-    var urgent = FrameWriter()
+    package var urgent = FrameWriter()
     private var heads = FrameWriter()
     private var pieces = Deque<Piece>()
     private var statuses: [(link: UInt32, status: Status)] = []
@@ -36,25 +36,27 @@ struct OutQueue {
     /// Bytes of the first piece that are written already.
     private var written = 0
     private var isMidFrame = false
-    private(set) var eventBytes = 0
+    package private(set) var eventBytes = 0
     /// Bytes of urgent frames in the queue.
-    private(set) var urgentBytes = 0
+    package private(set) var urgentBytes = 0
 
-    var isEmpty: Bool {
+    package init() {}
+
+    package var isEmpty: Bool {
         pieces.isEmpty && urgent.bytes.isEmpty && settlements.isEmpty && pong == nil
     }
 
     /// Bytes that replies take up, by which reading is stopped.
-    var replyBytes: Int { urgentBytes + urgent.bytes.count }
+    package var replyBytes: Int { urgentBytes + urgent.bytes.count }
 }
 
 // MARK: - Filling
 
 extension OutQueue {
-    mutating func answer(ping opaque: UInt64) { pong = opaque }
+    package mutating func answer(ping opaque: UInt64) { pong = opaque }
 
     /// Adds a settlement; neighbours become one.
-    mutating func settle(_ link: UInt32, _ settlement: Settlement) {
+    package mutating func settle(_ link: UInt32, _ settlement: Settlement) {
         if let index = settlements.lastIndex(where: { $0.link == link }) {
             var last = settlements[index].settlement
             let (count, overflow) = last.count.addingReportingOverflow(settlement.count)
@@ -70,7 +72,7 @@ extension OutQueue {
     }
 
     /// Adds a STATUS behind all that its link has waiting; it takes over the flags of an older one.
-    mutating func say(_ status: Status, link: UInt32) {
+    package mutating func say(_ status: Status, link: UInt32) {
         let piece = Piece(slab: nil, start: 0, end: 0, link: link, isStatus: true)
         guard let index = statuses.firstIndex(where: { $0.link == link }) else {
             statuses.append((link, status))
@@ -87,7 +89,11 @@ extension OutQueue {
     }
 
     /// Adds a frame that keeps its place behind what its link has waiting.
-    mutating func append(link: UInt32, window: Int = 0, _ write: (inout FrameWriter) -> Void) {
+    package mutating func append(
+        link: UInt32,
+        window: Int = 0,
+        _ write: (inout FrameWriter) -> Void
+    ) {
         let start = heads.bytes.count
         write(&heads)
         pieces.append(
@@ -103,7 +109,7 @@ extension OutQueue {
     }
 
     /// Adds EVENTS; its records stay in their slabs.
-    mutating func append(
+    package mutating func append(
         link: UInt32,
         firstSequence: UInt64,
         runs: ArraySlice<Run>,
@@ -153,19 +159,19 @@ extension OutQueue {
     }
 
     /// Drops what waits for a link that has ended, but for a frame that is half written.
-    mutating func drop(link: UInt32) {
+    package mutating func drop(link: UInt32) {
         settlements.removeAll { $0.link == link }
         dropPieces { $0.link == link }
     }
 
     /// Keeps of what waits only replies and a frame that is half written: the connection ends.
-    mutating func dropEvents() {
+    package mutating func dropEvents() {
         encodeReplies()
         dropPieces { _ in true }
     }
 
     /// Says what became of a link's events while the link is still there.
-    mutating func settleNow(link: UInt32) {
+    package mutating func settleNow(link: UInt32) {
         for (owner, settlement) in settlements where owner == link {
             urgent.append([settlement], link: link)
         }
@@ -188,7 +194,7 @@ extension OutQueue {
     }
 
     /// Copies what waits into memory of its own, so that it pins no slab that is shared.
-    mutating func unpin() {
+    package mutating func unpin() {
         let bytes = pieces.reduce(0) { $0 + ($1.slab == nil ? 0 : $1.byteCount) }
         guard bytes > 0 else { return }
         let own = Slab(capacity: bytes)
@@ -211,15 +217,15 @@ extension OutQueue {
     private static let callBytesMax = 1_048_576
 
     /// What a flush came to.
-    struct Outcome {
-        var isBlocked = false
-        var byteCount = 0
+    package struct Outcome {
+        package var isBlocked = false
+        package var byteCount = 0
         /// Window bytes that links get back.
-        var credits: [(link: UInt32, bytes: Int)] = []
+        package var credits: [(link: UInt32, bytes: Int)] = []
     }
 
     /// Writes as much as `send` takes; it returns nil when it takes nothing more now.
-    mutating func flush<Failure: Error>(
+    package mutating func flush<Failure: Error>(
         _ vectors: inout [iovec],
         _ send: (UnsafeBufferPointer<iovec>) throws(Failure) -> Int?
     ) throws(Failure) -> Outcome {

@@ -134,7 +134,7 @@ extension Shard {
         assemblyBytes -= bytes
         let waiting = waitingForAssembly
         waitingForAssembly.removeAll()
-        for connection in waiting { connection.resumeReading() }
+        for connection in waiting { connection.assemblyFreed() }
     }
 }
 
@@ -194,7 +194,13 @@ extension Shard {
         listeners = []
         logger.info("stopping", metadata: ["connections": "\(connectionCount)"])
         engine.wind()
-        for connection in connections { connection?.peer.sayGoingAway() }
+        for case let connection? in connections {
+            if connection.peer.isGreeted {
+                connection.peer.sayGoingAway()
+            } else {
+                connection.peer.end(farewell)
+            }
+        }
         loop.schedule(after: .milliseconds(1)) { [weak self] in
             guard let self else { return }
             checkDrained(loop.now)
@@ -208,14 +214,17 @@ extension Shard {
         closeAll()
     }
 
-    private func closeAll() {
-        guard let stopped else { return }
-        self.stopped = nil
-        let farewell = Close(
+    private var farewell: Close {
+        Close(
             .goingAway,
             reason: "the broker has stopped",
             retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds)
         )
+    }
+
+    private func closeAll() {
+        guard let stopped else { return }
+        self.stopped = nil
         for case let connection? in connections {
             connection.peer.end(farewell)
             connection.flush()

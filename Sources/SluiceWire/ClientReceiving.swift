@@ -220,18 +220,25 @@ extension ClientSession {
         }
         events.append(.opened(key, resumed: opened.resumed))
         guard links[key]?.open.role == .source else { return }
-        if opened.resumed {
-            let received = opened.delivered - settledBefore
-            if received > 0 {
-                links[key]?.outbox.settle(received)
-                links[key]?.settledTo = opened.delivered
-                events.append(.settled(key, count: received, outcome: .accept, argument: 0))
-            }
-            links[key]?.outbox.rewind()
+        if opened.resumed { takeUp(key, opened, settledBefore, events: &events) }
+        // What came to wait since OPEN was sent.
+        announce(key, waiting: links[key]?.waiting ?? 0, into: &writer)
+    }
+
+    /// Puts what the broker did not receive back among the events to send.
+    private mutating func takeUp(
+        _ key: LinkKey,
+        _ opened: Opened,
+        _ settledBefore: UInt64,
+        events: inout [ClientEvent]
+    ) {
+        let received = opened.delivered - settledBefore
+        if received > 0 {
+            links[key]?.outbox.settle(received)
+            links[key]?.settledTo = opened.delivered
+            events.append(.settled(key, count: received, outcome: .accept, argument: 0))
         }
-        // What began to wait since OPEN went out was told to nobody yet.
-        guard let link = links[key], link.available != link.announced else { return }
-        links[key]?.write(link.status, into: &writer)
+        links[key]?.outbox.rewind()
     }
 
     private mutating func receive(

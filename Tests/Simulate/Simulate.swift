@@ -1,1 +1,50 @@
-@main struct Simulate { static func main() {} }
+import Glibc
+import SluiceTestKit
+
+/// Runs random worlds until a number of steps is reached or a law is broken.
+@main
+struct Simulate {
+    static func main() {
+        var steps: UInt64 = 1_000_000
+        var seed = UInt64.random(in: 0...UInt64.max)
+        var arguments = CommandLine.arguments.dropFirst()
+        while let flag = arguments.popFirst() {
+            guard let number = arguments.popFirst().flatMap({ UInt64($0) }),
+                flag == "--steps" || flag == "--seed"
+            else { return fail("usage: sluice-simulate [--steps N] [--seed S]", code: 2) }
+            if flag == "--steps" { steps = number } else { seed = number }
+        }
+        run(steps: steps, seed: seed)
+    }
+
+    /// Worlds differ in their length; each has the seed after that of the last one.
+    private static func run(steps: UInt64, seed: UInt64) {
+        var totals = (steps: UInt64(0), worlds: UInt64(0), deliveries: UInt64(0), checks: UInt64(0))
+        while totals.steps < steps {
+            let worldSeed = seed &+ totals.worlds
+            var world = World(seed: worldSeed)
+            let lifetime = min([500, 4_000, 30_000][Int(worldSeed % 3)], steps - totals.steps)
+            while world.steps < lifetime, world.violations.isEmpty { world.step() }
+            let lived = world.steps
+            world.end()
+            totals.steps += lived
+            totals.worlds += 1
+            totals.deliveries += world.deliveries
+            totals.checks += world.checks
+            guard world.violations.isEmpty else {
+                for violation in world.violations.prefix(10) { print(violation) }
+                print("seed \(worldSeed), step \(world.steps)")
+                fail("replay: sluice-simulate --steps \(lifetime) --seed \(worldSeed)", code: 1)
+                return
+            }
+        }
+        print("seed \(seed): \(totals.steps) steps in \(totals.worlds) worlds")
+        print("\(totals.deliveries) events delivered, 0 beyond what was asked")
+        print("laws checked \(totals.checks) times, none broken")
+    }
+
+    private static func fail(_ text: String, code: Int32) {
+        print(text)
+        exit(code)
+    }
+}

@@ -30,8 +30,15 @@ final class CuttingProxy: Sendable {
         }
     }
 
-    /// Cuts all connections now.
-    func cut() { loop.submit { [self] in cutAll() } }
+    /// Cuts all connections; returns when they are gone.
+    func cut() async {
+        await withCheckedContinuation { continuation in
+            loop.submit { [self] in
+                cutAll()
+                continuation.resume()
+            }
+        }
+    }
 
     /// Cuts all connections after `bytes` more have passed to the client.
     func cut(afterBytes bytes: Int) { loop.submit { [self] in fuse = bytes } }

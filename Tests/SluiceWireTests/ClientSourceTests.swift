@@ -98,6 +98,19 @@ struct ClientSourceTests {
         #expect(talk.said().map(\.status?.available) == [0])
     }
 
+    @Test("a backlog that came while the link was opening is announced when it stands")
+    func announcingEarly() {
+        var talk = ClientConversation.welcomed()
+        var open = Open(role: .source, topic: "t")
+        open.available = 0
+        let key = talk.session.open(open, into: &talk.writer)
+        _ = talk.said()
+        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        #expect(talk.said().isEmpty)
+        talk.broker { $0.append(Opened(), link: 1) }
+        #expect(talk.said().map(\.status?.available) == [10])
+    }
+
     @Test("a producer that does not know its backlog says so in every STATUS")
     func unknownBacklog() {
         var talk = ClientConversation.welcomed()

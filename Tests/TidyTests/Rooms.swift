@@ -23,7 +23,9 @@ enum Rooms {
             "Histogram", "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet",
             "SluiceServer", "SluiceWire", "Synchronization",
         ],
-        "Tests/SluiceTestKit": ["Glibc", "SluiceCore", "SluiceWire"],
+        "Tests/SluiceTestKit": [
+            "DequeModule", "FoundationEssentials", "Glibc", "SluiceCore", "SluiceWire",
+        ],
         "Tests/Simulate": ["Glibc", "SluiceTestKit"],
         "Tests/SluiceCoreTests": tests(of: "SluiceCore"),
         "Tests/SluiceWireTests": tests(of: "SluiceCore", "SluiceWire"),

@@ -1,0 +1,149 @@
+// The laws of the core as functions that can be asked after every step: what they return is wrong.
+
+extension Topic {
+    /// All laws that must hold after any command and any step.
+    package func violations(countsBytes: Bool = true) -> [String] {
+        var found: [String] = []
+        checkLinks(&found)
+        checkGroups(&found)
+        checkQueues(&found)
+        if countsBytes, log.recountedBytes != log.retainedBytes {
+            found.append("retained bytes \(log.retainedBytes), counted \(log.recountedBytes)")
+        }
+        return found
+    }
+
+    /// L2: every account balances, and the sums over producers are what their links say.
+    private func checkLinks(_ found: inout [String]) {
+        var granted: UInt64 = 0
+        var bytes: UInt64 = 0
+        var holders = 0
+        var recalls = 0
+        var count = (producers: 0, consumers: 0)
+        for slot in slots {
+            switch slot {
+            case .free: continue
+            case .consumer(let link):
+                count.consumers += 1
+                if !link.ledger.balances { found.append("L2 \(link.ledger)") }
+            case .producer(let link):
+                count.producers += 1
+                if !link.ledger.balances { found.append("L2 \(link.ledger)") }
+                granted += link.ledger.credit
+                bytes += link.grantedBytes
+                holders += link.isIdleHolder ? 1 : 0
+                recalls += link.recalledAt == nil ? 0 : 1
+                if link.announcedCredit > link.ledger.credit {
+                    found.append("announced credit \(link.announcedCredit) of \(link.ledger)")
+                }
+            }
+        }
+        if granted != self.granted { found.append("granted \(self.granted), sum \(granted)") }
+        if bytes != grantedBytes { found.append("granted bytes \(grantedBytes), sum \(bytes)") }
+        if holders != idleHolders { found.append("idle holders \(idleHolders), \(holders)") }
+        if recalls != self.recalls { found.append("recalls \(self.recalls), \(recalls)") }
+        if count != (producers, consumers) { found.append("links \(count)") }
+    }
+
+    /// L4: what a group was to see was delivered, discarded or waits; its sum of credit is right.
+    private func checkGroups(_ found: inout [String]) {
+        for (number, group) in groups.enumerated() {
+            guard let group else { continue }
+            if group.cursor.offset - group.start != group.delivered + group.discarded {
+                found.append("L4 \(group.name): \(group.cursor), \(group.delivered)")
+            }
+            if !log.holds(group.cursor) { found.append("lost cursor \(group.cursor)") }
+            var sum: UInt64 = 0
+            for member in group.members {
+                guard case .consumer(let link) = slots[Int(member)], link.group == number else {
+                    found.append("\(member) is no member of \(group.name)")
+                    continue
+                }
+                sum += link.deliverable
+            }
+            if sum != group.deliverable { found.append("deliverable \(group.deliverable), \(sum)") }
+        }
+        if !log.holds(floor) { found.append("lost floor \(floor)") }
+    }
+
+    /// Every attached producer stands in the one queue that its backlog belongs to.
+    private func checkQueues(_ found: inout [String]) {
+        let queued = announced.count + willing.count + idle.count
+        var expected = 0
+        for (index, slot) in slots.enumerated() {
+            guard case .producer(let link) = slot else { continue }
+            if link.isAttached { expected += 1 }
+            guard link.isAttached == link.isQueued else {
+                found.append("producer \(index): queued \(link.isQueued)")
+                continue
+            }
+            guard link.isAttached else { continue }
+            let number = UInt32(index)
+            let isIn =
+                switch link.backlog {
+                case .unknown: willing.contains(number)
+                case .events(0): idle.contains(number)
+                case .events: announced.contains(number)
+                }
+            if !isIn { found.append("producer \(index) stands in the wrong queue") }
+        }
+        if queued != expected { found.append("\(queued) producers queued of \(expected)") }
+    }
+
+    /// L3 in events, to be asked after a step that granted some.
+    package func overGranted() -> [String] {
+        var found: [String] = []
+        let rolling = options.onFull == .block ? 0 : min(options.ahead, Limits.grantWindowEvents)
+        for case let group? in groups {
+            let out = log.head - group.cursor.offset + granted
+            let most = group.deliverable + options.ahead
+            if out > most, granted > rolling { found.append("L3 \(group.name): \(out) > \(most)") }
+        }
+        if groups.allSatisfy({ $0 == nil }), granted > rolling,
+            log.head + granted > floor.offset + options.ahead
+        {
+            found.append("L3 without a group: \(log.head) + \(granted)")
+        }
+        if granted > Limits.grantWindowEvents { found.append("L3 window: \(granted)") }
+        return found
+    }
+
+    /// L3 in bytes, to be asked after a step that granted some.
+    package func overGrantedBytes() -> [String] {
+        var found: [String] = []
+        let event = UInt64(Limits.eventBytesMax)
+        let window = Limits.grantWindowBytes + event
+        let isOver = log.retainedBytes + grantedBytes > options.bufferBytes + window
+        if isOver || grantedBytes > window {
+            found.append("L3 bytes: \(log.retainedBytes) + \(grantedBytes)")
+        }
+        return found
+    }
+
+    /// L6, to be asked when `advance` has nothing more to do: events that a member could take.
+    package func strandedEvents() -> [String] {
+        var found: [String] = []
+        guard !isPaused else { return found }
+        for case let group? in groups {
+            guard let need = log.nextRecordBytes(at: group.cursor) else { continue }
+            for member in group.members {
+                guard case .consumer(let link) = slots[Int(member)], link.isAttached,
+                    link.ledger.credit > 0, link.drainsUntil == nil
+                else { continue }
+                let hasBytes = link.ledger.byteCredit.map { $0 >= need } ?? true
+                // An open window that is not full yet opens further when the kernel writes.
+                guard hasBytes, link.room >= link.window else { continue }
+                found.append("L6 \(group.name): \(member) could take \(need) bytes")
+            }
+        }
+        return found
+    }
+}
+
+extension Ledger {
+    /// Law L2 within one end.
+    package var balances: Bool {
+        delivered + forfeited <= asked
+            && (!tracksBytes || deliveredBytes + forfeitedBytes <= askedBytes)
+    }
+}

@@ -1,0 +1,194 @@
+import SluiceCore
+import SluiceTestKit
+import Testing
+
+@Suite("Granting")
+struct GrantingTests {
+    @Test("gives the producers together what consumers asked, evenly", arguments: [1, 2, 3, 7])
+    func exact(_ count: Int) {
+        var harness = TopicHarness()
+        let producers = (0..<count).map { _ in harness.producer(.events(100)) }
+        #expect(producers.allSatisfy { harness.credit($0) == 0 })
+        let consumer = harness.consumer(asks: 7)
+        let credits = producers.map { harness.credit($0) }
+        #expect(credits.reduce(0, +) == 7)
+        #expect((credits.max() ?? 0) - (credits.min() ?? 0) <= 1)
+        for producer in producers { harness.publish(producer, Int(harness.credit(producer))) }
+        #expect(harness.given[consumer] == Array(0..<7))
+        #expect(harness.topic.granted == 0)
+    }
+
+    @Test("follows the slowest of several groups")
+    func groups() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.events(100))
+        _ = harness.consumer("fast", asks: 50)
+        #expect(harness.credit(producer) == 50)
+        harness.publish(producer, 50)
+        let slow = harness.consumer("slow", asks: 5, start: .new)
+        let fast = harness.consumer("fast", asks: 30)
+        #expect(harness.credit(producer) == 5)
+        harness.ask(slow, 10)
+        #expect(harness.credit(producer) == 15)
+        #expect(harness.topic.overGranted() == [])
+        harness.publish(producer, 15)
+        #expect(harness.given[fast]?.count == 15)
+    }
+
+    @Test("gives an idle producer its floor only out of what is kept ahead")
+    func floor() {
+        var strict = TopicHarness(ahead: 0)
+        let idle = strict.producer(.events(0))
+        _ = strict.consumer(asks: 10)
+        #expect(strict.credit(idle) == 0)
+        var buffered = TopicHarness(ahead: 100)
+        let other = buffered.producer(.unknown)
+        #expect(buffered.credit(other) == Limits.idleGrantEvents)
+    }
+
+    @Test("serves producers that announced before those that cannot say")
+    func announcedFirst() {
+        var harness = TopicHarness()
+        let willing = harness.producer(.unknown)
+        let announcing = harness.producer(.events(6))
+        _ = harness.consumer(asks: 10)
+        #expect(harness.credit(announcing) == 6)
+        #expect(harness.credit(willing) == 4)
+    }
+
+    @Test("counts what credit covers as part of an announcement")
+    func announcementCoversCredit() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.events(10))
+        _ = harness.consumer(asks: 4)
+        harness.report(producer, available: 10)
+        #expect(harness.topic.producer(producer)?.backlog == .events(6))
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test(
+        "finds one announcer among twenty within two round trips",
+        arguments: [0, 10] as [UInt64]
+    )
+    func oneOfTwenty(_ ahead: UInt64) {
+        var harness = TopicHarness(ahead: ahead)
+        let producers = (0..<20).map { _ in harness.producer(.unknown) }
+        _ = harness.consumer(asks: 10)
+        #expect(harness.topic.granted > 0)
+        _ = harness.look()
+        let announcer = producers[19]
+        harness.report(announcer, available: 10)
+        let recalled = harness.look().compactMap { effect -> LinkID? in
+            guard case .ask(let id, let ask) = effect, ask.flags.contains(.stop) else { return nil }
+            return id
+        }
+        for id in recalled { harness.report(id, available: 0, isDrained: true) }
+        #expect(harness.credit(announcer) == 10)
+        #expect(harness.topic.violations() == [])
+        #expect(harness.topic.overGranted() == [])
+    }
+
+    @Test("closes a producer that does not answer a recall in time")
+    func recallTimeout() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.unknown)
+        _ = harness.consumer(asks: 10)
+        let announcer = harness.producer(.events(10))
+        #expect(harness.credit(announcer) == 0)
+        harness.now = harness.now.advanced(milliseconds: 19_999)
+        harness.expireRecalls()
+        #expect(harness.topic.producer(holder) != nil)
+        harness.now = harness.now.advanced(milliseconds: 1)
+        harness.expireRecalls()
+        #expect(harness.topic.producer(holder) == nil)
+        #expect(harness.credit(announcer) == 10)
+    }
+
+    @Test("closes a producer that sends more than it was granted")
+    func overrun() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.events(10))
+        _ = harness.consumer(asks: 2)
+        harness.publish(producer, 3)
+        let isClosed = harness.look().contains { effect in
+            if case .close(producer, .creditOverrun, _) = effect { true } else { false }
+        }
+        #expect(isClosed)
+        #expect(harness.topic.granted == 0)
+        #expect(harness.topic.log.head == 0)
+    }
+
+    @Test("asks nothing upstream for a consumer that does not read")
+    func stalled() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.events(1_000_000))
+        let consumer = harness.consumer()
+        harness.apply(.window(consumer, bytes: 0))
+        harness.ask(consumer, 1_000)
+        #expect(harness.credit(producer) == 0)
+        harness.apply(.window(consumer, bytes: 65_536))
+        #expect(harness.credit(producer) == 1_000)
+    }
+
+    @Test("grants the bytes that the next event needs, whatever its legal size")
+    func largeEvent() {
+        var harness = TopicHarness(ahead: 0) { $0.bufferBytes = 1_000 }
+        let producer = harness.producer(.events(1))
+        let consumer = harness.consumer(asks: 1)
+        #expect(harness.credit(producer) == 1)
+        harness.report(producer, available: 1, needs: UInt32(Limits.eventBytesMax))
+        #expect(harness.ledgers[producer]?.byteCredit ?? 0 >= UInt64(Limits.eventBytesMax))
+        harness.publish(producer, 1, bytes: Limits.eventBytesMax)
+        #expect(harness.givenBytes[consumer] == Limits.eventBytesMax)
+    }
+
+    @Test("lets producers of large events take turns instead of holding each other up")
+    func largeEvents() {
+        var harness = TopicHarness(ahead: 1_000)
+        _ = harness.consumer(asks: 5_000)
+        let producers = (0..<5).map { _ in harness.producer(.events(1)) }
+        for producer in producers { harness.report(producer, available: 1, needs: 1_048_000) }
+        #expect(harness.topic.violations() == [])
+        #expect(harness.topic.overGrantedBytes() == [])
+        let ready = producers.filter { harness.ledgers[$0]?.byteCredit ?? 0 >= 1_048_000 }
+        #expect(!ready.isEmpty)
+        for producer in ready { harness.publish(producer, 1, bytes: 1_048_000) }
+        let served = producers.filter { harness.ledgers[$0]?.byteCredit ?? 0 >= 1_048_000 }
+        #expect(!served.isEmpty)
+    }
+
+    @Test("takes back all grants when the topic winds up")
+    func wind() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.events(10))
+        _ = harness.consumer(asks: 10)
+        harness.apply(.wind)
+        #expect(harness.credit(producer) == 0)
+        harness.report(producer, available: 10, isDrained: true)
+        #expect(harness.topic.granted == 0)
+    }
+
+    @Test("voids what a detached producer held, and serves it when it is back")
+    func detachedProducer() {
+        var harness = TopicHarness()
+        let first = harness.producer(.events(10))
+        _ = harness.consumer(asks: 10)
+        let second = harness.producer(.events(10))
+        harness.apply(.detach(first))
+        #expect(harness.credit(second) == 10)
+        #expect(harness.topic.granted == 10)
+        let point = ResumePoint(
+            position: 0,
+            positionBytes: 0,
+            asked: 10,
+            askedBytes: 0,
+            stoppedTo: 0,
+            drainedTo: 0
+        )
+        harness.apply(.attachProducer(first, point, .events(10)))
+        #expect(harness.topic.violations() == [])
+        harness.apply(.close(second))
+        #expect(harness.topic.granted == 10)
+        #expect(harness.topic.producer(first)?.ledger.credit == 10)
+    }
+}

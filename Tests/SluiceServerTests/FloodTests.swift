@@ -1,0 +1,104 @@
+import SluiceCore
+import SluiceEngine
+import SluiceServer
+import SluiceTestKit
+import SluiceWire
+import Testing
+
+@Suite struct FloodTests {
+    @Test("A client that never reads its replies is read no further, and no memory goes with it")
+    func replies() async throws {
+        try await withServer { address in
+            let flood = try RawClient(address)
+            try flood.greet()
+            var link: UInt32 = 0
+            var sent = 0
+            while sent < 64 << 20 {
+                var writer = FrameWriter()
+                for _ in 0..<1_000 {
+                    link += 1
+                    writer.append(Open(role: .sink, topic: "t"), link: link)
+                    writer.append(Close(.normal), link: link)
+                }
+                let count = try flood.sendSome(writer.bytes[...], milliseconds: 1_500)
+                sent += count
+                guard count == writer.bytes.count else { break }
+            }
+            #expect(sent < 48 << 20, "the broker has to stop reading")
+            let witness = try RawClient(address)
+            try witness.greet()
+            try witness.say("OPEN 1 sink topic=$sys/connections demand=9")
+            let first = try #require(try witness.hear("EVENTS", 1).events.first?.payload)
+            let queued = try #require(Self.number("queuedBytes", in: first))
+            #expect(queued > Limits.replyBytesMax && queued < 8 << 20, "\(first)")
+            flood.cut()
+            try witness.sync()
+        }
+    }
+
+    private static func number(_ name: String, in document: String) -> Int? {
+        let parts = document.split(separator: "\"\(name)\":", maxSplits: 1)
+        guard parts.count == 2 else { return nil }
+        return Int(parts[1].prefix { $0.isNumber })
+    }
+
+    @Test("Any number of PING and ECHO that nobody reads the answers of leaves few of them waiting")
+    func echoes() throws {
+        let bench = PeerBench()
+        let client = bench.connect()
+        try client.say("HELLO versions=1..1 keepalive=10 name=t")
+        try client.say("OPEN 1 sink topic=t demand=5")
+        let echo = try #require(Sentence(parsing: "DEMAND 1 total=5 ECHO")).encoded()
+        let ping = try #require(Sentence(parsing: "PING 9")).encoded()
+        for _ in 0..<20_000 {
+            client.send(echo + ping)
+            while bench.engine.turn() {}
+            client.block()
+        }
+        #expect(client.peer.out.replyBytes > Limits.replyBytesMax, "reading stops")
+        client.run()
+        let said = client.take()
+        let echoes = said.count { $0.type == "STATUS" }
+        #expect(echoes > 0 && echoes < 300, "\(echoes) STATUS were waiting")
+    }
+
+    @Test("A member with a million credits that does not read stops nobody else")
+    func stalled() async throws {
+        try await withServer { address in
+            let stalled = try RawClient(address)
+            try stalled.greet()
+            try stalled.say("OPEN 1 sink topic=t demand=1000000")
+            try stalled.hear("OPENED", 1)
+            let reader = try RawClient(address)
+            try reader.greet()
+            try reader.say("OPEN 1 sink topic=t demand=50000")
+            try reader.hear("OPENED", 1)
+            let producer = try RawClient(address)
+            try producer.greet()
+            try producer.say("OPEN 1 source topic=t")
+            let total = 40_000
+            var sent = 0
+            var received = 0
+            let payload = String(repeating: "x", count: 1_000)
+            while sent < total {
+                let ask = try producer.hear("DEMAND", 1)
+                let count = min(total - sent, Int(ask["n"] ?? 0))
+                for start in stride(from: 0, to: count, by: 500) {
+                    let payloads = Array(repeating: payload, count: min(500, count - start))
+                    let events = payloads.joined(separator: " ")
+                    try producer.say("EVENTS 1 seq=\(sent + start + 1) [\(events)]")
+                }
+                sent += count
+            }
+            try producer.sync()
+            try reader.say("DEMAND 1 total=50000 received=0 DRAIN")
+            while true {
+                let said = try reader.hear("events") { $0.link == 1 }
+                received += said.events.count
+                if said.flags.contains("DRAINED") { break }
+            }
+            // What the stalled one was given lies in its window and the kernel's buffers.
+            #expect(received > total / 2, "\(received) of \(sent)")
+        }
+    }
+}

@@ -1,0 +1,118 @@
+import Glibc
+import Logging
+import SluiceCore
+import SluiceEngine
+import SluiceServer
+import SluiceTestKit
+import SluiceWire
+import Testing
+
+/// A broker without sockets and clocks, for clients that speak bytes.
+final class PeerBench {
+    let engine: Engine
+
+    init(_ configure: (inout EngineConfiguration) -> Void = { _ in }) {
+        var configuration = EngineConfiguration()
+        configure(&configuration)
+        engine = Engine(
+            configuration: configuration,
+            logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }),
+            now: Instant(nanoseconds: 1_000_000_000)
+        )
+        engine.time = 1_700_000_000_000_000
+    }
+
+    func connect() -> BenchClient { BenchClient(self) }
+}
+
+/// One connection of a bench: what a socket would carry, in memory.
+final class BenchClient {
+    private let bench: PeerBench
+    let peer: ClientPeer
+    private var slab = Slab(capacity: 4_096)
+    private var parsed = 0
+    private var incoming: [UInt8] = []
+
+    init(_ bench: PeerBench) {
+        self.bench = bench
+        peer = ClientPeer(engine: bench.engine, settings: ClientPeer.Settings()) {}
+    }
+
+    var isEnded: Bool { peer.isEnding && peer.out.isEmpty }
+
+    /// Whether a frame has begun to come and is not complete.
+    var isMidFrame: Bool { parsed < slab.filled }
+
+    /// Hands bytes over as one read would bring them.
+    func send(_ bytes: [UInt8]) {
+        if slab.room < bytes.count {
+            let rest = slab.withBytes { $0.array(in: parsed..<$0.byteCount) }
+            slab = Slab(capacity: max(4_096, 2 * (rest.count + bytes.count)))
+            _ = slab.append(rest.span.bytes)
+            parsed = 0
+        }
+        _ = slab.append(bytes.span.bytes)
+        parsed = peer.receive(slab, from: parsed).parsed
+    }
+
+    /// Lets the broker work, and takes what it writes; `chunk` bytes a call.
+    func run(chunk: Int = .max) {
+        repeat {
+            while bench.engine.turn() {}
+            flush(chunk)
+        } while bench.engine.turn() || !peer.out.isEmpty
+    }
+
+    private func flush(_ chunk: Int) {
+        var vectors: [iovec] = []
+        let outcome = peer.out.flush(&vectors) { buffer throws(Never) -> Int? in
+            var left = chunk
+            for vector in buffer where left > 0 {
+                let count = min(left, vector.iov_len)
+                incoming += UnsafeRawBufferPointer(start: vector.iov_base, count: count)
+                left -= count
+            }
+            return chunk == .max ? buffer.reduce(0) { $0 + $1.iov_len } : chunk - left
+        }
+        for credit in outcome.credits { peer.wrote(credit.link, bytes: credit.bytes) }
+    }
+
+    /// Tries to write to a client that takes nothing.
+    func block() {
+        var vectors: [iovec] = []
+        _ = peer.out.flush(&vectors) { _ throws(Never) -> Int? in nil }
+    }
+
+    /// The frames that have come since the last call; what is no frame is left out.
+    func take() -> [Sentence] {
+        let bytes = incoming
+        incoming = []
+        return Self.sentences(in: bytes)
+    }
+
+    static func sentences(in bytes: [UInt8]) -> [Sentence] {
+        let span = bytes.span.bytes
+        var sentences: [Sentence] = []
+        var position = 0
+        while let header = FrameHeader.decode(from: span, at: position) {
+            let body = position + FrameHeader.byteCount..<position + FrameHeader.byteCount
+                + header.length
+            guard body.upperBound <= bytes.count else { break }
+            guard let frame = try? Frame.decode(header, body: span, in: body) else {
+                return sentences + [Sentence(type: "BROKEN", link: header.link)]
+            }
+            sentences.append(Sentence(frame, link: header.link, body: span))
+            position = body.upperBound
+        }
+        return position == bytes.count ? sentences : sentences + [Sentence(type: "CUT", link: 0)]
+    }
+
+    /// Says a line of a conversation, lets the broker work, and takes what it answers.
+    @discardableResult
+    func say(_ text: String) throws -> [Sentence] {
+        let sentence = try #require(Sentence(parsing: text), "\(text)")
+        send(try sentence.encoded())
+        run()
+        return take()
+    }
+}

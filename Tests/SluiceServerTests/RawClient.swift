@@ -1,0 +1,148 @@
+import Dispatch
+import Glibc
+import SluiceCore
+import SluiceNet
+import SluiceTestKit
+import SluiceWire
+import Testing
+
+/// A client that is no more than a socket; its calls block, so they run off the tests' threads.
+final class RawClient {
+    private var open: Descriptor?
+    private var incoming: [UInt8] = []
+
+    init(_ address: String) throws {
+        let endpoint = try Endpoint(parsing: address)
+        let resolved = try #require(try endpoint.resolve().first)
+        let socket = try Socket.connecting(to: resolved)
+        open = socket.release()
+        try wait(for: POLLOUT)
+    }
+
+    deinit { open?.close() }
+
+    private var descriptor: Descriptor {
+        get throws {
+            guard let open else { throw SystemError(code: EBADF, call: "closed by the test") }
+            return open
+        }
+    }
+
+    /// Breaks the connection without a word.
+    func cut() {
+        open?.close()
+        open = nil
+    }
+
+    @discardableResult
+    private func wait(for events: CInt, milliseconds: CInt = 10_000) throws -> Bool {
+        var entry = pollfd(fd: try descriptor.number, events: Int16(events), revents: 0)
+        return poll(&entry, 1, milliseconds) > 0
+    }
+
+    func send(_ bytes: [UInt8]) throws {
+        var sent = 0
+        while sent < bytes.count {
+            let count = try sendSome(bytes[sent...])
+            try #require(count > 0, "the broker does not read")
+            sent += count
+        }
+    }
+
+    /// Sends what the socket takes now or within the time given; 0 if it takes nothing.
+    func sendSome(_ bytes: ArraySlice<UInt8>, milliseconds: CInt = 10_000) throws -> Int {
+        guard try wait(for: POLLOUT, milliseconds: milliseconds) else { return 0 }
+        let sending = try bytes.withUnsafeBytes { try descriptor.send($0) }
+        guard case .bytes(let count) = sending else { return 0 }
+        return count
+    }
+
+    /// Sends a line of a conversation.
+    func say(_ text: String) throws {
+        try send(try #require(Sentence(parsing: text), "\(text)").encoded())
+    }
+
+    /// Takes bytes that have come; false at the end of the stream.
+    private func receive() throws -> Bool {
+        try #require(try wait(for: POLLIN), "nothing came, after \(heard.suffix(8))")
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        let receipt = try buffer.withUnsafeMutableBytes { try descriptor.receive(into: $0) }
+        guard case .bytes(let count) = receipt else { return receipt == .wouldBlock }
+        incoming += buffer[..<count]
+        return true
+    }
+
+    private var heard: [Sentence] { BenchClient.sentences(in: incoming) }
+
+    /// Waits for a frame, and takes it away with all before it.
+    @discardableResult
+    func hear(_ description: String, _ isIt: (Sentence) -> Bool) throws -> Sentence {
+        while true {
+            if let sentence = takeFirst(isIt) { return sentence }
+            try #require(try receive(), "the broker closed before \(description): \(heard)")
+        }
+    }
+
+    @discardableResult
+    func hear(_ type: String, _ link: UInt32 = 0) throws -> Sentence {
+        try hear("\(type) \(link)") { $0.type == type && $0.link == link }
+    }
+
+    private func takeFirst(_ isIt: (Sentence) -> Bool) -> Sentence? {
+        let bytes = incoming
+        let span = bytes.span.bytes
+        var position = 0
+        while let header = FrameHeader.decode(from: span, at: position) {
+            let body = position + FrameHeader.byteCount..<position + FrameHeader.byteCount
+                + header.length
+            guard body.upperBound <= bytes.count,
+                let frame = try? Frame.decode(header, body: span, in: body)
+            else { return nil }
+            let sentence = Sentence(frame, link: header.link, body: span)
+            position = body.upperBound
+            if isIt(sentence) {
+                incoming.removeFirst(position)
+                return sentence
+            }
+        }
+        return nil
+    }
+
+    /// Waits until the broker has closed the connection; what came before that.
+    @discardableResult
+    func hearTheEnd() throws -> [Sentence] {
+        while (try? receive()) == true {}
+        return heard
+    }
+
+    @discardableResult
+    func greet(_ more: String = "keepalive=10") throws -> String {
+        try say("HELLO versions=1..1 name=raw \(more)")
+        return try #require(try hear("WELCOME").fields["session"])
+    }
+
+    /// Asks for a round trip, so that what was sent before has been taken.
+    func sync(_ number: UInt64 = 4_711) throws {
+        try say("PING \(number)")
+        try hear("PONG") { $0.flags == ["PONG"] && $0["opaque"] == number }
+    }
+
+    /// The one document of `$sys/server`, on a link that is opened for it.
+    func serverDocument(_ link: UInt32) throws -> String {
+        try say("OPEN \(link) sink topic=$sys/server demand=1")
+        let events = try hear("EVENTS", link)
+        try say("CLOSE \(link) NORMAL")
+        return try #require(events.events.first?.payload)
+    }
+}
+
+/// Runs what blocks on a thread of its own.
+func blocking<Result: Sendable>(
+    _ body: @escaping @Sendable () throws -> Result
+) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async {
+            continuation.resume(with: Swift.Result { try body() })
+        }
+    }
+}

@@ -1,0 +1,80 @@
+package import DequeModule
+package import SluiceCore
+
+/// A consumer's end of a link, with what is on its way in both directions.
+package struct FakeSink {
+    package enum Frame {
+        case events(sequence: UInt64, events: UInt64, bytes: UInt64)
+        case status(forfeited: UInt64, forfeitedBytes: UInt64, kind: StatusKind, asked: UInt64)
+        case gap(Gap)
+    }
+
+    package let id: LinkID
+    package let group: String
+    package let tracksBytes: Bool
+    package var reads: Bool
+    package var ledger: Ledger
+    package var isAttached = true
+    /// Towards the sink, and towards the broker.
+    package var inbox = Deque<Frame>()
+    package var outbox = Deque<Ask>()
+    /// Bytes that the broker wrote and the kernel has not taken.
+    package var unwritten = 0
+}
+
+/// A producer's end of a link, with what is on its way in both directions.
+package struct FakeSource {
+    package enum Kind: CaseIterable {
+        case announcing
+        case unknown
+        case idle
+    }
+
+    package enum Frame {
+        case events(sequence: UInt64, sizes: [Int])
+        case report(ProducerReport)
+    }
+
+    package let id: LinkID
+    package var kind: Kind
+    package var ledger = Ledger()
+    package var isAttached = true
+    /// Sizes of the records that wait here.
+    package var waiting = Deque<Int>()
+    package var inbox = Deque<Ask>()
+    package var outbox = Deque<Frame>()
+
+    /// What its STATUS says now.
+    package func report(isDrained: Bool = false) -> ProducerReport {
+        let next = waiting.first ?? 0
+        let isShort = ledger.credit > 0 && next > Int(clamping: ledger.byteCredit ?? 0)
+        return ProducerReport(
+            isDrained: isDrained,
+            asked: ledger.asked,
+            forfeited: ledger.forfeited,
+            forfeitedBytes: ledger.forfeitedBytes,
+            available: kind == .unknown ? Backlog.unknownOnWire : UInt64(waiting.count),
+            needBytes: isShort ? UInt32(next) : 0
+        )
+    }
+
+    /// Sends what credit covers, at most `limit` records; says so if the next needs more bytes.
+    package mutating func send(upTo limit: Int) {
+        var sizes: [Int] = []
+        var bytes = 0
+        while sizes.count < limit, let next = waiting.first,
+            UInt64(sizes.count) < ledger.credit,
+            UInt64(bytes + next) <= ledger.byteCredit ?? 0
+        {
+            waiting.removeFirst()
+            sizes.append(next)
+            bytes += next
+        }
+        if sizes.isEmpty {
+            if ledger.credit > 0, !waiting.isEmpty { outbox.append(.report(report())) }
+            return
+        }
+        outbox.append(.events(sequence: ledger.delivered + 1, sizes: sizes))
+        ledger.deliver(events: UInt64(sizes.count), bytes: UInt64(bytes))
+    }
+}

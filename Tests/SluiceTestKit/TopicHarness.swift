@@ -1,0 +1,151 @@
+import DequeModule
+package import SluiceCore
+
+/// A topic with its links' far ends in hand, for tests that set up one situation.
+package struct TopicHarness {
+    package var topic: Topic
+    package var now = Instant(nanoseconds: 1)
+    /// The effects since the last look.
+    package private(set) var seen: [Effect] = []
+    package private(set) var ledgers: [LinkID: Ledger] = [:]
+    /// What each consumer was given, as offsets.
+    package private(set) var given: [LinkID: [UInt64]] = [:]
+    package private(set) var givenBytes: [LinkID: Int] = [:]
+
+    package init(ahead: UInt64 = 0, _ change: (inout TopicOptions) -> Void = { _ in }) {
+        var options = TopicOptions()
+        options.ahead = ahead
+        change(&options)
+        topic = Topic(name: "test", options: options)
+    }
+
+    package mutating func apply(_ command: Command) {
+        var effects = Effects()
+        topic.apply(command, at: now, into: &effects)
+        while topic.advance(at: now, into: &effects) { continue }
+        note(effects)
+    }
+
+    package mutating func expireRecalls() {
+        var effects = Effects()
+        topic.expireRecalls(at: now, into: &effects)
+        while topic.advance(at: now, into: &effects) { continue }
+        note(effects)
+    }
+
+    private mutating func note(_ effects: Effects) {
+        for effect in effects.list {
+            switch effect {
+            case .ask(let id, let ask): try? ledgers[id]?.apply(ask)
+            case .deliver(let id, let delivery):
+                for run in effects.runs[delivery.runs] {
+                    given[id, default: []] += run.offset..<run.endOffset
+                }
+                givenBytes[id, default: 0] += Int(delivery.bytes)
+            default: continue
+            }
+        }
+        seen += effects.list
+    }
+
+    package mutating func look() -> [Effect] {
+        defer { seen = [] }
+        return seen
+    }
+
+    /// Opens a consumer that asks at once.
+    package mutating func consumer(
+        _ group: String = "",
+        asks events: UInt32 = 0,
+        bytes: UInt32 = 0,
+        start: Start? = nil
+    ) -> LinkID {
+        let id = topic.nextLink()
+        var ledger = Ledger()
+        if events > 0 || bytes > 0 { _ = ledger.ask(events: events, bytes: bytes) }
+        ledgers[id] = ledger
+        let opening = ConsumerOpening(group: group, start: start, events: events, bytes: bytes)
+        apply(.openConsumer(id, opening))
+        return id
+    }
+
+    package mutating func producer(_ backlog: Backlog) -> LinkID {
+        let id = topic.nextLink()
+        ledgers[id] = Ledger()
+        apply(.openProducer(id, backlog))
+        return id
+    }
+
+    package mutating func ask(
+        _ id: LinkID,
+        _ events: UInt32 = 0,
+        bytes: UInt32 = 0,
+        flags: AskFlags = []
+    ) {
+        guard let ask = ledgers[id]?.ask(events: events, bytes: bytes, flags: flags) else { return }
+        apply(.ask(id, ask))
+    }
+
+    /// What a producer was granted and has not used.
+    package func credit(_ id: LinkID) -> UInt64 { ledgers[id]?.credit ?? 0 }
+
+    /// A producer sends records of one size.
+    package mutating func publish(_ id: LinkID, _ count: Int, bytes size: Int = 10) {
+        guard let before = ledgers[id] else { return }
+        let publication = Publication(
+            firstSequence: before.delivered + 1,
+            events: UInt64(count),
+            bytes: UInt64(count * size),
+            runs: Self.records(count, bytes: size),
+            time: 1
+        )
+        if UInt64(count) <= before.credit, UInt64(count * size) <= before.byteCredit ?? 0 {
+            ledgers[id]?.deliver(events: UInt64(count), bytes: UInt64(count * size))
+        }
+        apply(.publish(id, publication))
+    }
+
+    /// Events out of nowhere.
+    package mutating func emit(_ count: Int, bytes size: Int = 10) {
+        _ = topic.emit(Self.records(count, bytes: size), events: UInt64(count), time: 1)
+        var effects = Effects()
+        while topic.advance(at: now, into: &effects) { continue }
+        note(effects)
+    }
+
+    package mutating func report(
+        _ id: LinkID,
+        available: UInt64,
+        isDrained: Bool = false,
+        needs bytes: UInt32 = 0
+    ) {
+        guard let ledger = ledgers[id] else { return }
+        apply(
+            .report(
+                id,
+                ProducerReport(
+                    isDrained: isDrained,
+                    asked: ledger.asked,
+                    forfeited: ledger.forfeited,
+                    forfeitedBytes: ledger.forfeitedBytes,
+                    available: available,
+                    needBytes: bytes
+                )
+            )
+        )
+    }
+
+    /// Records of one size in one run.
+    package static func records(_ count: Int, bytes size: Int) -> [Run] {
+        guard count > 0 else { return [] }
+        let slab = Slab(capacity: count * size)
+        for _ in 0..<count {
+            _ = slab.fill { memory in
+                let head = UInt32(size - Record.headBytes).bigEndian
+                memory.storeBytes(of: head, as: UInt32.self)
+                return size
+            }
+        }
+        return [Run(slab: slab, bytes: 0..<slab.filled, count: UInt32(count))]
+    }
+}

@@ -1,0 +1,249 @@
+import DequeModule
+package import SluiceCore
+
+/// A topic with producers and consumers at the far ends of slow wires, all from one seed.
+///
+/// Every step does one random thing, lets the topic come to rest and asks all laws.
+package struct World {
+    package private(set) var random: SeededGenerator
+    package internal(set) var topic: Topic
+    package internal(set) var effects = Effects()
+    package internal(set) var now = Instant(nanoseconds: 0)
+    package internal(set) var sinks: [FakeSink] = []
+    package internal(set) var sources: [FakeSource] = []
+    package internal(set) var steps: UInt64 = 0
+    package internal(set) var deliveries: UInt64 = 0
+    package internal(set) var checks: UInt64 = 0
+    /// What broke, empty as long as all laws hold.
+    package internal(set) var violations: [String] = []
+    /// The next offset that each group must be given.
+    var expected: [String: UInt64] = [:]
+    var stamps = [UInt32](repeating: 0, count: 1 << 17)
+    var nextStamp: UInt32 = 1
+    var taken: UInt64 = 0
+    var slab = Slab(capacity: 16_384)
+    /// Nothing is cut, closed or purged any more: all must flow.
+    var isEnding = false
+    /// How many of each kind may be there at a time.
+    private let linksMax: Int
+
+    package init(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var options = TopicOptions()
+        options.ahead = [0, 0, 3, 50, 1_000, 10_000].randomElement(using: &random) ?? 0
+        options.capacity = max(options.ahead, [0, 10, 1_000].randomElement(using: &random) ?? 0)
+        options.bufferBytes =
+            [1_000, 100_000, 67_108_864].randomElement(using: &random) ?? 1_000
+        options.onFull =
+            [.block, .block, .block, .dropOldest, .dropNewest].randomElement(using: &random)
+            ?? .block
+        linksMax = [2, 6, 6, 30].randomElement(using: &random) ?? 6
+        self.random = random
+        topic = Topic(name: "world", options: options)
+    }
+
+    /// A number from 0 up to `limit`, which it never is.
+    mutating func roll(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &random) }
+
+    package mutating func step() {
+        steps += 1
+        now.nanoseconds += 1_000_000
+        let count = (sinks: sinks.count, sources: sources.count)
+        switch roll(100) {
+        case 0..<2: if count.sinks < linksMax { addSink() }
+        case 2..<4: if count.sources < linksMax { addSource() }
+        case 4..<40: if count.sources > 0 { moveSource(roll(count.sources)) }
+        case 40..<92: if count.sinks > 0 { moveSink(roll(count.sinks)) }
+        case 92..<95: if count.sinks > 0 { disturbSink(roll(count.sinks)) }
+        case 95..<97: if count.sources > 0 { disturbSource(roll(count.sources)) }
+        default: disturbTopic()
+        }
+        settle()
+    }
+
+    /// Runs one command and books its effects.
+    mutating func apply(_ command: Command) {
+        topic.apply(command, at: now, into: &effects)
+        book()
+    }
+
+    /// Lets the topic come to rest, holding every step against the laws.
+    mutating func settle() {
+        var rounds = 0
+        while true {
+            let isUnfinished = topic.advance(at: now, into: &effects)
+            checkStep()
+            book()
+            rounds += 1
+            guard isUnfinished else { break }
+            guard rounds < 10_000 else {
+                violations.append("never comes to rest")
+                return
+            }
+        }
+        checks += 1
+        violations += topic.violations(countsBytes: steps & 15 == 0)
+        violations += topic.strandedEvents()
+    }
+
+    private mutating func checkStep() {
+        var moves = 0
+        var granted: (events: UInt64, bytes: UInt64) = (0, 0)
+        for effect in effects.list {
+            switch effect {
+            case .deliver: moves += 1
+            case .ask(_, let ask):
+                granted.events += UInt64(ask.events)
+                granted.bytes += UInt64(ask.bytes)
+            default: continue
+            }
+        }
+        if moves > Limits.effectsPerStepMax { violations.append("L9: \(moves) deliveries") }
+        if effects.list.count > Limits.effectsPerStepMax + 4 * (sinks.count + sources.count) + 4 {
+            violations.append("L9: \(effects.list.count) effects")
+        }
+        if granted.events > 0 { violations += topic.overGranted() }
+        if granted.bytes > 0 { violations += topic.overGrantedBytes() }
+    }
+}
+
+// MARK: - What can happen
+
+extension World {
+    mutating func addSink() {
+        let id = topic.nextLink()
+        let group = ["", "", "a", "b"][roll(4)]
+        var ledger = Ledger()
+        let tracksBytes = roll(4) == 0
+        var opening = ConsumerOpening(group: group)
+        let start: [Start?] = [nil, nil, .new, .first, .offset(topic.log.head / 2), .time(steps)]
+        opening.start = start[roll(6)]
+        if roll(2) == 0 || tracksBytes {
+            opening.events = UInt32(1 + roll(100))
+            opening.bytes = tracksBytes ? UInt32(1 + roll(3_000)) : 0
+            _ = ledger.ask(events: opening.events, bytes: opening.bytes)
+        }
+        sinks.append(
+            FakeSink(
+                id: id,
+                group: group,
+                tracksBytes: tracksBytes,
+                reads: isEnding || roll(8) > 0,
+                ledger: ledger
+            )
+        )
+        apply(.openConsumer(id, opening))
+        guard expected[group] == nil else { return }
+        for case let known? in topic.groups where known.name == group {
+            expected[group] = known.start
+        }
+    }
+
+    mutating func addSource() {
+        let id = topic.nextLink()
+        let kind = FakeSource.Kind.allCases[roll(3)]
+        var source = FakeSource(id: id, kind: kind)
+        if kind == .announcing { source.waiting.append(contentsOf: sizes(1 + roll(50))) }
+        let backlog = source.report().available
+        sources.append(source)
+        apply(.openProducer(id, Backlog(available: backlog)))
+    }
+
+    /// Sizes of so many records, few of them larger than a write window.
+    mutating func sizes(_ count: Int) -> [Int] {
+        (0..<count).map { _ in
+            guard roll(400) == 0 else { return 8 + roll(60) }
+            return 8 + roll(roll(20) == 0 ? 1_000_000 : 90_000)
+        }
+    }
+
+    /// One thing that a producer or its wire does.
+    mutating func moveSource(_ index: Int) {
+        guard sources[index].isAttached else { return attachSource(index) }
+        switch roll(8) {
+        case 0..<3: receiveAsk(index)
+        case 3..<6: receivePublication(index)
+        case 6:
+            sources[index].send(upTo: 1 + roll(roll(4) == 0 ? 2_000 : 10))
+        default:
+            let room = sources[index].kind == .idle && roll(10) > 0 && !isEnding
+            guard !room, sources[index].waiting.count < 2_000 else { return }
+            let more = sizes(1 + roll(roll(10) == 0 ? 500 : 20))
+            sources[index].waiting.append(contentsOf: more)
+            if sources[index].kind != .unknown {
+                sources[index].outbox.append(.report(sources[index].report()))
+            }
+        }
+    }
+
+    /// The next DEMAND arrives at the producer; a STOP is answered at once.
+    mutating func receiveAsk(_ index: Int) {
+        guard let ask = sources[index].inbox.popFirst() else { return }
+        do {
+            try sources[index].ledger.apply(ask)
+        } catch {
+            violations.append("L2 at a producer: \(error) by \(ask)")
+        }
+        if ask.flags.contains(.stop) {
+            sources[index].outbox.append(.report(sources[index].report(isDrained: true)))
+        }
+    }
+
+    mutating func receivePublication(_ index: Int) {
+        guard let frame = sources[index].outbox.popFirst() else { return }
+        let id = sources[index].id
+        switch frame {
+        case .report(let report): apply(.report(id, report))
+        case .events(let sequence, let sizes):
+            let before = topic.log.head
+            let runs = records(sizes)
+            let bytes = UInt64(sizes.reduce(0, +))
+            let publication = Publication(
+                firstSequence: sequence,
+                events: UInt64(sizes.count),
+                bytes: bytes,
+                runs: runs,
+                time: steps
+            )
+            mark(sizes.count)
+            apply(.publish(id, publication))
+            taken += topic.log.head - before
+        }
+    }
+
+    /// One thing that a consumer or its wire does.
+    mutating func moveSink(_ index: Int) {
+        guard sinks[index].isAttached else { return attachSink(index) }
+        switch roll(10) {
+        case 0..<4: read(index)
+        case 4..<7:
+            guard let ask = sinks[index].outbox.popFirst() else { return }
+            apply(.ask(sinks[index].id, ask))
+        default: ask(index)
+        }
+    }
+
+    mutating func ask(_ index: Int) {
+        var flags: AskFlags = []
+        if !isEnding {
+            if roll(30) == 0 { flags.insert(.stop) }
+            if roll(30) == 0 { flags.insert(.drain) }
+            if roll(20) == 0 { flags.insert(.echo) }
+        }
+        let ledger = sinks[index].ledger
+        var events = ledger.credit < 100_000 ? 1 + roll(roll(5) == 0 ? 5_000 : 30) : 0
+        var bytes = 0
+        if sinks[index].tracksBytes, ledger.byteCredit ?? 0 < 10_000_000 {
+            bytes = 1 + roll(roll(5) == 0 ? 1_100_000 : 3_000)
+        }
+        if isEnding { bytes = sinks[index].tracksBytes ? bytes + 100_000 : 0 }
+        if roll(3) == 0, bytes > 0 || !flags.isEmpty { events = 0 }
+        guard events > 0 || bytes > 0 || !flags.isEmpty else { return }
+        let ask = sinks[index].ledger.ask(
+            events: UInt32(events),
+            bytes: UInt32(bytes),
+            flags: flags
+        )
+        sinks[index].outbox.append(ask)
+    }
+}

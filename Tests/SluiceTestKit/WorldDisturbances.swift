@@ -1,0 +1,140 @@
+import DequeModule
+import SluiceCore
+
+extension World {
+    mutating func disturbSink(_ index: Int) {
+        guard !isEnding else { return }
+        switch roll(5) {
+        case 0:
+            apply(.close(sinks[index].id))
+            sinks.remove(at: index)
+        case 1...2:
+            guard sinks[index].isAttached else { return }
+            // Some of what is on the wire arrives still, the rest never does.
+            for _ in 0..<roll(4) { read(index) }
+            sinks[index].isAttached = false
+            sinks[index].inbox = []
+            sinks[index].outbox = []
+            sinks[index].unwritten = 0
+            apply(.detach(sinks[index].id))
+        case 3: sinks[index].reads.toggle()
+        default:
+            guard sinks[index].isAttached else { return }
+            apply(.window(sinks[index].id, bytes: [4_096, 65_536][roll(2)]))
+        }
+    }
+
+    mutating func attachSink(_ index: Int) {
+        let ledger = sinks[index].ledger
+        let point = ResumePoint(
+            position: ledger.delivered,
+            positionBytes: ledger.deliveredBytes,
+            asked: ledger.asked,
+            askedBytes: ledger.askedBytes,
+            stoppedTo: ledger.stoppedTo,
+            drainedTo: ledger.drainedTo
+        )
+        sinks[index].isAttached = true
+        apply(.attachConsumer(sinks[index].id, point))
+    }
+
+    mutating func disturbSource(_ index: Int) {
+        guard !isEnding else { return }
+        if roll(2) == 0 {
+            apply(.close(sources[index].id))
+            sources.remove(at: index)
+            return
+        }
+        guard sources[index].isAttached else { return }
+        for _ in 0..<roll(4) { receivePublication(index) }
+        sources[index].isAttached = false
+        // What was sent and is lost waits again: the producer keeps it until it is confirmed.
+        for case .events(_, let sizes) in sources[index].outbox.reversed() {
+            for size in sizes.reversed() { sources[index].waiting.prepend(size) }
+        }
+        sources[index].inbox = []
+        sources[index].outbox = []
+        apply(.detach(sources[index].id))
+    }
+
+    mutating func attachSource(_ index: Int) {
+        let ledger = sources[index].ledger
+        let point = ResumePoint(
+            position: ledger.delivered,
+            positionBytes: ledger.deliveredBytes,
+            asked: ledger.asked,
+            askedBytes: ledger.askedBytes,
+            stoppedTo: ledger.stoppedTo,
+            drainedTo: ledger.drainedTo
+        )
+        sources[index].isAttached = true
+        let backlog = Backlog(available: sources[index].report().available)
+        apply(.attachProducer(sources[index].id, point, backlog))
+    }
+
+    mutating func disturbTopic() {
+        guard !isEnding else { return }
+        switch roll(30) {
+        case 0: apply(.pause(true))
+        case 1..<6: apply(.pause(false))
+        case 6: purge()
+        case 7:
+            let name = ["", "a", "b"][roll(3)]
+            apply(.removeGroup(name))
+            expected[name] = nil
+        case 8:
+            topic.expireRecalls(at: now, into: &effects)
+            book()
+        case 9..<12: emitLocally()
+        default: return
+        }
+    }
+
+    private mutating func purge() {
+        apply(.purge)
+        for name in expected.keys { expected[name] = topic.log.head }
+    }
+
+    /// An embedded producer emits without asking anybody.
+    private mutating func emitLocally() {
+        guard topic.buffered < 20_000 else { return }
+        let sizes = (0..<(1 + roll(40))).map { _ in 8 + roll(100) }
+        let before = topic.log.head
+        let runs = records(sizes)
+        mark(sizes.count)
+        _ = topic.emit(runs, events: UInt64(sizes.count), time: steps)
+        taken += topic.log.head - before
+    }
+
+    /// Remembers what the next events carry, under the offsets that they will get.
+    mutating func mark(_ count: Int) {
+        for index in 0..<count {
+            let offset = (topic.log.head + UInt64(index)) & UInt64(stamps.count - 1)
+            stamps[Int(offset)] = nextStamp &- UInt32(count) &+ UInt32(index)
+        }
+    }
+
+    /// Records of these sizes in runs; each begins with a number of its own.
+    mutating func records(_ sizes: [Int]) -> [Run] {
+        var runs: [Run] = []
+        for size in sizes {
+            if slab.room < size { slab = Slab(capacity: max(16_384, size)) }
+            let start = slab.filled
+            let stamp = nextStamp
+            nextStamp &+= 1
+            _ = slab.fill { memory in
+                let head = UInt32(size - Record.headBytes).bigEndian
+                memory.storeBytes(of: head, as: UInt32.self)
+                memory.storeBytes(of: stamp, toByteOffset: 4, as: UInt32.self)
+                return size
+            }
+            if let last = runs.last, last.slab === slab, Int(last.end) == start {
+                runs[runs.count - 1].end = UInt32(slab.filled)
+                runs[runs.count - 1].count += 1
+            } else {
+                runs.append(Run(slab: slab, bytes: start..<slab.filled, count: 1))
+            }
+        }
+        return runs
+    }
+}

@@ -1,0 +1,178 @@
+import DequeModule
+import SluiceCore
+
+extension World {
+    /// Puts the effects of a step on the wires and holds them against the laws of delivery.
+    mutating func book() {
+        for effect in effects.list {
+            switch effect {
+            case .deliver(let id, let delivery): bookDelivery(id, delivery)
+            case .opened(let id, let resumed): if resumed { bookResume(id) }
+            case .gap(let id, let gap):
+                guard let index = sink(id) else { continue }
+                sinks[index].inbox.append(.gap(gap))
+                sinks[index].unwritten += Limits.gapWindowBytes
+            case .status(let id, let kind):
+                guard let index = sink(id), let ledger = topic.consumer(id)?.ledger else {
+                    violations.append("L7: STATUS for nobody")
+                    continue
+                }
+                sinks[index].inbox.append(
+                    .status(
+                        forfeited: ledger.forfeited,
+                        forfeitedBytes: ledger.forfeitedBytes,
+                        kind: kind,
+                        asked: ledger.asked
+                    )
+                )
+            case .ask(let id, let ask):
+                guard let index = sources.firstIndex(where: { $0.id == id }) else {
+                    violations.append("L7: DEMAND for nobody")
+                    continue
+                }
+                sources[index].inbox.append(ask)
+            case .accept, .discard: continue
+            case .close(let id, let code, let text): bookClose(id, code, text)
+            }
+        }
+        effects.removeAll()
+    }
+
+    func sink(_ id: LinkID) -> Int? { sinks.firstIndex { $0.id == id } }
+
+    private mutating func bookClose(_ id: LinkID, _ code: CloseCode, _ text: String) {
+        sinks.removeAll { $0.id == id }
+        sources.removeAll { $0.id == id }
+        // Nobody here breaks the protocol, so nobody may be told so.
+        if code != .groupRemoved, code != .recallTimeout {
+            violations.append("closed with \(code): \(text)")
+        }
+    }
+
+    private mutating func bookDelivery(_ id: LinkID, _ delivery: Delivery) {
+        guard let index = sink(id), sinks[index].isAttached else {
+            violations.append("L7: EVENTS for nobody")
+            return
+        }
+        var events: UInt64 = 0
+        var bytes = 0
+        for run in effects.runs[delivery.runs] {
+            checkOrder(run, sinks[index].group)
+            checkContent(run)
+            events += UInt64(run.count)
+            bytes += run.byteCount
+        }
+        if events != delivery.events || UInt64(bytes) != delivery.bytes {
+            violations.append("a delivery of \(delivery.events) events carries \(events)")
+        }
+        deliveries += events
+        sinks[index].unwritten += bytes
+        if delivery.events > 1, sinks[index].unwritten > Limits.writeWindowBytes {
+            violations.append("\(sinks[index].unwritten) bytes in a write window")
+        }
+        sinks[index].inbox.append(
+            .events(
+                sequence: delivery.firstSequence,
+                events: delivery.events,
+                bytes: delivery.bytes
+            )
+        )
+    }
+
+    /// L5: a group sees offsets in order, and leaves out only what was dropped.
+    private mutating func checkOrder(_ run: Run, _ group: String) {
+        let next = expected[group] ?? 0
+        let mayDrop = topic.options.onFull == .dropOldest
+        if run.offset != next, !(mayDrop && run.offset > next) {
+            violations.append("L5 \(group): offset \(run.offset) after \(next)")
+        }
+        expected[group] = run.endOffset
+    }
+
+    /// The records are those that were published under these offsets.
+    private mutating func checkContent(_ run: Run) {
+        let isRight = run.slab.withUnsafeBytes(run.bytes) { bytes in
+            var position = 0
+            for index in 0..<UInt64(run.count) {
+                guard position + 8 <= bytes.count else { return false }
+                let head = bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self)
+                let stamp = bytes.loadUnaligned(fromByteOffset: position + 4, as: UInt32.self)
+                let known = stamps[Int((run.offset + index) & UInt64(stamps.count - 1))]
+                guard stamp == known else { return false }
+                position += Record.headBytes + Int(UInt32(bigEndian: head) & 0xFF_FFFF)
+            }
+            return position == bytes.count
+        }
+        if !isRight { violations.append("offset \(run.offset) carries something else") }
+    }
+
+    private mutating func bookResume(_ id: LinkID) {
+        if let index = sink(id), let ledger = topic.consumer(id)?.ledger {
+            sinks[index].ledger.resumeAsSink(
+                forfeited: ledger.forfeited,
+                forfeitedBytes: ledger.forfeitedBytes
+            )
+            return
+        }
+        guard let index = sources.firstIndex(where: { $0.id == id }),
+            let ledger = topic.producer(id)?.ledger
+        else { return }
+        do {
+            try sources[index].ledger.resumeAsSource(
+                asked: ledger.asked,
+                askedBytes: ledger.askedBytes,
+                received: ledger.delivered,
+                receivedBytes: ledger.deliveredBytes
+            )
+        } catch {
+            violations.append("L2 at a producer that came back: \(error)")
+        }
+    }
+
+    /// The next frame arrives at a consumer, and the kernel makes room for as much.
+    mutating func read(_ index: Int) {
+        guard sinks[index].reads || isEnding, let frame = sinks[index].inbox.popFirst() else {
+            return
+        }
+        do {
+            switch frame {
+            case .events(let sequence, let events, let bytes):
+                try sinks[index].ledger.receive(
+                    firstSequence: sequence,
+                    events: events,
+                    bytes: bytes
+                )
+                wrote(index, Int(bytes))
+            case .gap: wrote(index, Limits.gapWindowBytes)
+            case .status(let forfeited, let forfeitedBytes, let kind, let asked):
+                try sinks[index].ledger.book(
+                    forfeited: forfeited,
+                    forfeitedBytes: forfeitedBytes
+                )
+                if kind == .echo, asked == sinks[index].ledger.asked { compare(index) }
+            }
+        } catch {
+            violations.append("L1 at a consumer: \(error)")
+        }
+    }
+
+    private mutating func wrote(_ index: Int, _ bytes: Int) {
+        sinks[index].unwritten -= bytes
+        apply(.wrote(sinks[index].id, bytes: bytes))
+    }
+
+    /// L2: with nothing on the way both ends are equal.
+    mutating func compare(_ index: Int) {
+        let sink = sinks[index]
+        guard sink.inbox.isEmpty, sink.outbox.isEmpty,
+            let ledger = topic.consumer(sink.id)?.ledger
+        else { return }
+        let isEqual =
+            sink.ledger.asked == ledger.asked && sink.ledger.delivered == ledger.delivered
+            && sink.ledger.forfeited == ledger.forfeited
+            && sink.ledger.askedBytes == ledger.askedBytes
+            && sink.ledger.deliveredBytes == ledger.deliveredBytes
+            && sink.ledger.forfeitedBytes == ledger.forfeitedBytes
+        if !isEqual { violations.append("L2: \(sink.ledger) against \(ledger)") }
+    }
+}
