@@ -79,8 +79,8 @@ extension SystemTests {
         func brokenPipe() throws {
             let broker = try Broker()
             let came = try broker.shell(
-                "seq 1 200000 | sluice pub t --count 5000 && sluice sub t --max-demand 100 | head -1;"
-                    + " echo ${PIPESTATUS[0]}"
+                "seq 1 5000 | sluice pub t;"
+                    + " sluice sub t --max-demand 100 | head -1; echo ${PIPESTATUS[0]}"
             )
             #expect(came.lines == ["1", "141"])
             #expect(came.errors.isEmpty)
