@@ -33,7 +33,7 @@ package struct BenchOptions: ParsableArguments {
     @Option(help: "How many consumers, each on a connection.") package var consumers = 1
     @Flag(help: "Print the result as JSON, as -o json does.") package var json = false
     @Flag(help: "No progress bar.") package var noProgress = false
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 

@@ -19,7 +19,7 @@ package struct ConnList: AsyncParsableCommand {
         abstract: "List the connections, and the sessions that wait to be resumed."
     )
 
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -72,7 +72,7 @@ package struct ProducerList: AsyncParsableCommand {
     )
 
     @Argument(help: "Of this topic alone.") package var topic: String?
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -100,7 +100,7 @@ package struct ConsumerList: AsyncParsableCommand {
     )
 
     @Argument(help: "Of this topic alone.") package var topic: String?
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -180,5 +180,9 @@ extension Snapshot.Link {
 
     var account: [String] { [asked.grouped, delivered.grouped, forfeited.grouped, credit.grouped] }
 
-    var shownBlock: String { blockedBy == "nothing" ? "-" : blockedBy }
+    /// What holds it, in words: `noDemand` is "no demand".
+    var shownBlock: String {
+        guard blockedBy != "nothing" else { return "-" }
+        return blockedBy.map { $0.isUppercase ? " \($0.lowercased())" : "\($0)" }.joined()
+    }
 }

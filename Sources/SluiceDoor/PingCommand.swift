@@ -15,7 +15,7 @@ package struct PingCommand: AsyncParsableCommand {
     package var count = EventCount(3)
     @Option(help: ArgumentHelp("Wait so long in between.", valueName: "time"))
     package var interval = TimeSpan(.milliseconds(200))
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 

@@ -39,7 +39,7 @@ package struct PubCommand: AsyncParsableCommand {
     package var rate: Double?
     @Flag(help: "Connect again when the connection is lost, for as long as it takes.")
     package var reconnect = false
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 

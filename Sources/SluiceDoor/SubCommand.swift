@@ -58,7 +58,7 @@ package struct SubCommand: AsyncParsableCommand {
     package var idleTimeout: TimeSpan?
     @Flag(help: "Connect again when the connection is lost, for as long as it takes.")
     package var reconnect = false
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -112,7 +112,7 @@ package struct DemandCommand: AsyncParsableCommand {
     package var format: String?
     @Option(help: ArgumentHelp("End when nothing came for so long.", valueName: "time"))
     package var idleTimeout: TimeSpan?
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 

@@ -24,7 +24,7 @@ package struct TopicList: AsyncParsableCommand {
         abstract: "List the topics."
     )
 
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -69,7 +69,7 @@ package struct TopicInfo: AsyncParsableCommand {
     )
 
     @Argument(help: "The topic.") package var topic: String
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -88,11 +88,8 @@ package struct TopicInfo: AsyncParsableCommand {
         let bytes = { (count: UInt64) in ByteCount(Int(clamping: count)).text }
         var facts = Table([("FACT", .left), ("VALUE", .left)])
         facts.add(["state", topic.isPaused ? "paused" : "open, \(topic.onFull) when full"])
-        facts.add([
-            "offsets",
-            topic.head == 0
-                ? "none yet" : "\(topic.first.grouped) to \((topic.head - 1).grouped) come so far",
-        ])
+        let held = topic.bufferedEvents > 0 ? "held from offset \(topic.first) on" : "none held"
+        facts.add(["events", "\(topic.head.grouped) came so far, \(held)"])
         facts.add([
             "buffered",
             "\(topic.bufferedEvents.grouped) events of \(topic.capacity.grouped), "
@@ -168,14 +165,25 @@ package struct TopicCreate: AsyncParsableCommand {
     )
 
     @Argument(help: "The topic.") package var topic: String
-    @Option(help: "How many events it holds, and asks for ahead of its consumers; 0 is strict.")
+    @Option(
+        help: ArgumentHelp(
+            "How many events it holds, and asks for ahead of its consumers; 0 is strict.",
+            valueName: "n"
+        )
+    )
     package var buffer: EventCount?
-    @Option(help: "How many bytes it holds, such as 64MiB.") package var bufferBytes: ByteCount?
-    @Option(help: "How many events to ask for ahead of consumers, if not as many as it holds.")
+    @Option(help: ArgumentHelp("How many bytes it holds, such as 64MiB.", valueName: "bytes"))
+    package var bufferBytes: ByteCount?
+    @Option(
+        help: ArgumentHelp(
+            "How many events to ask for ahead of consumers, if not as many as it holds.",
+            valueName: "n"
+        )
+    )
     package var ahead: EventCount?
-    @Option(help: "When it is full: block, drop-oldest or drop-newest.")
+    @Option(help: ArgumentHelp("What it does when it is full.", valueName: "policy"))
     package var onFull: FullPolicy?
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -196,7 +204,7 @@ package struct TopicRemove: AsyncParsableCommand {
     )
 
     @Argument(help: "The topic.") package var topic: String
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -213,7 +221,7 @@ package struct TopicPurge: AsyncParsableCommand {
     )
 
     @Argument(help: "The topic.") package var topic: String
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -230,7 +238,7 @@ package struct TopicPause: AsyncParsableCommand {
     )
 
     @Argument(help: "The topic.") package var topic: String
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -247,7 +255,7 @@ package struct TopicResume: AsyncParsableCommand {
     )
 
     @Argument(help: "The topic.") package var topic: String
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -268,7 +276,7 @@ package struct TopicPeek: AsyncParsableCommand {
     package var count = EventCount(10)
     @Option(name: [.short, .long], help: "Print events like this; see 'sluice help sub'.")
     package var format: String?
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
@@ -319,7 +327,7 @@ package struct GroupRemove: AsyncParsableCommand {
 
     @Argument(help: "The topic.") package var topic: String
     @Argument(help: "The group.") package var group: String
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 

@@ -16,7 +16,7 @@ package struct WhyCommand: AsyncParsableCommand {
     )
 
     @Argument(help: "The topic.") package var topic: String
-    @OptionGroup(title: "Options of every verb") package var global: GlobalOptions
+    @OptionGroup package var global: GlobalOptions
 
     package init() {}
 
