@@ -179,7 +179,10 @@ let package = Package(
         ),
         .testTarget(
             name: "SystemTests",
-            dependencies: ["SluiceDoor", "SluiceWire"],
+            dependencies: [
+                "Sluice", "SluiceDoor", "SluiceWire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: rules
         ),
         .testTarget(name: "TidyTests", dependencies: ["SluiceCore"], swiftSettings: rules),

@@ -23,7 +23,9 @@ package struct Arguments {
         var path: [String] = []
         var verb = root
         while let word = rest.first,
-            let next = verb.configuration.subcommands.first(where: { $0.configuration.commandName == word })
+            let next = verb.configuration.subcommands.first(where: {
+                $0.configuration.commandName == word
+            })
         {
             path.append(word)
             verb = next

@@ -107,7 +107,8 @@ struct BenchResult {
                     + "most \(text(latency.maximumMicroseconds))",
             ])
         }
-        let sides = "\(document.producers) producer\(document.producers == 1 ? "" : "s"), "
+        let sides =
+            "\(document.producers) producer\(document.producers == 1 ? "" : "s"), "
             + "\(document.consumers) consumer\(document.consumers == 1 ? "" : "s"), "
             + "batches of \(plan.batch.grouped), max demand \(plan.maxDemand.grouped)"
         return [paint.bold("bench \(plan.kind)") + paint.dim(": \(sides)")]

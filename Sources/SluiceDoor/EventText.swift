@@ -106,7 +106,8 @@ package enum UTC {
         var seconds = time_t(microseconds / 1_000_000)
         var parts = tm()
         guard gmtime_r(&seconds, &parts) != nil else { return "\(microseconds)" }
-        let date = "\(pad(Int(parts.tm_year) + 1_900, 4))-\(pad(Int(parts.tm_mon) + 1, 2))"
+        let date =
+            "\(pad(Int(parts.tm_year) + 1_900, 4))-\(pad(Int(parts.tm_mon) + 1, 2))"
             + "-\(pad(Int(parts.tm_mday), 2))"
         return "\(date)T\(clock(parts)).\(pad(Int(microseconds % 1_000_000), 6))Z"
     }

@@ -6,7 +6,10 @@ import Sluice
 package struct GlobalOptions: ParsableArguments {
     @Option(
         name: [.short, .long],
-        help: ArgumentHelp("Where the broker listens: HOST:PORT or unix:PATH.", valueName: "address")
+        help: ArgumentHelp(
+            "Where the broker listens: HOST:PORT or unix:PATH.",
+            valueName: "address"
+        )
     )
     package var server = "127.0.0.1:7450"
 

@@ -22,7 +22,9 @@ package struct PubCommand: AsyncParsableCommand {
 
     @Option(help: "What one event is: line (default), nul, file (default with --file) or eof.")
     package var each: Each?
-    @Option(help: ArgumentHelp("Read this file ('-': standard input); repeatable.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("Read this file ('-': standard input); repeatable.", valueName: "path")
+    )
     package var file: [String] = []
     @Option(name: [.short, .long], help: "The key of each event.")
     package var key: String?

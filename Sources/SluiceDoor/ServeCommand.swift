@@ -32,7 +32,9 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     package var listen: [String] = []
     @Option(help: ArgumentHelp("Read settings from this JSON file.", valueName: "path"))
     package var config: String?
-    @Option(help: ArgumentHelp("Write the bound addresses here, as one JSON line.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("Write the bound addresses here, as one JSON line.", valueName: "path")
+    )
     package var readyFile: String?
     @Option(help: "Events a new topic holds and asks for ahead. (default: 10000)")
     package var buffer: String?
@@ -56,7 +58,10 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     @Option(help: ArgumentHelp("Connections at one time. (default: 65536)", valueName: "n"))
     package var maxConnections: String?
     @Option(
-        help: ArgumentHelp("How long a stop may deliver what has credit. (default: 5s)", valueName: "time")
+        help: ArgumentHelp(
+            "How long a stop may deliver what has credit. (default: 5s)",
+            valueName: "time"
+        )
     )
     package var drainTimeout: String?
     @Option(help: "auto, text, json or logfmt. (default: auto: text on a terminal, else logfmt)")

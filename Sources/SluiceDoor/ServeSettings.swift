@@ -146,8 +146,11 @@ private struct SettingSource {
         }
         let found: [String]
         do {
-            found = try JSONDecoder().decode(Names.self, from: Data(contentsOf: URL(filePath: path)))
-                .all
+            found = try JSONDecoder().decode(
+                Names.self,
+                from: Data(contentsOf: URL(filePath: path))
+            )
+            .all
         } catch is DecodingError {
             throw Failure(
                 .usage,

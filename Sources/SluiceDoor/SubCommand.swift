@@ -44,7 +44,9 @@ package struct SubCommand: AsyncParsableCommand {
     package var minDemand: EventCount?
     @Option(name: [.customShort("n"), .long], help: "End after so many; never asks for more.")
     package var count: EventCount?
-    @Option(help: ArgumentHelp("Where a new group begins: new, first or an offset.", valueName: "at"))
+    @Option(
+        help: ArgumentHelp("Where a new group begins: new, first or an offset.", valueName: "at")
+    )
     package var from: StartArgument?
     @Option(name: [.short, .long], help: "Print events like this.")
     package var format: String?

@@ -286,7 +286,15 @@ package struct TopicPeek: AsyncParsableCommand {
             )
             subscription.ask(count.value)
             subscription.drain()
-            for try await batch in subscription { try writer.write(batch) }
+            var missing = count.value
+            for try await batch in subscription {
+                try writer.write(batch)
+                missing -= batch.count
+                guard missing > 0 else {
+                    subscription.cancel()
+                    break
+                }
+            }
             try writer.finish()
         }
     }

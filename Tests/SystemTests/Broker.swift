@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Synchronization
 import Testing
 
 /// What a command left behind.
@@ -12,10 +13,18 @@ struct Outcome {
     var lines: [String] { text.split(separator: "\n").map { String($0) } }
 }
 
+/// A fact that another thread may make true.
+final class Flag: Sendable {
+    private let value = Atomic(false)
+    var isRaised: Bool { value.load(ordering: .relaxed) }
+    func raise() { value.store(true, ordering: .relaxed) }
+}
+
 /// A command that runs, with its output in files: no pipe can fill up and hold it.
 final class Running {
     let process = Process()
     private let directory: URL
+    private let didRing = Flag()
 
     init(
         _ executable: String,
@@ -55,14 +64,19 @@ final class Running {
 
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
-    /// Waits for its end; after half a minute it is killed, which no test expects.
+    /// Waits for its end; after half a minute it is killed, and the test fails.
     func wait() -> Outcome {
         let number = process.processIdentifier
-        let alarm = DispatchWorkItem { @Sendable in _ = kill(number, SIGKILL) }
+        let alarm = DispatchWorkItem { @Sendable [didRing] in
+            didRing.raise()
+            kill(number, SIGKILL)
+        }
         DispatchQueue.global().asyncAfter(deadline: .now() + 30, execute: alarm)
         process.waitUntilExit()
         alarm.cancel()
         let code = process.terminationStatus
+        let words = process.arguments?.joined(separator: " ") ?? ""
+        #expect(!didRing.isRaised, "it did not end by itself: \(words)")
         return Outcome(
             code: process.terminationReason == .uncaughtSignal ? 128 + code : code,
             output: output,

@@ -6,178 +6,194 @@ extension Tag {
     @Tag static var loopback: Self
 }
 
-@Suite("The command line against the real broker", .serialized, .tags(.loopback))
-struct CommandTests {
-    @Test("what goes in by lines comes out by lines, in order", .timeLimit(.minutes(1)))
-    func lines() throws {
-        let broker = try Broker()
-        let sent = try broker.run("pub", "t", input: "one\ntwo\n\nfour")
-        #expect(sent.code == 0, "\(sent.errors)")
-        let came = try broker.run("sub", "t", "--exit-at-end")
-        #expect(came.code == 0, "\(came.errors)")
-        #expect(came.text == "one\ntwo\n\nfour\n")
-        #expect(came.errors.isEmpty)
-    }
+/// One after the other: each test has processes of its own, and the machine few processors.
+@Suite("The real binary on loopback", .serialized, .tags(.loopback))
+struct SystemTests {}
 
-    @Test("bytes of every value survive, NUL and all", .timeLimit(.minutes(1)))
-    func binary() throws {
-        let broker = try Broker()
-        let bytes = (0..<70_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) } + [0, 0]
-        #expect(try broker.start(["pub", "t", "--each", "eof"], input: bytes).wait().code == 0)
-        let came = try broker.run("sub", "t", "--count", "1", "--format", "%s")
-        #expect(came.output == bytes)
-    }
+extension SystemTests {
+    @Suite("The command line against the real broker")
+    struct CommandTests {
+        @Test("what goes in by lines comes out by lines, in order", .timeLimit(.minutes(1)))
+        func lines() throws {
+            let broker = try Broker()
+            let sent = try broker.run("pub", "t", input: "one\ntwo\n\nfour")
+            #expect(sent.code == 0, "\(sent.errors)")
+            let came = try broker.run("sub", "t", "--exit-at-end")
+            #expect(came.code == 0, "\(came.errors)")
+            #expect(came.text == "one\ntwo\n\nfour\n")
+            #expect(came.errors.isEmpty)
+        }
 
-    @Test("NUL separates events where it is told to, and files are events", .timeLimit(.minutes(1)))
-    func separators() throws {
-        let broker = try Broker()
-        try broker.run("pub", "t", "--each", "nul", input: "a\nb\0c\0")
-        let directory = try Place.directory()
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let file = directory.appending(path: "file")
-        try Data("in\na file\n".utf8).write(to: file)
-        try broker.run("pub", "t", "--file", file.path)
-        let came = try broker.run("sub", "t", "--count", "3", "--format", #"%o=%s\0"#)
-        #expect(came.text == "0=a\nb\u{0}1=c\u{0}2=in\na file\n\u{0}")
-    }
+        @Test("bytes of every value survive, NUL and all", .timeLimit(.minutes(1)))
+        func binary() throws {
+            let broker = try Broker()
+            let bytes = (0..<70_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) } + [0, 0]
+            #expect(try broker.start(["pub", "t", "--each", "eof"], input: bytes).wait().code == 0)
+            let came = try broker.run("sub", "t", "--count", "1", "--format", "%s")
+            #expect(came.output == bytes)
+        }
 
-    @Test("a strict topic moves exactly what is demanded", .timeLimit(.minutes(1)))
-    func demand() throws {
-        let broker = try Broker()
-        try broker.run("topic", "create", "strict", "--buffer", "0")
-        let input = (1...10).map { "\($0)\n" }.joined()
-        let publisher = try broker.start(["pub", "strict"], input: Array(input.utf8))
-        let seven = try broker.run("demand", "strict", "7")
-        #expect(seven.lines == (1...7).map { "\($0)" })
-        #expect(try broker.topic("strict").head == 7)
-        #expect(publisher.process.isRunning)
-        let three = try broker.run("demand", "strict", "3")
-        #expect(three.lines == ["8", "9", "10"])
-        #expect(publisher.wait().code == 0)
-    }
-
-    @Test("what did not come in time is a part, exit code 8", .timeLimit(.minutes(1)))
-    func partial() throws {
-        let broker = try Broker()
-        try broker.run("pub", "t", "only")
-        let came = try broker.run("sub", "t", "--count", "2", "--idle-timeout", "300ms")
-        #expect(came.code == 8)
-        #expect(came.text == "only\n")
-        #expect(came.errors.contains("1 of 2 events came"))
-        #expect(came.errors.contains("hint: "))
-    }
-
-    @Test("a reader that leaves ends it quietly with 141", .timeLimit(.minutes(1)))
-    func brokenPipe() throws {
-        let broker = try Broker()
-        let came = try broker.shell(
-            "seq 1 200000 | sluice pub t --count 5000 && sluice sub t --max-demand 100 | head -1;"
-                + " echo ${PIPESTATUS[0]}"
+        @Test(
+            "NUL separates events where it is told to, and files are events",
+            .timeLimit(.minutes(1))
         )
-        #expect(came.lines == ["1", "141"])
-        #expect(came.errors.isEmpty)
-    }
+        func separators() throws {
+            let broker = try Broker()
+            try broker.run("pub", "t", "--each", "nul", input: "a\nb\0c\0")
+            let directory = try Place.directory()
+            defer { try? FileManager.default.removeItem(at: directory) }
+            let file = directory.appending(path: "file")
+            try Data("in\na file\n".utf8).write(to: file)
+            try broker.run("pub", "t", "--file", file.path)
+            let came = try broker.run("sub", "t", "--count", "3", "--format", #"%o=%s\0"#)
+            #expect(came.text == "0=a\nb\u{0}1=c\u{0}2=in\na file\n\u{0}")
+        }
 
-    @Test("key and headers travel, and every form shows them", .timeLimit(.minutes(1)))
-    func forms() throws {
-        let broker = try Broker()
-        try broker.run("pub", "t", "hello \"you\"", "-H", "lang=en", "-H", "n: 1", "--key", "k")
-        let jsonl = try broker.run("topic", "peek", "t", "-o", "jsonl")
-        #expect(jsonl.lines.count == 1)
-        #expect(
-            jsonl.text.hasSuffix(
-                #""key":"k","headers":{"lang":"en","n":"1"},"payload":"hello \"you\""}"# + "\n"
+        @Test("a strict topic moves exactly what is demanded", .timeLimit(.minutes(1)))
+        func demand() throws {
+            let broker = try Broker()
+            try broker.run("topic", "create", "strict", "--buffer", "0")
+            let input = (1...10).map { "\($0)\n" }.joined()
+            let publisher = try broker.start(["pub", "strict"], input: Array(input.utf8))
+            let seven = try broker.run("demand", "strict", "7")
+            #expect(seven.lines == (1...7).map { "\($0)" })
+            #expect(try broker.topic("strict").head == 7)
+            #expect(publisher.process.isRunning)
+            let three = try broker.run("demand", "strict", "3")
+            #expect(three.lines == ["8", "9", "10"])
+            #expect(publisher.wait().code == 0)
+        }
+
+        @Test("what did not come in time is a part, exit code 8", .timeLimit(.minutes(1)))
+        func partial() throws {
+            let broker = try Broker()
+            try broker.run("pub", "t", "only")
+            let came = try broker.run("sub", "t", "--count", "2", "--idle-timeout", "300ms")
+            #expect(came.code == 8)
+            #expect(came.text == "only\n")
+            #expect(came.errors.contains("1 of 2 events came"))
+            #expect(came.errors.contains("hint: "))
+        }
+
+        @Test("a reader that leaves ends it quietly with 141", .timeLimit(.minutes(1)))
+        func brokenPipe() throws {
+            let broker = try Broker()
+            let came = try broker.shell(
+                "seq 1 5000 | sluice pub t;"
+                    + " sluice sub t --max-demand 100 | head -1; echo ${PIPESTATUS[0]}"
             )
-        )
-        let json = try broker.run("topic", "peek", "t", "-o", "json")
-        let array = try #require(
-            try JSONSerialization.jsonObject(with: Data(json.output)) as? [[String: Any]]
-        )
-        #expect(array.first?["payload"] as? String == "hello \"you\"")
-        #expect(try broker.run("topic", "peek", "t", "-o", "raw").text == "hello \"you\"\n")
-        let table = try broker.run("topic", "peek", "t", "-o", "table").text
-        #expect(table.contains("k  hello \"you\""))
-        let format = try broker.run("topic", "peek", "t", "--format", "%t/%o/%k/%h/%s%n")
-        #expect(format.text == "t/0/k/lang=en,n=1/hello \"you\"\n")
-        #expect(try broker.run("topic", "ls", "-o", "table").text.hasPrefix("TOPIC "))
-        #expect(try broker.run("topic", "ls").text.hasPrefix("{"))
-        #expect(try broker.run("topic", "ls", "-o", "json").text.hasPrefix("[\n  {"))
-    }
-
-    @Test("peeking consumes nothing, purging leaves nothing", .timeLimit(.minutes(1)))
-    func peekAndPurge() throws {
-        let broker = try Broker()
-        try broker.run("pub", "t", input: "1\n2\n3\n")
-        #expect(try broker.run("topic", "peek", "t", "-n", "2").text == "1\n2\n")
-        #expect(try broker.run("topic", "peek", "t").text == "1\n2\n3\n")
-        #expect(try broker.run("topic", "purge", "t").code == 0)
-        #expect(try broker.run("topic", "peek", "t").text == "")
-        #expect(try broker.topic("t").bufferedEvents == 0)
-    }
-
-    @Test("exec runs a command an event, and stops where one fails", .timeLimit(.minutes(1)))
-    func exec() throws {
-        let broker = try Broker()
-        try broker.run("pub", "t", input: "a\nb\nc\n")
-        let line = "echo \"$EVENT_TOPIC $EVENT_OFFSET $(cat)\"; [ $EVENT_OFFSET != 1 ]"
-        let came = try broker.run("sub", "t", "--exec", line)
-        #expect(came.text == "t 0 a\nt 1 b\n")
-        #expect(came.code == 1)
-        #expect(came.errors.contains("status 1 at offset 1"))
-        #expect(try broker.run("sub", "t", "--exit-at-end").text == "c\n")
-    }
-
-    @Test("errors have codes, and say what to do next", .timeLimit(.minutes(1)))
-    func codes() throws {
-        let broker = try Broker(["--no-auto-create"])
-        func expect(_ code: Int32, _ words: String, _ outcome: Outcome) {
-            #expect(outcome.code == code, "\(outcome.errors)")
-            #expect(outcome.errors.contains(words), "\(outcome.errors)")
-            #expect(outcome.errors.hasPrefix("error: "))
-            #expect(outcome.errors.contains("\nhint: "))
-            #expect(outcome.output.isEmpty)
+            #expect(came.lines == ["1", "141"])
+            #expect(came.errors.isEmpty)
         }
-        expect(5, "NOT_FOUND", try broker.run("pub", "nowhere", "x"))
-        expect(5, "NOT_FOUND", try broker.run("sub", "nowhere"))
-        expect(5, "no topic 'nowhere'", try broker.run("topic", "rm", "nowhere"))
-        expect(5, "no topic 'nowhere'", try broker.run("why", "nowhere"))
-        #expect(try broker.run("topic", "create", "t").code == 0)
-        expect(6, "exists already", try broker.run("topic", "create", "t"))
-        expect(5, "no group 'g'", try broker.run("group", "rm", "t", "g"))
-        #expect(try broker.run("topic", "rm", "t").code == 0)
-        expect(5, "no topic 't'", try broker.run("topic", "info", "t"))
-        expect(64, "--min-demand", try broker.run("sub", "t", "--min-demand", "9", "--max-demand", "9"))
-        expect(64, "--count", try broker.run("ping", environment: ["SLUICE_COUNT": "x"]))
-        expect(64, "%x", try broker.run("sub", "t", "--format", "%x"))
-        let nobody = ["SLUICE_SERVER": "127.0.0.1:1"]
-        expect(3, "no broker at 127.0.0.1:1", try broker.run("ping", environment: nobody))
-    }
 
-    @Test("a dropping topic tells its producer what it lost", .timeLimit(.minutes(1)))
-    func discarded() throws {
-        let broker = try Broker()
-        try broker.run("topic", "create", "t", "--buffer", "2", "--on-full", "drop-newest")
-        let sent = try broker.run("pub", "t", input: "1\n2\n3\n4\n")
-        #expect(sent.code == 7, "\(sent.errors)")
-        #expect(sent.errors.contains("DISCARDED"))
-    }
-
-    @Test("the Python client publishes, consumes and is refused on overrun", .timeLimit(.minutes(1)))
-    func python() throws {
-        let broker = try Broker()
-        let script = Place.root.appending(path: "Protocol/python/sluice.py").path
-        func python(_ words: String...) throws -> Outcome {
-            try Running("/usr/bin/env", ["python3", script, broker.address] + words).wait()
+        @Test("key and headers travel, and every form shows them", .timeLimit(.minutes(1)))
+        func forms() throws {
+            let broker = try Broker()
+            try broker.run("pub", "t", "hello \"you\"", "-H", "lang=en", "-H", "n: 1", "--key", "k")
+            let jsonl = try broker.run("topic", "peek", "t", "-o", "jsonl")
+            #expect(jsonl.lines.count == 1)
+            #expect(
+                jsonl.text.hasSuffix(
+                    #""key":"k","headers":{"lang":"en","n":"1"},"payload":"hello \"you\""}"# + "\n"
+                )
+            )
+            let json = try broker.run("topic", "peek", "t", "-o", "json")
+            let array = try #require(
+                try JSONSerialization.jsonObject(with: Data(json.output)) as? [[String: Any]]
+            )
+            #expect(array.first?["payload"] as? String == "hello \"you\"")
+            #expect(try broker.run("topic", "peek", "t", "-o", "raw").text == "hello \"you\"\n")
+            let table = try broker.run("topic", "peek", "t", "-o", "table").text
+            #expect(table.contains("k  hello \"you\""))
+            let format = try broker.run("topic", "peek", "t", "--format", "%t/%o/%k/%h/%s%n")
+            #expect(format.text == "t/0/k/lang=en,n=1/hello \"you\"\n")
+            #expect(try broker.run("topic", "ls", "-o", "table").text.hasPrefix("TOPIC "))
+            #expect(try broker.run("topic", "ls").text.hasPrefix("{"))
+            #expect(try broker.run("topic", "ls", "-o", "json").text.hasPrefix("[\n  {"))
         }
-        let sent = try python("pub", "t", "from python", "--key", "p")
-        #expect(sent.code == 0, "\(sent.errors)")
-        #expect(try broker.run("demand", "t", "1").text == "from python\n")
-        try broker.run("pub", "t", "to python")
-        let came = try python("sub", "t", "-n", "1")
-        #expect(came.code == 0, "\(came.errors)")
-        #expect(came.text.contains("\"payload\": \"to python\""))
-        let overrun = try python("overrun", "t")
-        #expect(overrun.code == 0, "\(overrun.text) \(overrun.errors)")
-        #expect(overrun.text.contains("CREDIT_OVERRUN"))
+
+        @Test("peeking consumes nothing, purging leaves nothing", .timeLimit(.minutes(1)))
+        func peekAndPurge() throws {
+            let broker = try Broker()
+            try broker.run("pub", "t", input: "1\n2\n3\n")
+            #expect(try broker.run("topic", "peek", "t", "-n", "2").text == "1\n2\n")
+            #expect(try broker.run("topic", "peek", "t").text == "1\n2\n3\n")
+            #expect(try broker.run("topic", "purge", "t").code == 0)
+            #expect(try broker.run("topic", "peek", "t").text == "")
+            #expect(try broker.topic("t").bufferedEvents == 0)
+        }
+
+        @Test("exec runs a command an event, and stops where one fails", .timeLimit(.minutes(1)))
+        func exec() throws {
+            let broker = try Broker()
+            try broker.run("pub", "t", input: "a\nb\nc\n")
+            let line = "echo \"$EVENT_TOPIC $EVENT_OFFSET $(cat)\"; [ $EVENT_OFFSET != 1 ]"
+            let came = try broker.run("sub", "t", "--exec", line)
+            #expect(came.text == "t 0 a\nt 1 b\n")
+            #expect(came.code == 1)
+            #expect(came.errors.contains("status 1 at offset 1"))
+            #expect(try broker.run("sub", "t", "--exit-at-end").text == "c\n")
+        }
+
+        @Test("errors have codes, and say what to do next", .timeLimit(.minutes(1)))
+        func codes() throws {
+            let broker = try Broker(["--no-auto-create"])
+            func expect(_ code: Int32, _ words: String, _ outcome: Outcome) {
+                #expect(outcome.code == code, "\(outcome.errors)")
+                #expect(outcome.errors.contains(words), "\(outcome.errors)")
+                #expect(outcome.errors.hasPrefix("error: "))
+                #expect(outcome.errors.contains("\nhint: "))
+                #expect(outcome.output.isEmpty)
+            }
+            expect(5, "NOT_FOUND", try broker.run("pub", "nowhere", "x"))
+            expect(5, "NOT_FOUND", try broker.run("sub", "nowhere"))
+            expect(5, "no topic 'nowhere'", try broker.run("topic", "rm", "nowhere"))
+            expect(5, "no topic 'nowhere'", try broker.run("why", "nowhere"))
+            #expect(try broker.run("topic", "create", "t").code == 0)
+            expect(6, "exists already", try broker.run("topic", "create", "t"))
+            expect(5, "no group 'g'", try broker.run("group", "rm", "t", "g"))
+            #expect(try broker.run("topic", "rm", "t").code == 0)
+            expect(5, "no topic 't'", try broker.run("topic", "info", "t"))
+            expect(
+                64,
+                "--min-demand",
+                try broker.run("sub", "t", "--min-demand", "9", "--max-demand", "9")
+            )
+            expect(64, "--count", try broker.run("ping", environment: ["SLUICE_COUNT": "x"]))
+            expect(64, "%x", try broker.run("sub", "t", "--format", "%x"))
+            let nobody = ["SLUICE_SERVER": "127.0.0.1:1"]
+            expect(3, "no broker at 127.0.0.1:1", try broker.run("ping", environment: nobody))
+        }
+
+        @Test("a dropping topic tells its producer what it lost", .timeLimit(.minutes(1)))
+        func discarded() throws {
+            let broker = try Broker()
+            try broker.run("topic", "create", "t", "--buffer", "2", "--on-full", "drop-newest")
+            let sent = try broker.run("pub", "t", input: "1\n2\n3\n4\n")
+            #expect(sent.code == 7, "\(sent.errors)")
+            #expect(sent.errors.contains("DISCARDED"))
+        }
+
+        @Test(
+            "the Python client publishes, consumes and is refused on overrun",
+            .timeLimit(.minutes(1))
+        )
+        func python() throws {
+            let broker = try Broker()
+            let script = Place.root.appending(path: "Protocol/python/sluice.py").path
+            func python(_ words: String...) throws -> Outcome {
+                try Running("/usr/bin/env", ["python3", script, broker.address] + words).wait()
+            }
+            let sent = try python("pub", "t", "from python", "--key", "p")
+            #expect(sent.code == 0, "\(sent.errors)")
+            #expect(try broker.run("demand", "t", "1").text == "from python\n")
+            try broker.run("pub", "t", "to python")
+            let came = try python("sub", "t", "-n", "1")
+            #expect(came.code == 0, "\(came.errors)")
+            #expect(came.text.contains("\"payload\": \"to python\""))
+            let overrun = try python("overrun", "t")
+            #expect(overrun.code == 0, "\(overrun.text) \(overrun.errors)")
+            #expect(overrun.text.contains("CREDIT_OVERRUN"))
+        }
     }
 }

@@ -2,128 +2,142 @@ import Foundation
 import Glibc
 import Testing
 
-@Suite("The broker as a process", .serialized, .tags(.loopback))
-struct ServeTests {
-    @Test("SIGTERM lets consumers go and ends with 0", .timeLimit(.minutes(1)))
-    func goingAway() throws {
-        let broker = try Broker()
-        try broker.run("pub", "t", "last")
-        let consumer = try broker.start(["sub", "t"])
-        try eventually("the consumer has its event") { consumer.output == Array("last\n".utf8) }
-        broker.running.signal(SIGTERM)
-        #expect(broker.running.wait().code == 0)
-        let left = consumer.wait()
-        #expect(left.code == 3, "\(left.errors)")
-        #expect(left.errors.contains("going away"), "\(left.errors)")
-    }
-
-    @Test("Ctrl-C ends a consumer in order with 130", .timeLimit(.minutes(1)))
-    func interrupted() throws {
-        let broker = try Broker()
-        let consumer = try broker.start(["sub", "t", "-o", "json"])
-        try eventually("it consumes") { try broker.run("consumer", "ls", "t").lines.count == 1 }
-        try broker.run("pub", "t", "x")
-        try eventually("it printed") { !consumer.output.isEmpty }
-        consumer.signal(SIGINT)
-        let left = consumer.wait()
-        #expect(left.code == 130)
-        #expect(left.text.hasSuffix("\n]\n"))
-        #expect(left.errors.isEmpty)
-        let gone = try broker.run("consumer", "ls", "t")
-        #expect(gone.text.isEmpty)
-    }
-
-    @Test("flags win over the environment, that over the file", .timeLimit(.minutes(1)))
-    func layers() throws {
-        let directory = try Place.directory()
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let file = directory.appending(path: "config.json")
-        let settings = #"{"buffer": 7, "buffer-bytes": "1MiB", "log-format": "json"}"#
-        try Data(settings.utf8).write(to: file)
-
-        func capacity(_ flags: [String], _ environment: [String: String]) throws -> UInt64 {
-            let broker = try Broker(flags, environment: environment)
-            try broker.run("topic", "create", "t")
-            return try broker.topic("t").capacity
+extension SystemTests {
+    @Suite("The broker as a process")
+    struct ServeTests {
+        @Test("SIGTERM lets consumers go and ends with 0", .timeLimit(.minutes(1)))
+        func goingAway() throws {
+            let broker = try Broker()
+            try broker.run("pub", "t", "last")
+            let consumer = try broker.start(["sub", "t"])
+            try eventually("the consumer has its event") { consumer.output == Array("last\n".utf8) }
+            broker.running.signal(SIGTERM)
+            #expect(broker.running.wait().code == 0)
+            let left = consumer.wait()
+            #expect(left.code == 3, "\(left.errors)")
+            #expect(left.errors.contains("going away"), "\(left.errors)")
         }
-        #expect(try capacity([], [:]) == 10_000)
-        #expect(try capacity(["--config", file.path], [:]) == 7)
-        #expect(try capacity([], ["SLUICE_CONFIG": file.path]) == 7)
-        #expect(try capacity(["--config", file.path], ["SLUICE_BUFFER": "8"]) == 8)
-        #expect(
-            try capacity(["--config", file.path, "--buffer", "9"], ["SLUICE_BUFFER": "8"]) == 9
+
+        @Test("Ctrl-C ends a consumer in order with 130", .timeLimit(.minutes(1)))
+        func interrupted() throws {
+            let broker = try Broker()
+            let consumer = try broker.start(["sub", "t", "-o", "json"])
+            try eventually("it consumes") { try broker.run("consumer", "ls", "t").lines.count == 1 }
+            try broker.run("pub", "t", "x")
+            try eventually("it printed") { !consumer.output.isEmpty }
+            consumer.signal(SIGINT)
+            let left = consumer.wait()
+            #expect(left.code == 130)
+            #expect(left.text.hasSuffix("\n]\n"))
+            #expect(left.errors.isEmpty)
+            let gone = try broker.run("consumer", "ls", "t")
+            #expect(gone.text.isEmpty)
+        }
+
+        @Test("flags win over the environment, that over the file", .timeLimit(.minutes(1)))
+        func layers() throws {
+            let directory = try Place.directory()
+            defer { try? FileManager.default.removeItem(at: directory) }
+            let file = directory.appending(path: "config.json")
+            let settings = #"{"buffer": 7, "buffer-bytes": "1MiB", "log-format": "json"}"#
+            try Data(settings.utf8).write(to: file)
+
+            func capacity(_ flags: [String], _ environment: [String: String]) throws -> UInt64 {
+                let broker = try Broker(flags, environment: environment)
+                try broker.run("topic", "create", "t")
+                return try broker.topic("t").capacity
+            }
+            #expect(try capacity([], [:]) == 10_000)
+            #expect(try capacity(["--config", file.path], [:]) == 7)
+            #expect(try capacity([], ["SLUICE_CONFIG": file.path]) == 7)
+            #expect(try capacity(["--config", file.path], ["SLUICE_BUFFER": "8"]) == 8)
+            #expect(
+                try capacity(["--config", file.path, "--buffer", "9"], ["SLUICE_BUFFER": "8"]) == 9
+            )
+        }
+
+        @Test("a setting that is wrong names where it comes from", .timeLimit(.minutes(1)))
+        func wrongSettings() throws {
+            let directory = try Place.directory()
+            defer { try? FileManager.default.removeItem(at: directory) }
+            let file = directory.appending(path: "config.json").path
+            try Data(#"{"bufer": 7}"#.utf8).write(to: URL(filePath: file))
+            func serve(_ words: [String], _ environment: [String: String] = [:]) throws -> Outcome {
+                try Running(Place.sluice(), ["serve"] + words, environment: environment).wait()
+            }
+            let unknown = try serve(["--config", file])
+            #expect(unknown.code == 64)
+            #expect(unknown.errors.contains("'bufer'"))
+            let flag = try serve(["--buffer", "many"])
+            #expect(flag.code == 64)
+            #expect(flag.errors.contains("--buffer is 'many'"))
+            let variable = try serve([], ["SLUICE_ON_FULL": "explode"])
+            #expect(variable.code == 64)
+            #expect(variable.errors.contains("SLUICE_ON_FULL is 'explode'"))
+            let place = try serve(["--listen", "127.0.0.1:0:0"])
+            #expect(place.code == 64, "\(place.errors)")
+        }
+
+        @Test("an address in use is said so", .timeLimit(.minutes(1)))
+        func addressInUse() throws {
+            let broker = try Broker()
+            let second = try Running(Place.sluice(), ["serve", "--listen", broker.address]).wait()
+            #expect(second.code == 1)
+            #expect(second.errors.contains("cannot listen on \(broker.address)"))
+            #expect(second.errors.contains("hint: "))
+        }
+
+        @Test("it listens on a Unix socket too, and logs fields in a pipe", .timeLimit(.minutes(1)))
+        func unixSocket() throws {
+            let directory = try Place.directory()
+            defer { try? FileManager.default.removeItem(at: directory) }
+            let path = "unix:\(directory.appending(path: "sock").path)"
+            let broker = try Broker(["--listen", path])
+            let server = ["SLUICE_SERVER": path]
+            #expect(try broker.run("ping", environment: server).code == 0)
+            #expect(try broker.run("pub", "t", "x", environment: server).code == 0)
+            #expect(try broker.run("demand", "t", "1").text == "x\n")
+            #expect(broker.running.errors.contains("level=info message=ready"))
+        }
+
+        @Test(
+            "bench counts what it moved",
+            .timeLimit(.minutes(1)),
+            arguments: [
+                "pub", "sub", "pipeline",
+            ]
         )
-    }
-
-    @Test("a setting that is wrong names where it comes from", .timeLimit(.minutes(1)))
-    func wrongSettings() throws {
-        let directory = try Place.directory()
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let file = directory.appending(path: "config.json").path
-        try Data(#"{"bufer": 7}"#.utf8).write(to: URL(filePath: file))
-        func serve(_ words: [String], _ environment: [String: String] = [:]) throws -> Outcome {
-            try Running(Place.sluice(), ["serve"] + words, environment: environment).wait()
+        func bench(kind: String) throws {
+            let broker = try Broker()
+            let outcome = try broker.run("bench", kind, "--events", "20k", "--size", "64", "--json")
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            struct Result: Decodable {
+                let bench: String
+                let events: Int
+                let eventsPerSecond: Double
+            }
+            let result = try JSONDecoder().decode(Result.self, from: Data(outcome.output))
+            #expect(result.bench == kind)
+            #expect(result.events == 20_000)
+            #expect(result.eventsPerSecond > 0)
+            #expect(try broker.run("topic", "ls").text.isEmpty)
         }
-        let unknown = try serve(["--config", file])
-        #expect(unknown.code == 64)
-        #expect(unknown.errors.contains("'bufer'"))
-        let flag = try serve(["--buffer", "many"])
-        #expect(flag.code == 64)
-        #expect(flag.errors.contains("--buffer is 'many'"))
-        let variable = try serve([], ["SLUICE_ON_FULL": "explode"])
-        #expect(variable.code == 64)
-        #expect(variable.errors.contains("SLUICE_ON_FULL is 'explode'"))
-        let place = try serve(["--listen", "127.0.0.1:0:0"])
-        #expect(place.code == 64, "\(place.errors)")
-    }
 
-    @Test("an address in use is said so", .timeLimit(.minutes(1)))
-    func addressInUse() throws {
-        let broker = try Broker()
-        let second = try Running(Place.sluice(), ["serve", "--listen", broker.address]).wait()
-        #expect(second.code == 1)
-        #expect(second.errors.contains("cannot listen on \(broker.address)"))
-        #expect(second.errors.contains("hint: "))
-    }
-
-    @Test("it listens on a Unix socket too, and logs fields in a pipe", .timeLimit(.minutes(1)))
-    func unixSocket() throws {
-        let directory = try Place.directory()
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let path = "unix:\(directory.appending(path: "sock").path)"
-        let broker = try Broker(["--listen", path])
-        let server = ["SLUICE_SERVER": path]
-        #expect(try broker.run("ping", environment: server).code == 0)
-        #expect(try broker.run("pub", "t", "x", environment: server).code == 0)
-        #expect(try broker.run("demand", "t", "1").text == "x\n")
-        #expect(broker.running.errors.contains("level=info message=ready"))
-    }
-
-    @Test("bench counts what it moved", .timeLimit(.minutes(1)), arguments: [
-        "pub", "sub", "pipeline",
-    ])
-    func bench(kind: String) throws {
-        let broker = try Broker()
-        let outcome = try broker.run("bench", kind, "--events", "20k", "--size", "64", "--json")
-        #expect(outcome.code == 0, "\(outcome.errors)")
-        struct Result: Decodable {
-            let bench: String
-            let events: Int
-            let eventsPerSecond: Double
+        @Test("bench latency has percentiles", .timeLimit(.minutes(1)))
+        func latency() throws {
+            let broker = try Broker()
+            let outcome = try broker.run(
+                "bench",
+                "latency",
+                "--events",
+                "500",
+                "--rate",
+                "2000",
+                "--json"
+            )
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            #expect(outcome.text.contains("p999Microseconds"))
+            #expect(outcome.text.contains("\"events\":500"))
         }
-        let result = try JSONDecoder().decode(Result.self, from: Data(outcome.output))
-        #expect(result.bench == kind)
-        #expect(result.events == 20_000)
-        #expect(result.eventsPerSecond > 0)
-        #expect(try broker.run("topic", "ls").text.isEmpty)
-    }
-
-    @Test("bench latency has percentiles", .timeLimit(.minutes(1)))
-    func latency() throws {
-        let broker = try Broker()
-        let outcome = try broker.run("bench", "latency", "--events", "500", "--rate", "2000", "--json")
-        #expect(outcome.code == 0, "\(outcome.errors)")
-        #expect(outcome.text.contains("p999Microseconds"))
-        #expect(outcome.text.contains("\"events\":500"))
     }
 }

@@ -2,83 +2,91 @@ import Foundation
 import Glibc
 import Testing
 
-@Suite("What holds the flow", .serialized, .tags(.loopback))
-struct WhyTests {
-    private struct Answer: Decodable {
-        struct Finding: Decodable {
-            let code: String
-            let text: String
+extension SystemTests {
+    @Suite("What holds the flow")
+    struct WhyTests {
+        private struct Answer: Decodable {
+            struct Finding: Decodable {
+                let code: String
+                let text: String
+            }
+            let isFlowing: Bool
+            let findings: [Finding]
         }
-        let isFlowing: Bool
-        let findings: [Finding]
-    }
 
-    private func why(_ broker: Broker) throws -> [String] {
-        let outcome = try broker.run("why", "t", "-o", "jsonl")
-        let answer = try JSONDecoder().decode(Answer.self, from: Data(outcome.output))
-        #expect(answer.isFlowing == answer.findings.isEmpty)
-        return answer.findings.map(\.code)
-    }
+        private func why(_ broker: Broker) throws -> [String] {
+            let outcome = try broker.run("why", "t", "-o", "jsonl")
+            let answer = try JSONDecoder().decode(Answer.self, from: Data(outcome.output))
+            #expect(answer.isFlowing == answer.findings.isEmpty)
+            return answer.findings.map(\.code)
+        }
 
-    @Test("nobody consumes and nobody produces", .timeLimit(.minutes(1)))
-    func nobody() throws {
-        let broker = try Broker()
-        try broker.run("topic", "create", "t")
-        #expect(try why(broker) == ["no-consumers", "no-producers"])
-        try broker.run("topic", "pause", "t")
-        #expect(try why(broker).first == "paused")
-        try broker.run("topic", "resume", "t")
-        #expect(try why(broker) == ["no-consumers", "no-producers"])
-    }
+        @Test("nobody consumes and nobody produces", .timeLimit(.minutes(1)))
+        func nobody() throws {
+            let broker = try Broker()
+            try broker.run("topic", "create", "t")
+            #expect(try why(broker) == ["no-consumers", "no-producers"])
+            try broker.run("topic", "pause", "t")
+            #expect(try why(broker).first == "paused")
+            try broker.run("topic", "resume", "t")
+            #expect(try why(broker) == ["no-consumers", "no-producers"])
+        }
 
-    @Test("the buffer is full, then a producer waits for demand", .timeLimit(.minutes(1)))
-    func full() throws {
-        let broker = try Broker()
-        try broker.run("topic", "create", "t", "--buffer", "5")
-        let publisher = try broker.start(["pub", "t"], input: Array("1\n2\n3\n4\n5\n6\n7\n".utf8))
-        try eventually("five are buffered") { try broker.topic("t").bufferedEvents == 5 }
-        #expect(try why(broker) == ["no-consumers", "buffer-full"])
-        let text = try broker.run("why", "t").text
-        #expect(text.hasPrefix("t is held: no consumers\n"))
-        #expect(text.contains("2 waiting"))
-        #expect(text.contains("hint: sluice sub t"))
-        #expect(try broker.run("demand", "t", "7").lines.count == 7)
-        #expect(publisher.wait().code == 0)
-    }
+        @Test("the buffer is full, then a producer waits for demand", .timeLimit(.minutes(1)))
+        func full() throws {
+            let broker = try Broker()
+            try broker.run("topic", "create", "t", "--buffer", "5")
+            let publisher = try broker.start(
+                ["pub", "t"],
+                input: Array("1\n2\n3\n4\n5\n6\n7\n".utf8)
+            )
+            try eventually("five are buffered") { try broker.topic("t").bufferedEvents == 5 }
+            #expect(try why(broker) == ["no-consumers", "buffer-full"])
+            let text = try broker.run("why", "t").text
+            #expect(text.hasPrefix("t is held: no consumers\n"))
+            #expect(text.contains("2 waiting"))
+            #expect(text.contains("hint: sluice sub t"))
+            #expect(try broker.run("demand", "t", "7").lines.count == 7)
+            #expect(publisher.wait().code == 0)
+        }
 
-    @Test("a group without members holds what waits for it", .timeLimit(.minutes(1)))
-    func emptyGroup() throws {
-        let broker = try Broker()
-        try broker.run("pub", "t", "1")
-        try broker.run("demand", "t", "1", "--group", "g")
-        try broker.run("pub", "t", "2")
-        #expect(try why(broker) == ["empty-group"])
-        #expect(try broker.run("why", "t").text.contains("sluice group rm t g"))
-        try broker.run("group", "rm", "t", "g")
-        #expect(try !why(broker).contains("empty-group"))
-    }
+        @Test("a group without members holds what waits for it", .timeLimit(.minutes(1)))
+        func emptyGroup() throws {
+            let broker = try Broker()
+            try broker.run("pub", "t", "1")
+            try broker.run("demand", "t", "1", "--group", "g")
+            try broker.run("pub", "t", "2")
+            #expect(try why(broker) == ["empty-group"])
+            #expect(try broker.run("why", "t").text.contains("sluice group rm t g"))
+            try broker.run("group", "rm", "t", "g")
+            #expect(try !why(broker).contains("empty-group"))
+        }
 
-    @Test("a consumer that asks for no more is named, with its last ask", .timeLimit(.minutes(1)))
-    func noDemand() throws {
-        let broker = try Broker()
-        // A command that does not end keeps its consumer from asking again.
-        let consumer = try broker.start(["sub", "t", "--exec", "sleep 20"])
-        try broker.run("pub", "t", input: "1\n2\n")
-        try eventually("one event was taken") { try why(broker).first == "no-demand" }
-        let text = try broker.run("why", "t").text
-        #expect(text.contains("sluice-sub 127.0.0.1:"))
-        #expect(text.contains("asked 1 (last "))
-        consumer.signal(SIGKILL)
-        _ = consumer.wait()
-    }
+        @Test(
+            "a consumer that asks for no more is named, with its last ask",
+            .timeLimit(.minutes(1))
+        )
+        func noDemand() throws {
+            let broker = try Broker()
+            // While its command runs, a consumer asks for nothing more.
+            let consumer = try broker.start(["sub", "t", "--exec", "sleep 1"])
+            try broker.run("pub", "t", input: "1\n2\n3\n4\n5\n6\n7\n8\n9\n")
+            try eventually("one event was taken") { try why(broker).first == "no-demand" }
+            let text = try broker.run("why", "t").text
+            #expect(text.contains("sluice-sub 127.0.0.1:"))
+            #expect(text.contains("asked 1 (last "))
+            consumer.signal(SIGINT)
+            #expect(consumer.wait().code == 130)
+        }
 
-    @Test("consumers wait for producers, or for what they do not send", .timeLimit(.minutes(1)))
-    func noEvents() throws {
-        let broker = try Broker()
-        let consumer = try broker.start(["sub", "t"])
-        try eventually("it consumes") { try broker.run("consumer", "ls", "t").lines.count == 1 }
-        #expect(try why(broker) == ["no-producers"])
-        consumer.signal(SIGTERM)
-        #expect(consumer.wait().code == 143)
+        @Test("consumers wait for producers, or for what they do not send", .timeLimit(.minutes(1)))
+        func noEvents() throws {
+            let broker = try Broker()
+            let consumer = try broker.start(["sub", "t"])
+            try eventually("it consumes") { try broker.run("consumer", "ls", "t").lines.count == 1 }
+            #expect(try why(broker) == ["no-producers"])
+            consumer.signal(SIGTERM)
+            #expect(consumer.wait().code == 143)
+        }
     }
 }

@@ -48,7 +48,13 @@ enum Rooms {
             "SluiceServer",
             "SluiceWire"
         ),
-        "Tests/SystemTests": tests(of: "Foundation", "SluiceDoor", "SluiceWire"),
+        "Tests/SystemTests": tests(
+            of: "Foundation",
+            "Logging",
+            "Sluice",
+            "SluiceDoor",
+            "SluiceWire"
+        ),
         "Tests/TidyTests": tests(of: "SluiceCore"),
     ]
 

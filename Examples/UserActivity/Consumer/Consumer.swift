@@ -72,8 +72,10 @@ struct Statistics {
     }
 
     func print() {
-        line("\(count) activities of \(users.count) people, in \(batches) batches of at most "
-            + "\(largestBatch)")
+        line(
+            "\(count) activities of \(users.count) people, in \(batches) batches of at most "
+                + "\(largestBatch)"
+        )
         line("")
         line("Most active")
         let top = users.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(10)
