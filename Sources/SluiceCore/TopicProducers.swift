@@ -112,11 +112,9 @@ extension Topic {
                 )
                 answered = report.isDrained && link.recalledAt != nil
                 if answered { link.recalledAt = nil }
-                let credit = link.ledger.credit
-                link.backlog = Backlog(available: report.available, covered: credit)
-                link.announcedCredit =
-                    link.backlog == .unknown
-                    ? min(link.announcedCredit, credit) : min(report.available, credit)
+                let unseen = link.ledger.asked - report.asked
+                link.backlog = Backlog(available: report.available, unseen: unseen)
+                link.announcedCredit = link.usedCredit(report, unseen: unseen)
                 needsBytes = report.needBytes > 0
                 link.needBytes = report.needBytes
             }
@@ -206,10 +204,10 @@ extension Backlog {
     /// On the wire this number of waiting events says that the producer does not know.
     package static let unknownOnWire = UInt64.max
 
-    /// What waits beyond its credit at a producer that has `available` events not yet sent.
-    package init(available: UInt64, covered credit: UInt64 = 0) {
+    /// What a producer says it has beyond its credit, when it had not seen `unseen` of it yet.
+    package init(available: UInt64, unseen: UInt64 = 0) {
         self =
             available == Self.unknownOnWire
-            ? .unknown : .events(available - min(available, credit))
+            ? .unknown : .events(available - min(available, unseen))
     }
 }

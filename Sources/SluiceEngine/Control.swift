@@ -54,7 +54,7 @@ extension Engine {
             session.peer?.closed(link, Close(error.code, reason: "the ledger does not hold"))
             return
         }
-        control.backlog = Backlog(available: status.available)
+        control.backlog = Backlog(available: status.unsent)
         grant(control, session, link)
     }
 

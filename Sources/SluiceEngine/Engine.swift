@@ -188,10 +188,13 @@ extension Engine {
         return (session, session.table)
     }
 
-    /// A connection is gone without a farewell: keeps the session if it had a link.
+    /// A connection is gone without a farewell: keeps the session if it had a link on a topic.
     package func disconnect(_ session: Session, links table: LinkTable) {
         session.peer = nil
-        guard !session.links.isEmpty, configuration.resumeWindowMilliseconds > 0, !isStopping else {
+        let hasLink = session.links.contains { link in
+            if case .topic = link.target { true } else { false }
+        }
+        guard hasLink, configuration.resumeWindowMilliseconds > 0, !isStopping else {
             end(session)
             return
         }

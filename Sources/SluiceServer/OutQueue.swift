@@ -281,7 +281,11 @@ extension OutQueue {
         var place = 0
         if isMidFrame { place = (pieces.firstIndex { $0.endsFrame } ?? -1) + 1 }
         while place < pieces.count, pieces[place].isUrgent { place += 1 }
-        pieces.insert(piece, at: place)
+        if place > 0, pieces[place - 1].isUrgent, pieces[place - 1].end == piece.start {
+            pieces[place - 1].end = piece.end
+        } else {
+            pieces.insert(piece, at: place)
+        }
     }
 
     private mutating func encodeStatuses() {

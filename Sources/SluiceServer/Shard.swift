@@ -65,7 +65,8 @@ final class Shard {
                 logger.warning("connection not accepted", metadata: ["reason": "\(error)"])
             }
         }
-        loop.onEndOfTurn { [unowned self] in endTurn() }
+        // The loop owns its shard until it has ended, whatever becomes of the server.
+        loop.onEndOfTurn { self.endTurn() }
         scheduleTick()
     }
 

@@ -50,7 +50,7 @@ import Testing
         try client.say("OPEN 1 sink topic=t demand=5")
         let echo = try #require(Sentence(parsing: "DEMAND 1 total=5 ECHO")).encoded()
         let ping = try #require(Sentence(parsing: "PING 9")).encoded()
-        for _ in 0..<20_000 {
+        for _ in 0..<20_000 where client.peer.out.replyBytes <= Limits.replyBytesMax {
             client.send(echo + ping)
             while bench.engine.turn() {}
             client.block()
@@ -75,20 +75,21 @@ import Testing
             try reader.hear("OPENED", 1)
             let producer = try RawClient(address)
             try producer.greet()
-            try producer.say("OPEN 1 source topic=t")
             let total = 40_000
+            try producer.say("OPEN 1 source topic=t available=\(total)")
             var sent = 0
             var received = 0
             let payload = String(repeating: "x", count: 1_000)
             while sent < total {
                 let ask = try producer.hear("DEMAND", 1)
-                let count = min(total - sent, Int(ask["n"] ?? 0))
-                for start in stride(from: 0, to: count, by: 500) {
-                    let payloads = Array(repeating: payload, count: min(500, count - start))
+                let end = sent + Int(ask["n"] ?? 0)
+                while sent < end {
+                    let payloads = Array(repeating: payload, count: min(500, end - sent))
                     let events = payloads.joined(separator: " ")
-                    try producer.say("EVENTS 1 seq=\(sent + start + 1) [\(events)]")
+                    try producer.say("EVENTS 1 seq=\(sent + 1) [\(events)]")
+                    sent += payloads.count
+                    received += try reader.hearWhatIsThere().reduce(0) { $0 + $1.events.count }
                 }
-                sent += count
             }
             try producer.sync()
             try reader.say("DEMAND 1 total=50000 received=0 DRAIN")

@@ -90,6 +90,17 @@ final class BenchClient {
         return Self.sentences(in: bytes)
     }
 
+    /// How many of the bytes are whole frames.
+    static func wholeBytes(of bytes: [UInt8]) -> Int {
+        var position = 0
+        while let header = FrameHeader.decode(from: bytes.span.bytes, at: position),
+            position + FrameHeader.byteCount + header.length <= bytes.count
+        {
+            position += FrameHeader.byteCount + header.length
+        }
+        return position
+    }
+
     static func sentences(in bytes: [UInt8]) -> [Sentence] {
         let span = bytes.span.bytes
         var sentences: [Sentence] = []

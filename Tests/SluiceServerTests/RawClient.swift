@@ -108,6 +108,21 @@ final class RawClient {
         return nil
     }
 
+    /// What has come so far, without waiting.
+    func hearWhatIsThere() throws -> [Sentence] {
+        while try wait(for: POLLIN, milliseconds: 0) {
+            guard try receive() else { break }
+        }
+        var said: [Sentence] = []
+        _ = takeFirst { sentence in
+            said.append(sentence)
+            return false
+        }
+        let rest = BenchClient.wholeBytes(of: incoming)
+        incoming.removeFirst(rest)
+        return said
+    }
+
     /// Waits until the broker has closed the connection; what came before that.
     @discardableResult
     func hearTheEnd() throws -> [Sentence] {

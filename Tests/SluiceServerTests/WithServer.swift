@@ -13,6 +13,7 @@ func withServer(
     } catch {
         server.stop()
         server.stop()
+        await server.waitUntilStopped()
         throw error
     }
     server.stop()

@@ -53,9 +53,14 @@ package struct FakeSource {
             asked: ledger.asked,
             forfeited: ledger.forfeited,
             forfeitedBytes: ledger.forfeitedBytes,
-            available: kind == .unknown ? Backlog.unknownOnWire : UInt64(waiting.count),
+            available: kind == .unknown ? Backlog.unknownOnWire : beyondCredit,
             needBytes: isShort ? UInt32(next) : 0
         )
+    }
+
+    private var beyondCredit: UInt64 {
+        let count = UInt64(waiting.count)
+        return count - min(count, ledger.credit)
     }
 
     /// Sends what credit covers, at most `limit` records; says so if the next needs more bytes.

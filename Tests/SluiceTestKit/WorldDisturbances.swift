@@ -68,7 +68,10 @@ extension World {
             drainedTo: ledger.drainedTo
         )
         sources[index].isAttached = true
-        let backlog = Backlog(available: sources[index].report().available)
+        // A resumed link has no credit, so that all of it waits beyond.
+        let backlog =
+            sources[index].kind == .unknown
+            ? Backlog.unknown : .events(UInt64(sources[index].waiting.count))
         apply(.attachProducer(sources[index].id, point, backlog))
     }
 

@@ -1,0 +1,163 @@
+import SluiceCore
+import SluiceEngine
+import SluiceWire
+import Testing
+
+@Suite struct SessionTests {
+    private let bench = Bench()
+
+    private func lose(_ session: Session) { bench.engine.disconnect(session, links: LinkTable()) }
+
+    private func resume(_ session: Session) -> (peer: Listener, session: Session)? {
+        let peer = Listener()
+        let found = bench.engine.resume(session.token.bytes, peerAddress: "again", peer: peer)
+        return found.map { (peer, $0.session) }
+    }
+
+    private func resumeOpen(_ topic: String, group: String? = nil, asked: UInt64) -> Open {
+        var open = Open(role: .sink, topic: topic)
+        open.group = group
+        var point = Resume()
+        point.asked = asked
+        open.resume = point
+        return open
+    }
+
+    private func server() throws -> Snapshot.Server {
+        try #require(try bench.documents("$sys/server", as: Snapshot.Server.self).first)
+    }
+
+    @Test("A lost session waits, detached, and goes on with its links")
+    func goesOn() throws {
+        let (_, session) = bench.connect()
+        bench.openSink(session, 1, "t", group: "g", demand: 5)
+        lose(session)
+        #expect(try server().detachedSessions == 1)
+        let again = try #require(resume(session))
+        #expect(again.session === session)
+        bench.engine.open(session, 1, resumeOpen("t", group: "g", asked: 8))
+        #expect(again.peer.take() == [.opened(1, resumed: true, asked: 8)])
+        #expect(try server().detachedSessions == 0)
+    }
+
+    @Test("A resumed link has to be the link it was", arguments: [("u", "g"), ("t", "h")])
+    func isTheSame(_ topic: String, _ group: String) throws {
+        let (_, session) = bench.connect()
+        bench.openSink(session, 1, "t", group: "g", demand: 5)
+        lose(session)
+        let again = try #require(resume(session))
+        bench.engine.open(session, 1, resumeOpen(topic, group: group, asked: 5))
+        #expect(again.peer.take() == [.refused(1, .badOption)])
+        #expect(try server().links == 0)
+    }
+
+    @Test("A session without links is not kept, nor one with links of inspection alone")
+    func needsLinks() throws {
+        let (_, session) = bench.connect()
+        lose(session)
+        #expect(resume(session) == nil)
+        let (_, other) = bench.connect()
+        bench.openSink(other, 1, "$sys/server")
+        lose(other)
+        #expect(resume(other) == nil)
+        #expect(try server().detachedSessions == 0)
+    }
+
+    @Test("The resume window ends by the clock, for each session by when it was left last")
+    func expires() throws {
+        let (_, first) = bench.connect()
+        let (_, second) = bench.connect()
+        bench.openSink(first, 1, "t")
+        bench.openSink(second, 1, "t")
+        lose(first)
+        bench.pass(milliseconds: 1_000)
+        lose(second)
+        bench.pass(milliseconds: 1_000)
+        _ = try #require(resume(first))
+        lose(first)
+        bench.pass(milliseconds: 28_999)
+        #expect(try server().detachedSessions == 2)
+        bench.pass(milliseconds: 1)
+        #expect(try server().detachedSessions == 1)
+        #expect(resume(second) == nil)
+        bench.pass(milliseconds: 1_000)
+        #expect(try server().detachedSessions == 0 && server().links == 0)
+        #expect(resume(first) == nil)
+    }
+
+    @Test("Whoever has the token takes the session over, and the former client is told")
+    func takeover() throws {
+        let (old, session) = bench.connect()
+        bench.openSink(session, 1, "t", demand: 3)
+        old.onReplaced = { bench.engine.disconnect(session, links: LinkTable()) }
+        let again = try #require(resume(session))
+        #expect(old.take().last == .replaced)
+        #expect(again.session === session && session.peer === again.peer)
+        #expect(try server().detachedSessions == 0)
+    }
+
+    @Test("Ten thousand sessions are kept detached, then the oldest goes")
+    func eviction() throws {
+        var sessions: [Session] = []
+        for _ in 0...Limits.detachedSessionsMax {
+            let (_, session) = bench.connect()
+            bench.engine.open(session, 1, Open(role: .source, topic: "t"))
+            lose(session)
+            sessions.append(session)
+        }
+        #expect(try server().detachedSessions == Limits.detachedSessionsMax)
+        #expect(resume(sessions[0]) == nil)
+        #expect(resume(sessions[1]) != nil)
+        #expect(resume(sessions[Limits.detachedSessionsMax]) != nil)
+    }
+
+    @Test("A token of the wrong length or of nobody is no session")
+    func unknown() {
+        let peer = Listener()
+        for token in [[], [1, 2, 3], [UInt8](repeating: 9, count: 16)] as [[UInt8]] {
+            #expect(bench.engine.resume(token, peerAddress: "", peer: peer) == nil)
+        }
+    }
+
+    @Test("A topic is made by its first OPEN, unless the broker was told not to")
+    func creation() {
+        let (peer, session) = bench.connect()
+        bench.openSink(session, 1, "t")
+        #expect(peer.take() == [.opened(1, resumed: false, asked: 0)])
+        let closed = Bench { $0.createsTopics = false }
+        let (other, stranger) = closed.connect()
+        closed.openSink(stranger, 1, "t")
+        #expect(other.take() == [.refused(1, .notFound)])
+    }
+
+    @Test("A refused first demand opens nothing and leaves no group")
+    func refusedDemand() throws {
+        let (peer, session) = bench.connect()
+        bench.openSink(session, 1, "t", group: "g", demand: UInt32(Limits.demandMax) + 1)
+        #expect(peer.take() == [.closed(1, .limit)])
+        let topic = try #require(try bench.documents("$sys/topics/t", as: Snapshot.Topic.self).first)
+        #expect(topic.groups.isEmpty && topic.consumers == 0)
+    }
+
+    @Test("A stopping broker recalls its grants, opens nothing and keeps no session")
+    func stopping() throws {
+        let (peer, session) = bench.connect()
+        bench.openSource(session, 1, "t", available: 5)
+        #expect(peer.take().contains(.ask(1, events: 5, flags: 0)))
+        bench.engine.wind()
+        bench.run()
+        #expect(peer.take() == [.ask(1, events: 0, flags: AskFlags.stop.rawValue)])
+        #expect(!bench.engine.isDrained)
+        bench.openSink(session, 2, "t", demand: 1)
+        #expect(peer.take() == [.refused(2, .busy)])
+        var status = Status()
+        status.isDrained = true
+        status.asked = 5
+        status.forfeited = 5
+        bench.engine.report(session, 1, status)
+        bench.run()
+        #expect(bench.engine.isDrained && peer.take() == [])
+        lose(session)
+        #expect(resume(session) == nil)
+    }
+}
