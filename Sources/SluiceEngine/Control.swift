@@ -54,7 +54,7 @@ extension Engine {
             session.peer?.closed(link, Close(error.code, reason: "the ledger does not hold"))
             return
         }
-        control.backlog = Backlog(available: status.unsent)
+        control.backlog = Backlog(available: status.available)
         grant(control, session, link)
     }
 

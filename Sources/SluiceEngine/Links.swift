@@ -158,18 +158,6 @@ extension ResumePoint {
     }
 }
 
-extension Status {
-    /// All that waits at a producer, as the core counts it: on the wire it is what credit does not
-    /// cover, and all credit is in use if something waits beyond it.
-    var unsent: UInt64 {
-        guard available > 0, available != Backlog.unknownOnWire else { return available }
-        let used = delivered.addingReportingOverflow(forfeited)
-        guard !used.overflow, used.partialValue <= asked else { return available }
-        let sum = available.addingReportingOverflow(asked - used.partialValue)
-        return sum.overflow ? Backlog.unknownOnWire - 1 : sum.partialValue
-    }
-}
-
 extension ProducerReport {
     init(_ status: Status) {
         self.init(
@@ -177,7 +165,7 @@ extension ProducerReport {
             asked: status.asked,
             forfeited: status.forfeited,
             forfeitedBytes: status.forfeitedBytes,
-            available: status.unsent,
+            available: status.available,
             needBytes: status.blockedBy == .bytes ? status.needBytes : 0
         )
     }
