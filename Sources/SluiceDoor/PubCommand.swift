@@ -97,6 +97,9 @@ package struct PubCommand: AsyncParsableCommand {
             }
             return
         }
+        if file.isEmpty, isatty(STDIN_FILENO) == 1 {
+            global.note("reading from the terminal; Ctrl-D ends it")
+        }
         for path in file.isEmpty ? ["-"] : file where publisher.wantsMore {
             let input = try InputFile(path: path)
             defer { input.close() }
