@@ -30,7 +30,7 @@ package struct Conversation: CustomStringConvertible, Sendable {
         package let description: String
     }
 
-    /// All files, in the order of their names; empty, and a test then fails, if they cannot be read.
+    /// All files, in the order of their names; none, and tests fail, if they cannot be read.
     package static let all: [Conversation] = (try? load()) ?? []
 
     private static func load() throws -> [Conversation] {
