@@ -5,7 +5,7 @@ import SluiceWire
 /// A producer's link on `$sys/ctl`: each event is a request, answered by SETTLE.
 final class ControlLink {
     var ledger = Ledger()
-    /// What the client has announced and not sent.
+    /// What the client has announced and was not granted.
     var backlog: Backlog
 
     init(_ backlog: Backlog) { self.backlog = backlog }
@@ -30,12 +30,15 @@ extension Engine {
     /// Asks for what is announced, or for as much as may be under way.
     private func grant(_ control: ControlLink, _ session: Session, _ link: UInt32) {
         guard !isStopping else { return }
-        var wanted = Self.requestsMax
-        if case .events(let backlog) = control.backlog { wanted = min(wanted, backlog) }
-        let events = wanted - min(wanted, control.ledger.credit)
+        let credit = control.ledger.credit
+        var events = Self.requestsMax - min(Self.requestsMax, credit)
+        if case .events(let backlog) = control.backlog {
+            events = min(events, backlog)
+            control.backlog = .events(backlog - events)
+        }
         let held = control.ledger.byteCredit ?? 0
         let window = UInt64(Limits.writeWindowBytes)
-        guard events > 0 || wanted > 0 && held < window / 2 else { return }
+        guard events > 0 || credit > 0 && held < window / 2 else { return }
         let ask = control.ledger.ask(
             events: UInt32(events),
             bytes: UInt32(window - min(window, held))
@@ -54,7 +57,9 @@ extension Engine {
             session.peer?.closed(link, Close(error.code, reason: "the ledger does not hold"))
             return
         }
-        control.backlog = Backlog(available: status.available)
+        let asked = control.ledger.asked
+        let unseen = asked - min(asked, status.asked)
+        control.backlog = Backlog(available: status.available, unseen: unseen)
         grant(control, session, link)
     }
 
@@ -88,9 +93,6 @@ extension Engine {
                 session.peer?.settle(link, settlement)
                 sequence += 1
             }
-        }
-        if case .events(let backlog) = control.backlog {
-            control.backlog = .events(backlog - min(backlog, publication.events))
         }
         grant(control, session, link)
     }

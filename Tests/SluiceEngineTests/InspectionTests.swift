@@ -229,7 +229,14 @@ import Testing
         )
         try bench.publish(session, 3, first: 1, ["{}", "{}", "{}"])
         #expect(peer.take().last == .ask(3, events: 3, flags: 0))
-        try bench.publish(session, 1, first: 1, ["{}", "{}", "{}"])
+        var status = Status()
+        status.asked = 2
+        status.available = 5
+        bench.engine.report(session, 1, status)
+        #expect(peer.take() == [.ask(1, events: 5, flags: 0)])
+        bench.engine.report(session, 1, status)
+        #expect(peer.take() == [], "five of them were granted before it could see that")
+        try bench.publish(session, 1, first: 1, Array(repeating: "{}", count: 8))
         #expect(peer.take().last == .closed(1, .creditOverrun))
     }
 }
