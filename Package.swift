@@ -156,7 +156,10 @@ let package = Package(
         .testTarget(name: "SluiceNetTests", dependencies: ["SluiceNet"], swiftSettings: rules),
         .testTarget(
             name: "SluiceEngineTests",
-            dependencies: ["SluiceCore", "SluiceEngine", "SluiceTestKit", "SluiceWire"],
+            dependencies: [
+                "SluiceCore", "SluiceEngine", "SluiceTestKit", "SluiceWire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: rules
         ),
         .testTarget(
@@ -164,6 +167,7 @@ let package = Package(
             dependencies: [
                 "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer", "SluiceTestKit",
                 "SluiceWire",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules
         ),

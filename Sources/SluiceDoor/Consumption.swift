@@ -26,10 +26,12 @@ struct Consumption: Sendable {
         var received = 0
         let interrupts = Interrupts()
         defer { interrupts.stop() }
+        let reader = ReaderWatch()
         repeat {
             let asked = min(maxDemand, count.map { $0 - received } ?? .max)
             let subscription = client.subscribe(to: topic, options: options)
             interrupts.setAction { subscription.stop() }
+            reader.setAction { subscription.stop() }
             let watch = IdleWatch(idleTimeout) { subscription.stop() }
             defer { watch.cancel() }
             do {
@@ -41,6 +43,7 @@ struct Consumption: Sendable {
             if let signal = interrupts.caught {
                 throw Failure(signal == SIGTERM ? .terminated : .interrupted)
             }
+            if reader.isGone { throw Failure.brokenPipe }
             if watch.hasExpired { return try checkCount(received) }
             let isAtEnd = !exitAtEnd || subscription.counts.forfeited > 0
             if isAtEnd { return try checkCount(received) }

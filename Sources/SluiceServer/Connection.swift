@@ -98,7 +98,7 @@ extension Connection {
         }
     }
 
-    /// Takes what still comes, for to close a socket with unread bytes is to cut off our last words.
+    /// Throws away what still comes: to close a socket with unread bytes cuts off our last words.
     private func discard() {
         let scratch = shard.pool.make()
         for _ in 0..<Self.readsPerTurnMax {

@@ -144,7 +144,9 @@ import Testing
     func create() throws {
         let more = ",\"buffer\":7,\"ahead\":3,\"bufferBytes\":999,\"onFull\":\"drop-oldest\""
         #expect(try bench.request(Self.json("create-topic", "t", more)) == nil)
-        let topic = try #require(try bench.documents("$sys/topics/t", as: Snapshot.Topic.self).first)
+        let topic = try #require(
+            try bench.documents("$sys/topics/t", as: Snapshot.Topic.self).first
+        )
         #expect(topic.capacity == 7 && topic.ahead == 3 && topic.bufferBytes == 999)
         #expect(topic.onFull == "drop-oldest")
         #expect(try bench.request(Self.json("create-topic")) == .exists)

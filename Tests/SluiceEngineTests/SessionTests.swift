@@ -135,7 +135,9 @@ import Testing
         let (peer, session) = bench.connect()
         bench.openSink(session, 1, "t", group: "g", demand: UInt32(Limits.demandMax) + 1)
         #expect(peer.take() == [.closed(1, .limit)])
-        let topic = try #require(try bench.documents("$sys/topics/t", as: Snapshot.Topic.self).first)
+        let topic = try #require(
+            try bench.documents("$sys/topics/t", as: Snapshot.Topic.self).first
+        )
         #expect(topic.groups.isEmpty && topic.consumers == 0)
     }
 

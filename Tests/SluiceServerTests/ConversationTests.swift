@@ -44,10 +44,10 @@ private final class BrokerReplay {
         for line in conversation.lines {
             switch line.step {
             case .broker(let sentence): expected.append(sentence)
-            case .client(let sentence, let isLost, _):
+            case .client(let sentence, _):
                 compare()
                 self.line = line.number
-                if !isLost { send(try bind(sentence).encoded()) }
+                if !line.isLost { send(try bind(sentence).encoded()) }
             case .bytes(let bytes):
                 compare()
                 self.line = line.number

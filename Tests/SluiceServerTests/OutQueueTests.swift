@@ -99,7 +99,9 @@ import Testing
         "4:OPENED", "3:SETTLE 3", "PING 6", "1:ab", "2:cde", "1:STATUS 3", "2:",
     ]
 
-    @Test("What overtakes goes first, the rest keeps its place, settlements merge, one PONG is left")
+    @Test(
+        "What overtakes goes first, the rest keeps its place, settlements merge, one PONG is left"
+    )
     func order() throws {
         var queue = try Self.mixed()
         var bytes: [UInt8] = []

@@ -106,7 +106,8 @@ final class BenchClient {
         var sentences: [Sentence] = []
         var position = 0
         while let header = FrameHeader.decode(from: span, at: position) {
-            let body = position + FrameHeader.byteCount..<position + FrameHeader.byteCount
+            let body =
+                position + FrameHeader.byteCount..<position + FrameHeader.byteCount
                 + header.length
             guard body.upperBound <= bytes.count else { break }
             guard let frame = try? Frame.decode(header, body: span, in: body) else {

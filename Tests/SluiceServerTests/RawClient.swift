@@ -93,7 +93,8 @@ final class RawClient {
         let span = bytes.span.bytes
         var position = 0
         while let header = FrameHeader.decode(from: span, at: position) {
-            let body = position + FrameHeader.byteCount..<position + FrameHeader.byteCount
+            let body =
+                position + FrameHeader.byteCount..<position + FrameHeader.byteCount
                 + header.length
             guard body.upperBound <= bytes.count,
                 let frame = try? Frame.decode(header, body: span, in: body)

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import SluiceCore
 import SluiceEngine
 import SluiceServer
@@ -169,7 +169,8 @@ import Testing
 
     @Test("A unix socket serves as well, and its file goes with the broker")
     func unixSocket() async throws {
-        let path = NSTemporaryDirectory() + "sluice-\(UInt32.random(in: 0...UInt32.max)).sock"
+        let name = "sluice-\(UInt32.random(in: 0...UInt32.max)).sock"
+        let path = FileManager.default.temporaryDirectory.appending(path: name).path
         try await withServer {
             $0.listen = ["unix:\(path)"]
         } _: { address in

@@ -4,7 +4,7 @@ import FoundationEssentials
 package struct Conversation: CustomStringConvertible, Sendable {
     package enum Step: Sendable {
         /// The client says it; `isLegal` is whether our client could.
-        case client(Sentence, isLost: Bool, isLegal: Bool)
+        case client(Sentence, isLegal: Bool)
         /// The client sends these bytes.
         case bytes([UInt8])
         case broker(Sentence)
@@ -17,6 +17,8 @@ package struct Conversation: CustomStringConvertible, Sendable {
     package struct Line: Sendable {
         package let number: Int
         package let step: Step
+        /// Whether what is said gets lost in the cut that follows.
+        package let isLost: Bool
     }
 
     package let name: String
@@ -28,7 +30,7 @@ package struct Conversation: CustomStringConvertible, Sendable {
         package let description: String
     }
 
-    /// All files, in the order of their names; empty, and a test then fails, if they cannot be read.
+    /// All files, in the order of their names; none, and tests fail, if they cannot be read.
     package static let all: [Conversation] = (try? load()) ?? []
 
     private static func load() throws -> [Conversation] {
@@ -52,7 +54,8 @@ package struct Conversation: CustomStringConvertible, Sendable {
             guard let step = Self.step(String(line)) else {
                 throw Malformed(description: "\(name):\(index + 1): \(line)")
             }
-            lines.append(Line(number: index + 1, step: step))
+            let isLost = line.dropFirst().first == "~"
+            lines.append(Line(number: index + 1, step: step, isLost: isLost))
         }
         self.lines = lines
     }
@@ -69,9 +72,8 @@ package struct Conversation: CustomStringConvertible, Sendable {
         if line[..<colon] == "X" { return Hex.bytes(rest).map { .bytes($0) } }
         guard let sentence = Sentence(parsing: rest) else { return nil }
         switch line[..<colon] {
-        case "C": return .client(sentence, isLost: false, isLegal: true)
-        case "C!": return .client(sentence, isLost: false, isLegal: false)
-        case "C~": return .client(sentence, isLost: true, isLegal: true)
+        case "C", "C~": return .client(sentence, isLegal: true)
+        case "C!": return .client(sentence, isLegal: false)
         case "S", "S~": return .broker(sentence)
         default: return nil
         }

@@ -142,7 +142,9 @@ package struct Sentence: Hashable, Sendable {
 
     private static func option(_ text: String) -> (tag: UInt8, bytes: [UInt8])? {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, let tag = UInt8(parts[0].dropFirst(2), radix: 16) else { return nil }
+        guard parts.count == 2, let tag = UInt8(parts[0].dropFirst(2), radix: 16) else {
+            return nil
+        }
         let digits = Array(parts[1])
         let pairs = stride(from: 0, to: digits.count - 1, by: 2).map { String(digits[$0...$0 + 1]) }
         return (tag, pairs.compactMap { UInt8($0, radix: 16) })

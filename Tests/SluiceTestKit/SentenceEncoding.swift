@@ -4,6 +4,8 @@ package import SluiceWire
 extension Sentence {
     package struct Unspeakable: Error {
         package let sentence: Sentence
+
+        package init(sentence: Sentence) { self.sentence = sentence }
     }
 
     /// The bytes of the frame; fields that it leaves out are 0.
@@ -11,10 +13,14 @@ extension Sentence {
         var writer = FrameWriter()
         switch type {
         case "HELLO": writer.append(try hello())
+        case "WELCOME": writer.append(welcome)
+        case "OPENED": writer.append(opened, link: link)
         case "PING":
             writer.append(Ping(opaque: self["opaque"] ?? 0, isAnswer: flags.contains("PONG")))
         case "OPEN": return try encodedOpen()
         case "DEMAND": writer.append(ask, link: link)
+        case "EVENTS" where flags.contains("GAP"):
+            writer.append(try gap(), nextSequence: self["next"] ?? 0, link: link)
         case "EVENTS": try writeEvents(into: &writer)
         case "SETTLE": writer.append(try settlements(), link: link)
         case "STATUS": writer.append(status, link: link)
@@ -40,11 +46,10 @@ extension Sentence {
     }
 
     private static func code(_ name: String, _ sentence: Sentence) throws -> CloseCode {
-        let known = (0...UInt16(63)).lazy.map { CloseCode(rawValue: $0) }
-        guard let code = known.first(where: { $0.description == name }) else {
+        guard let known = CloseCode.known.first(where: { $0.name == name }) else {
             throw Unspeakable(sentence: sentence)
         }
-        return code
+        return known.code
     }
 
     private func hello() throws -> Hello {
@@ -69,7 +74,10 @@ extension Sentence {
     }
 
     package func open() throws -> Open {
-        var open = Open(role: words.contains("sink") ? .sink : .source, topic: fields["topic"] ?? "")
+        var open = Open(
+            role: words.contains("sink") ? .sink : .source,
+            topic: fields["topic"] ?? ""
+        )
         open.group = fields["group"]
         let start = (fields["start"] ?? "").split(separator: ":")
         switch start.first {
@@ -123,21 +131,66 @@ extension Sentence {
         )
     }
 
-    private func writeEvents(into writer: inout FrameWriter) throws {
+    private func gap() throws -> Gap {
+        let reasons: [GapReason] = [.cut, .dropped, .purged]
+        guard let reason = reasons.first(where: { "\($0)" == fields["reason"] }) else {
+            throw Unspeakable(sentence: self)
+        }
+        return Gap(
+            from: self["from"] ?? 0,
+            to: self["to"] ?? 0,
+            count: self["count"] ?? 0,
+            reason: reason
+        )
+    }
+
+    private var welcome: Welcome {
+        var welcome = Welcome()
+        welcome.resumed = flags.contains("RESUMED")
+        welcome.keepaliveSeconds = UInt16(self["keepalive"] ?? 10)
+        welcome.session = [UInt8](repeating: 7, count: Limits.sessionTokenBytes)
+        return welcome
+    }
+
+    private var opened: Opened {
+        var opened = Opened()
+        opened.resumed = flags.contains("RESUMED")
+        opened.nextSequence = self["next"] ?? 1
+        opened.head = self["head"] ?? 0
+        opened.asked = self["asked"] ?? 0
+        opened.askedBytes = self["asked_bytes"] ?? 0
+        opened.deliveredBytes = self["delivered_bytes"] ?? 0
+        opened.forfeited = self["forfeited"] ?? 0
+        opened.forfeitedBytes = self["forfeited_bytes"] ?? 0
+        opened.stoppedTo = self["stopped_to"] ?? 0
+        opened.drainedTo = self["drained_to"] ?? 0
+        return opened
+    }
+
+    /// The payloads of an EVENTS as records.
+    package func records() throws -> [UInt8] {
         var records = FrameWriter()
         for event in events {
-            let payload = Array((event.payload ?? "").utf8)
-            try records.appendRecord(payload: payload.span.bytes)
+            try records.appendRecord(payload: Array((event.payload ?? "{}").utf8).span.bytes)
         }
+        return records.bytes
+    }
+
+    private func writeEvents(into writer: inout FrameWriter) throws {
+        let records = try records()
         writer.appendEventsHead(
             link: link,
             firstSequence: self["seq"] ?? 0,
             runs: 1,
-            recordBytes: records.bytes.count
+            recordBytes: records.count
         )
-        let count = UInt32(records.bytes.count)
-        writer.appendRunHead(RunHeader(count: UInt32(events.count), length: count))
-        writer.append(records: records.bytes.span.bytes)
+        let run = RunHeader(
+            count: UInt32(events.count),
+            length: UInt32(records.count),
+            offset: events.first?.offset ?? 0
+        )
+        writer.appendRunHead(run)
+        writer.append(records: records.span.bytes)
     }
 
     private func settlements() throws -> [Settlement] {

@@ -1,5 +1,5 @@
-package import SluiceWire
 import SluiceCore
+package import SluiceWire
 
 extension Sentence {
     /// What a decoded frame says; the records of an EVENTS are read from `span`.

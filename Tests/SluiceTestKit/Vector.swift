@@ -15,7 +15,7 @@ package struct Vector: CustomStringConvertible, Sendable {
 
     package var description: String { name }
 
-    /// All vectors, in the order of their files' names; none, and tests then fail, if one is broken.
+    /// All vectors, in the order of their files' names; none, and tests fail, if one is broken.
     package static let all: [Vector] = (try? load()) ?? []
 
     package static let good = all.filter { vector in

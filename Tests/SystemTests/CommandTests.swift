@@ -75,11 +75,15 @@ extension SystemTests {
             #expect(came.errors.contains("hint: "))
         }
 
-        @Test("a reader that leaves ends it quietly with 141", .timeLimit(.minutes(1)))
-        func brokenPipe() throws {
+        @Test(
+            "a reader that leaves ends it quietly with 141, whether more comes or not",
+            .timeLimit(.minutes(1)),
+            arguments: [1, 5_000]
+        )
+        func brokenPipe(events: Int) throws {
             let broker = try Broker()
             let came = try broker.shell(
-                "seq 1 5000 | sluice pub t;"
+                "seq 1 \(events) | sluice pub t;"
                     + " sluice sub t --max-demand 100 | head -1; echo ${PIPESTATUS[0]}"
             )
             #expect(came.lines == ["1", "141"])

@@ -30,9 +30,15 @@ enum Rooms {
         "Tests/SluiceCoreTests": tests(of: "SluiceCore"),
         "Tests/SluiceWireTests": tests(of: "SluiceCore", "SluiceWire"),
         "Tests/SluiceNetTests": tests(of: "SluiceNet"),
-        "Tests/SluiceEngineTests": tests(of: "SluiceCore", "SluiceEngine", "SluiceWire"),
+        "Tests/SluiceEngineTests": tests(
+            of: "Logging",
+            "SluiceCore",
+            "SluiceEngine",
+            "SluiceWire"
+        ),
         "Tests/SluiceServerTests": tests(
-            of: "SluiceCore",
+            of: "Logging",
+            "SluiceCore",
             "SluiceEngine",
             "SluiceNet",
             "SluiceServer",
