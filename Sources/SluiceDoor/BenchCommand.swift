@@ -26,9 +26,8 @@ package struct BenchOptions: ParsableArguments {
     @Option(help: "Bytes of a payload.") package var size = ByteCount(128)
     @Option(help: "What each consumer asks for at a time.")
     package var maxDemand = EventCount(10_000)
-    @Option(help: "Events that a producer hands over together.") package var batch = EventCount(
-        1_000
-    )
+    @Option(help: "Events that a producer hands over together.")
+    package var batch = EventCount(1_000)
     @Option(help: "How many producers, each on a connection.") package var producers = 1
     @Option(help: "How many consumers, each on a connection.") package var consumers = 1
     @Flag(help: "Print the result as JSON, as -o json does.") package var json = false
