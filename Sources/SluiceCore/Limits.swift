@@ -36,6 +36,8 @@ package enum Limits {
     package static let connectionsMax = 65_536
     /// Topics of one broker.
     package static let topicsMax = 100_000
+    /// Groups of one topic; each holds what its members have not seen.
+    package static let groupsPerTopicMax = 1_000
     /// Events that one link may have asked for and not received.
     package static let demandMax: UInt64 = 1_048_576
     /// Bytes that one link may have asked for and not received.
@@ -72,6 +74,8 @@ package enum Limits {
     package static let segmentBytes = 16_384
     /// Bytes of all frames larger than a receive slab that a loop assembles at one time.
     package static let assemblyLoopBytesMax = 8_388_608
+    /// Seconds in which a frame larger than a receive slab has to arrive.
+    package static let assemblySecondsMax = 10
     /// Effects of one step of a topic; what is left over runs in the next turn.
     package static let effectsPerStepMax = 256
     /// Delivered and not yet acknowledged stretches that a link remembers for an exact gap.

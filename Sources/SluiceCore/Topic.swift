@@ -225,8 +225,13 @@ extension Topic {
                 return
             }
         }
+        guard let group = groupIndex(opening) else {
+            release(id.index)
+            let text = "a topic has at most \(Limits.groupsPerTopicMax) groups; remove one first"
+            effects.list.append(.close(id, .limit, text))
+            return
+        }
         consumers += 1
-        let group = groupIndex(opening)
         link.group = group
         slots[Int(id.index)] = .consumer(link)
         groups[group]?.members.append(id.index)

@@ -3,9 +3,11 @@
 import DequeModule
 
 extension Topic {
-    /// The group of that name, made if it is new.
-    mutating func groupIndex(_ opening: ConsumerOpening) -> Int {
+    /// The group of that name, made if it is new; nil if the topic has no place for one more.
+    mutating func groupIndex(_ opening: ConsumerOpening) -> Int? {
         if let index = groups.firstIndex(where: { $0?.name == opening.group }) { return index }
+        let free = groups.firstIndex { $0 == nil }
+        guard free != nil || groups.count < Limits.groupsPerTopicMax else { return nil }
         var cursor = floor
         switch opening.start {
         case nil: if hadGroup { log.seek(&cursor, to: max(cursor.offset, untouched)) }
@@ -16,7 +18,7 @@ extension Topic {
         }
         hadGroup = true
         let group = Group(name: opening.group, cursor: cursor)
-        guard let free = groups.firstIndex(where: { $0 == nil }) else {
+        guard let free else {
             groups.append(group)
             return groups.count - 1
         }

@@ -15,6 +15,7 @@ final class Connection: IOHandler {
     private var parsed = 0
     /// Bytes of a frame larger than a receive slab that is being assembled.
     private var assembling = 0
+    private var assemblingSince: UInt64 = 0
     /// Bytes of the frame that begins at `parsed`; 0 while its header is not complete.
     private var needed = 0
     /// What of `shard.queuedBytes` is ours.
@@ -173,6 +174,7 @@ extension Connection {
                 return false
             }
             assembling = needed
+            assemblingSince = shard.loop.now
             fresh = Slab(capacity: needed)
         } else {
             fresh = shard.pool.make()
@@ -292,6 +294,12 @@ extension Connection {
             return
         }
         if waitsForAssembly { receivedAt = now }
+        let patience = UInt64(Limits.assemblySecondsMax) * second
+        if assembling > 0, now - min(now, assemblingSince) > patience {
+            let text = "a large frame has to arrive in \(Limits.assemblySecondsMax) s"
+            peer.detach(Close(.idle, reason: text))
+            return
+        }
         let keepalive = UInt64(peer.keepaliveSeconds) * second
         let silence = now - min(now, receivedAt)
         if silence > keepalive * UInt64(Limits.keepalivesMissedMax) {

@@ -18,6 +18,23 @@ struct TopicTests {
         #expect(harness.given[second] == [7, 8, 9])
     }
 
+    @Test("has a place for so many groups, refuses one more, and takes it once one is gone")
+    func groupLimit() {
+        var harness = TopicHarness()
+        for number in 0..<Limits.groupsPerTopicMax { _ = harness.consumer("g\(number)") }
+        _ = harness.look()
+        let refused = harness.consumer("more")
+        guard case .close(refused, .limit, _)? = harness.look().last else {
+            Issue.record("one group too many was taken")
+            return
+        }
+        #expect(harness.topic.consumers == Limits.groupsPerTopicMax)
+        _ = harness.consumer("g0")
+        harness.apply(.removeGroup("g1"))
+        let taken = harness.consumer("more")
+        #expect(harness.topic.consumer(taken) != nil)
+    }
+
     @Test("answers a drain once what waits is delivered, and keeps later asks")
     func drain() {
         var harness = TopicHarness()
