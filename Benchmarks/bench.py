@@ -146,7 +146,7 @@ def speed(options):
         cpu = [run["cpu_s_per_million"] for run in mine]
         reference = [run["cpu_s_per_million"] for run in theirs]
         ratio = statistics.median(cpu) / max(statistics.median(reference), 1e-9)
-        print(f"| {size} B | {consumers} | {spread(rate, '{:.2f}')} | {spread(other, '{:.2f}')} "
+        print(f"| {size} B | {consumers} | {spread(rate)} | {spread(other)} "
               f"| {spread(cpu)} | {spread(reference)} | {ratio:.2f} |", flush=True)
     print()
 
@@ -164,7 +164,8 @@ def library(options):
 def no_demand(options):
     """Four producers offering without end, a consumer that never asks."""
     port = free_port()
-    with running(sluice(options, port), port) as pid:
+    # The consumer does not read, so it could not answer a PING either.
+    with running(sluice(options, port, "--keepalive", "1h"), port) as pid:
         before = memory(pid)
         load = [
             subprocess.Popen(
@@ -215,7 +216,7 @@ def idle(options):
     hello = struct.pack(">IBBHII", 0x534C4345, 1, 1, 3600, 0, 1 << 20) + bytes(4) + b"\x04idle"
     opening = bytes([0, 4]) + b"idle"
     port = free_port()
-    with running(sluice(options, port, "--keepalive", "3600"), port) as pid:
+    with running(sluice(options, port, "--keepalive", "1h"), port) as pid:
         before = memory(pid)
         sockets = []
         for _ in range(count):

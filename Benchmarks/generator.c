@@ -78,6 +78,13 @@ static void hello(int s, int role) {
   sendAll(s, f, p - f);
 }
 
+static void answer(int s, const uint8_t *ping) {
+  uint8_t f[17];
+  memcpy(f, ping, 17);
+  f[4] = 1;
+  sendAll(s, f, 17);
+}
+
 typedef struct { int s; uint8_t *b; size_t r, w, cap; uint64_t asked, got; } Peer;
 static int fill(Peer *c) {
   if (c->r == c->w) c->r = c->w = 0;
@@ -105,7 +112,8 @@ static void consume(Peer *c) {
       }
       c->got += n;
       atomic_fetch_add_explicit(&delivered, n, memory_order_relaxed);
-    } else if (f[3] == CLOSE) { fprintf(stderr, "closed: %.*s\n", (int)length - 8, f + 17); exit(1); }
+    } else if (f[3] == PING && !f[4]) answer(c->s, f);
+    else if (f[3] == CLOSE) { fprintf(stderr, "closed: %.*s\n", (int)length - 8, f + 17); exit(1); }
     c->r += 9 + length;
   }
   uint64_t owed = c->asked - c->got;
@@ -183,7 +191,8 @@ static void *produce(void *unused) {
       if (f[3] == DEMAND) {
         events += get(f + 9, 4); asked = get(f + 13, 8);
         bytes += get(f + 21, 4); askedBytes = get(f + 25, 8);
-      } else if (f[3] == CLOSE) { fprintf(stderr, "closed: %.*s\n", (int)length - 8, f + 17); exit(1); }
+      } else if (f[3] == PING && !f[4]) answer(c.s, f);
+      else if (f[3] == CLOSE) { fprintf(stderr, "closed: %.*s\n", (int)length - 8, f + 17); exit(1); }
       c.r += 9 + length;
     }
     if (events && bytes < (uint64_t)record) {
