@@ -2,7 +2,7 @@
 ///
 /// A slab is confined to the event loop that fills it. It crosses to another thread only as a
 /// whole, when its filler has let go of it.
-// filled ≤ capacity; bytes below `filled` never change
+// filled ≤ capacity; bytes that were handed on never change
 @safe
 package final class Slab: @unchecked Sendable {
     package let capacity: Int
@@ -58,6 +58,15 @@ package final class Slab: @unchecked Sendable {
         }
         filled += bytes.byteCount
         return start..<filled
+    }
+
+    /// Moves filled bytes down over bytes that nobody was given and nobody needs.
+    package func move(_ range: Range<Int>, to start: Int) {
+        precondition(start >= 0 && start <= range.lowerBound && range.upperBound <= filled)
+        unsafe (memory + start).copyMemory(
+            from: memory + range.lowerBound,
+            byteCount: range.count
+        )
     }
 
     /// Forgets what was filled; only for a slab that nobody else holds.

@@ -106,6 +106,14 @@ extension Engine {
         }
     }
 
+    /// What a producer may still send, in events and in bytes; nil if its link is none of a topic.
+    package func credit(_ session: Session, _ link: UInt32) -> (events: UInt64, bytes: UInt64)? {
+        guard case .topic(let box, let id)? = session.link(link)?.target,
+            let ledger = box.core.producer(id)?.ledger
+        else { return nil }
+        return (ledger.credit, ledger.byteCredit ?? .max)
+    }
+
     package func report(_ session: Session, _ link: UInt32, _ status: Status) {
         switch session.link(link)?.target {
         case .topic(let box, let id)?: apply(.report(id, ProducerReport(status)), to: box)

@@ -65,39 +65,78 @@ extension ClientPeer {
     /// Takes the frames that begin at `start` of the slab.
     package func receive(_ slab: Slab, from start: Int) -> Progress {
         var progress = Progress(parsed: start, frameBytes: 0)
-        slab.withBytes { span in
-            while !isEnding, let header = FrameHeader.decode(from: span, at: progress.parsed) {
-                let body = progress.parsed + FrameHeader.byteCount
-                do throws(Violation) {
-                    try machine.check(header)
-                    guard span.byteCount - body >= header.length else {
-                        progress.frameBytes = FrameHeader.byteCount + header.length
-                        return
-                    }
-                    let range = body..<body + header.length
-                    progress.parsed = range.upperBound
-                    act(on: try machine.receive(header, body: span, in: range), in: slab)
-                } catch {
-                    fail(error)
-                    progress.parsed = min(span.byteCount, body + header.length)
+        var gathering: Gathering?
+        while !isEnding {
+            do throws(Violation) {
+                let next = try slab.withBytes { (span) throws(Violation) in
+                    try nextAction(in: span, &progress)
                 }
+                guard let action = next else { break }
+                if case .events(let link, let events) = action, let session {
+                    take(events, on: link, session, in: slab, &gathering)
+                } else {
+                    publish(&gathering, from: slab)
+                    act(on: action)
+                }
+            } catch {
+                publish(&gathering, from: slab)
+                fail(error)
             }
-            if isEnding { progress.parsed = span.byteCount }
         }
+        publish(&gathering, from: slab)
+        if isEnding { progress.parsed = slab.filled }
         return progress
     }
 
-    private func act(on action: ServerAction, in slab: Slab) {
+    /// What the next frame means, nil if it is not complete.
+    private func nextAction(
+        in span: RawSpan,
+        _ progress: inout Progress
+    ) throws(Violation) -> ServerAction? {
+        guard let header = FrameHeader.decode(from: span, at: progress.parsed) else { return nil }
+        try machine.check(header)
+        let body = progress.parsed + FrameHeader.byteCount
+        guard span.byteCount - body >= header.length else {
+            progress.frameBytes = FrameHeader.byteCount + header.length
+            return nil
+        }
+        progress.parsed = body + header.length
+        return try machine.receive(header, body: span, in: body..<progress.parsed)
+    }
+
+    private func take(
+        _ events: Events,
+        on link: UInt32,
+        _ session: Session,
+        in slab: Slab,
+        _ gathering: inout Gathering?
+    ) {
+        if gathering?.take(events, on: link, in: slab) == true { return }
+        publish(&gathering, from: slab)
+        if let credit = engine.credit(session, link) {
+            gathering = Gathering(events, on: link, credit: credit)
+        }
+        if gathering == nil { publish(events, in: slab, on: link, session) }
+    }
+
+    private func publish(_ gathering: inout Gathering?, from slab: Slab) {
+        guard let gathered = gathering else { return }
+        gathering = nil
+        guard let session else { return }
+        let publication = gathered.publication(from: slab, at: engine.time)
+        engine.publish(session, gathered.link, publication)
+    }
+
+    private func act(on action: ServerAction) {
         if case .hello(let hello) = action {
             greet(hello)
             return
         }
         guard let session else { return }
         switch action {
-        case .hello, .pong, .skipped: break
+        case .hello, .events, .pong, .skipped: break
         case .open(let link, let open): engine.open(session, link, open)
         case .demand(let link, let ask): engine.demand(session, link, ask)
-        case .events(let link, let events): publish(events, in: slab, on: link, session)
         case .status(let link, let status): engine.report(session, link, status)
         case .closed(let link, _, let needsAnswer):
             engine.close(session, link)
