@@ -146,6 +146,15 @@ static void *sink(void *unused) {
   }
   return unused;
 }
+typedef struct { uint64_t asked, askedBytes, sent, forfeited, forfeitedBytes, stoppedTo; } Account;
+static void tell(int s, const Account *a, int flags, int blocked, int record) {
+  uint8_t f[128], *p = head(f, 85, STATUS, flags, 1);
+  p = put(p, a->asked, 8); p = put(p, a->sent, 8); p = put(p, a->forfeited, 8);
+  p = put(p, a->askedBytes, 8); p = put(p, a->sent * record, 8); p = put(p, a->forfeitedBytes, 8);
+  p = put(p, a->stoppedTo, 8); p = put(p, 0, 8); p = put(p, UINT64_MAX - 1, 8);
+  p = put(p, 0, 4); p = put(p, 0, 4); p = put(p, blocked, 1); p = put(p, blocked ? record : 0, 4);
+  sendAll(s, f, p - f);
+}
 static void *produce(void *unused) {
   Peer c = {.s = dial(), .cap = 65536 * 4};
   c.b = malloc(c.cap);
@@ -160,7 +169,8 @@ static void *produce(void *unused) {
     uint8_t *p = out + f * frameBytes + 45 + (size_t)i * record;
     put(p, size, 4); memset(p + 4, 'x', size);
   }
-  uint64_t sequence = 1, events = 0, bytes = 0, askedBytes = 0, asked = 0;
+  uint64_t sequence = 1, events = 0, bytes = 0;
+  Account account = {0};
   while (!stopping) {
     int fits = 0, used = 0;
     size_t total = 0;
@@ -189,19 +199,22 @@ static void *produce(void *unused) {
       size_t length = get(f, 3);
       if (c.w - c.r < 9 + length) break;
       if (f[3] == DEMAND) {
-        events += get(f + 9, 4); asked = get(f + 13, 8);
-        bytes += get(f + 21, 4); askedBytes = get(f + 25, 8);
+        events += get(f + 9, 4); account.asked = get(f + 13, 8);
+        bytes += get(f + 21, 4); account.askedBytes = get(f + 25, 8);
+        account.sent = sequence - 1;
+        if (f[4] & 2) {                    // STOP: forfeit and say so
+          account.stoppedTo = account.asked;
+          account.forfeited += events; account.forfeitedBytes += bytes;
+          events = bytes = 0;
+          tell(c.s, &account, 1, 0, record);
+        }
       } else if (f[3] == PING && !f[4]) answer(c.s, f);
       else if (f[3] == CLOSE) { fprintf(stderr, "closed: %.*s\n", (int)length - 8, f + 17); exit(1); }
       c.r += 9 + length;
     }
     if (events && bytes < (uint64_t)record) {
-      uint8_t d[128], *p = head(d, 85, STATUS, 0, 1);
-      p = put(p, asked, 8); p = put(p, sequence - 1, 8); p = put(p, 0, 8); p = put(p, askedBytes, 8);
-      p = put(p, (sequence - 1) * record, 8); p = put(p, 0, 8); p = put(p, 0, 8); p = put(p, 0, 8);
-      p = put(p, UINT64_MAX - 1, 8); p = put(p, 0, 4); p = put(p, 0, 4); p = put(p, 3, 1);
-      p = put(p, record, 4);
-      sendAll(c.s, d, p - d);
+      account.sent = sequence - 1;
+      tell(c.s, &account, 0, 3, record);
     }
   }
   return unused;
