@@ -20,7 +20,6 @@ package struct World {
     var expected: [String: UInt64] = [:]
     var stamps = [UInt32](repeating: 0, count: 1 << 17)
     var nextStamp: UInt32 = 1
-    var taken: UInt64 = 0
     var slab = Slab(capacity: 16_384)
     /// Nothing is cut, closed or purged any more: all must flow.
     var isEnding = false
@@ -195,7 +194,6 @@ extension World {
         switch frame {
         case .report(let report): apply(.report(id, report))
         case .events(let sequence, let sizes):
-            let before = topic.log.head
             let runs = records(sizes)
             let bytes = UInt64(sizes.reduce(0, +))
             let publication = Publication(
@@ -207,7 +205,6 @@ extension World {
             )
             mark(sizes.count)
             apply(.publish(id, publication))
-            taken += topic.log.head - before
         }
     }
 
