@@ -140,7 +140,7 @@ package enum Command: Sendable {
     case window(LinkID, bytes: Int)
     case close(LinkID)
     case detach(LinkID)
-    case attachConsumer(LinkID, ResumePoint)
+    case attachConsumer(LinkID, ResumePoint, eventBytesMax: Int)
     case attachProducer(LinkID, ResumePoint, Backlog)
     case pause(Bool)
     case purge

@@ -9,7 +9,7 @@ package struct ConsumerLink: Sendable {
     package internal(set) var room = Limits.writeWindowBytes
     package internal(set) var window = Limits.writeWindowBytes
     /// The largest record that the consumer can take.
-    let eventBytesMax: Int
+    var eventBytesMax: Int
     /// What the group counts on; kept here so that the group's sum changes by the difference.
     var deliverable: UInt64 = 0
     /// The entry of the group's order that is valid; others are stale.

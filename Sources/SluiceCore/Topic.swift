@@ -183,9 +183,9 @@ extension Topic {
         case .detach(let id):
             guard isCurrent(id) else { return }
             detach(id)
-        case .attachConsumer(let id, let point):
+        case .attachConsumer(let id, let point, let eventBytesMax):
             guard isCurrent(id) else { return }
-            attachConsumer(id, point, into: &effects)
+            attachConsumer(id, point, eventBytesMax: eventBytesMax, into: &effects)
         case .attachProducer(let id, let point, let backlog):
             guard isCurrent(id) else { return }
             attachProducer(id, point, backlog, into: &effects)

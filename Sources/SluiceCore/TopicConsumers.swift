@@ -95,6 +95,7 @@ extension Topic {
     mutating func attachConsumer(
         _ id: LinkID,
         _ point: ResumePoint,
+        eventBytesMax: Int,
         into effects: inout Effects
     ) {
         var gaps: [Gap] = []
@@ -122,6 +123,7 @@ extension Topic {
                 }
                 link.unreceived = []
                 link.isAttached = true
+                link.eventBytesMax = eventBytesMax
                 link.room = link.window - gaps.count * Limits.gapWindowBytes
                 link.needBytes = 0
             }

@@ -60,7 +60,9 @@ extension Engine {
         }
         let point = ResumePoint(resume)
         switch open.role {
-        case .sink: apply(.attachConsumer(id, point), to: box)
+        case .sink:
+            let largest = session.peer?.eventBytesMax ?? Limits.eventBytesMax
+            apply(.attachConsumer(id, point, eventBytesMax: largest), to: box)
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.attachProducer(id, point, backlog), to: box)

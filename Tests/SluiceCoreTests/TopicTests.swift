@@ -130,7 +130,7 @@ struct TopicTests {
             drainedTo: 0
         )
         _ = harness.look()
-        harness.apply(.attachConsumer(consumer, point))
+        harness.apply(.attachConsumer(consumer, point, eventBytesMax: Limits.eventBytesMax))
         let gap = Gap(from: 1, to: 4, count: 3, reason: .cut)
         let told = harness.look()
         #expect(told.prefix(2) == [.opened(consumer, resumed: true), .gap(consumer, gap)])
@@ -282,5 +282,41 @@ struct TopicTests {
         #expect(effects.list.count == Limits.effectsPerStepMax)
         while topic.advance(at: now, into: &effects) { continue }
         #expect(topic.counters.delivered == 300)
+    }
+
+    @Test("ends the link of a consumer that can never take the next event, and goes on with others")
+    func outgrown() {
+        var harness = TopicHarness()
+        let small = harness.consumer(asks: 100, eventBytesMax: 1_000)
+        let large = harness.consumer(asks: 10)
+        harness.emit(2, bytes: 1_000)
+        #expect(harness.given[small] == [0, 1])
+        harness.emit(2, bytes: 1_001)
+        #expect(harness.topic.consumer(small) == nil)
+        let isClosed = harness.look().contains { effect in
+            if case .close(small, .eventTooLarge, _) = effect { true } else { false }
+        }
+        #expect(isClosed)
+        #expect(harness.given[large] == [2, 3])
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("holds a consumer that came back to what it can take now")
+    func outgrownAfterResume() {
+        var harness = TopicHarness()
+        let consumer = harness.consumer(asks: 10)
+        harness.apply(.detach(consumer))
+        let point = ResumePoint(
+            position: 0,
+            positionBytes: 0,
+            asked: 10,
+            askedBytes: 0,
+            stoppedTo: 0,
+            drainedTo: 0
+        )
+        harness.apply(.attachConsumer(consumer, point, eventBytesMax: 1_000))
+        harness.emit(1, bytes: 1_001)
+        #expect(harness.given[consumer] == nil)
+        #expect(harness.topic.consumer(consumer) == nil)
     }
 }

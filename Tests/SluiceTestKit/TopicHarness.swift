@@ -58,13 +58,20 @@ package struct TopicHarness {
         _ group: String = "",
         asks events: UInt32 = 0,
         bytes: UInt32 = 0,
-        start: Start? = nil
+        start: Start? = nil,
+        eventBytesMax: Int = Limits.eventBytesMax
     ) -> LinkID {
         let id = topic.nextLink()
         var ledger = Ledger()
         if events > 0 || bytes > 0 { _ = ledger.ask(events: events, bytes: bytes) }
         ledgers[id] = ledger
-        let opening = ConsumerOpening(group: group, start: start, events: events, bytes: bytes)
+        let opening = ConsumerOpening(
+            group: group,
+            start: start,
+            events: events,
+            bytes: bytes,
+            eventBytesMax: eventBytesMax
+        )
         apply(.openConsumer(id, opening))
         return id
     }

@@ -35,7 +35,8 @@ extension World {
             drainedTo: ledger.drainedTo
         )
         sinks[index].isAttached = true
-        apply(.attachConsumer(sinks[index].id, point))
+        let largest = Limits.eventBytesMax
+        apply(.attachConsumer(sinks[index].id, point, eventBytesMax: largest))
     }
 
     mutating func disturbSource(_ index: Int) {
