@@ -156,6 +156,9 @@ extension Engine {
             inspection.position += 1
             return true
         }
+        guard run.byteCount <= largestEvent(session) else {
+            return endOutgrown(session, link)
+        }
         if let credit = inspection.ledger.byteCredit, UInt64(run.byteCount) > credit {
             finish(inspection, session, link, needBytes: run.byteCount)
             return false
@@ -164,6 +167,18 @@ extension Engine {
         inspection.shown += 1
         deliver([run], inspection, session, link)
         return true
+    }
+
+    private func largestEvent(_ session: Session) -> Int {
+        session.peer?.eventBytesMax ?? Limits.eventBytesMax
+    }
+
+    /// Ends the link of a client whose frames cannot carry what comes next.
+    private func endOutgrown(_ session: Session, _ link: UInt32) -> Bool {
+        session.remove(link)
+        let text = "the next event does not fit into the consumer's max_frame"
+        session.peer?.closed(link, Close(.eventTooLarge, reason: text))
+        return false
     }
 
     /// A run of one plain event; nil if it is above the limit of an event.
@@ -214,13 +229,15 @@ extension Engine {
         let taken = log.take(
             from: &cursor,
             events: min(inspection.ledger.credit, end - cursor.offset),
-            bytes: credit,
+            bytes: min(credit, largestEvent(session)),
             window: inspection.room,
             windowIsEmpty: inspection.room >= Limits.writeWindowBytes,
             into: &runs
         )
         guard taken.events > 0 else {
-            if let need = log.nextRecordBytes(at: cursor), need > credit {
+            guard let need = log.nextRecordBytes(at: cursor) else { return false }
+            guard need <= largestEvent(session) else { return endOutgrown(session, link) }
+            if need > credit {
                 finish(inspection, session, link, needBytes: need)
             }
             return false

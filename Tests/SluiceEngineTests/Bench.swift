@@ -27,7 +27,7 @@ final class Listener: Peer {
     /// Bytes of events for which the engine still waits to hear that they were written.
     var unwritten: [(link: UInt32, bytes: Int)] = []
 
-    var eventBytesMax: Int { Limits.eventBytesMax }
+    var eventBytesMax = Limits.eventBytesMax
     var traffic: Traffic { Traffic(bytesIn: 1, bytesOut: 2, queuedBytes: 3) }
 
     func take() -> [Word] {

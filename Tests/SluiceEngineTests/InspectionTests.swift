@@ -116,6 +116,21 @@ import Testing
         #expect(peer.take().contains(.events(2, first: 1, ["a", "b", "c", "d"])))
     }
 
+    @Test("A client is shown nothing that its frames cannot carry; its link ends instead")
+    func outgrown() throws {
+        let (peer, session) = bench.connect()
+        bench.openSource(session, 1, "t", available: 2)
+        try bench.publish(session, 1, first: 1, ["a", String(repeating: "b", count: 100)])
+        peer.eventBytesMax = 100
+        _ = peer.take()
+        bench.openSink(session, 2, "$sys/peek/t", demand: 2)
+        #expect(peer.take().suffix(2) == [.events(2, first: 1, ["a"]), .closed(2, .eventTooLarge)])
+        bench.openSink(session, 3, "$sys/server", demand: 1)
+        #expect(peer.take().last == .closed(3, .eventTooLarge))
+        bench.ask(session, 3, 1, total: 2)
+        #expect(peer.take() == [])
+    }
+
     @Test("What does not exist or cannot be read is refused")
     func refusals() {
         let (peer, session) = bench.connect()
