@@ -115,8 +115,9 @@ extension Topic {
                 let unseen = link.ledger.asked - report.asked
                 link.backlog = Backlog(available: report.available, unseen: unseen)
                 link.announcedCredit = link.usedCredit(report, unseen: unseen)
-                needsBytes = report.needBytes > 0
-                link.needBytes = report.needBytes
+                // No event is larger; a greater number would be granted beyond law L3.
+                link.needBytes = min(report.needBytes, UInt32(Limits.eventBytesMax))
+                needsBytes = link.needBytes > 0
             }
             guard known != nil else { return }
         } catch {

@@ -191,4 +191,15 @@ struct GrantingTests {
         #expect(harness.topic.granted == 10)
         #expect(harness.topic.producer(first)?.ledger.credit == 10)
     }
+
+    @Test("grants no more bytes than the largest event has, whatever a producer says it needs")
+    func needBeyondReason() {
+        var harness = TopicHarness(ahead: 0)
+        let producer = harness.producer(.events(100))
+        _ = harness.consumer(asks: 100)
+        harness.report(producer, available: 0, needs: .max)
+        let largest = UInt64(Limits.eventBytesMax)
+        #expect(harness.ledgers[producer]?.byteCredit ?? 0 <= Limits.grantWindowBytes + largest)
+        #expect(harness.topic.overGrantedBytes() == [])
+    }
 }
