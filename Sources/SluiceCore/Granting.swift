@@ -48,11 +48,11 @@ extension Topic {
         var rest = allowed.total
         if rest > 0, isWorthGranting(allowed) {
             // What is left over after a queue was served, nobody in it could be given.
-            let used = serve(\.announced, upTo: rest, at: now, limit: limit, into: &effects)
+            let used = serve(.announced, upTo: rest, at: now, limit: limit, into: &effects)
             rest -= used
             let wanted = min(rest, allowed.wanted - min(allowed.wanted, used))
             if wanted > 0 {
-                rest -= serve(\.willing, upTo: wanted, at: now, limit: limit, into: &effects)
+                rest -= serve(.willing, upTo: wanted, at: now, limit: limit, into: &effects)
             }
             let keptAhead = min(rest, allowed.total - allowed.wanted)
             if keptAhead > 0 {
@@ -80,18 +80,18 @@ extension Topic {
 
     /// Shares `events` evenly among a queue's producers, first come first served.
     private mutating func serve(
-        _ queue: WritableKeyPath<Topic, Deque<UInt32>>,
+        _ queue: ProducerQueue,
         upTo events: UInt64,
         at now: Instant,
         limit: Int,
         into effects: inout Effects
     ) -> UInt64 {
         var rest = events
-        var waiting = self[keyPath: queue].count
+        var waiting = self[keyPath: queue.path].count
         var progressed = false
         while rest > 0, waiting > 0, effects.list.count < limit {
-            guard let index = self[keyPath: queue].popFirst() else { break }
-            _ = withProducer(index) { $0.isQueued = false }
+            guard let index = self[keyPath: queue.path].popFirst() else { break }
+            _ = withProducer(index) { $0.queue = nil }
             let share = max(1, rest / UInt64(waiting))
             let given = issue(index, share, isAnnounced: true, at: now, into: &effects)
             enqueueProducer(index)
@@ -99,7 +99,7 @@ extension Topic {
             progressed = progressed || given > 0
             waiting -= 1
             if waiting == 0, progressed {
-                waiting = self[keyPath: queue].count
+                waiting = self[keyPath: queue.path].count
                 progressed = false
             }
         }

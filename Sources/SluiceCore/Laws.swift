@@ -73,18 +73,12 @@ extension Topic {
         for (index, slot) in slots.enumerated() {
             guard case .producer(let link) = slot else { continue }
             if link.isAttached { expected += 1 }
-            guard link.isAttached == link.isQueued else {
-                found.append("producer \(index): queued \(link.isQueued)")
+            guard link.isAttached else {
+                if link.queue != nil { found.append("producer \(index) is away and queued") }
                 continue
             }
-            guard link.isAttached else { continue }
-            let number = UInt32(index)
-            let isIn =
-                switch link.backlog {
-                case .unknown: willing.contains(number)
-                case .events(0): idle.contains(number)
-                case .events: announced.contains(number)
-                }
+            let queue = ProducerQueue(link.backlog)
+            let isIn = link.queue == queue && self[keyPath: queue.path].contains(UInt32(index))
             if !isIn { found.append("producer \(index) stands in the wrong queue") }
         }
         if queued != expected { found.append("\(queued) producers queued of \(expected)") }

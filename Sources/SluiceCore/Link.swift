@@ -89,8 +89,8 @@ package struct ProducerLink: Sendable {
     package internal(set) var backlog: Backlog
     /// The part of its credit that was granted against an announcement.
     var announcedCredit: UInt64 = 0
-    /// Whether it stands in the queue of those to be served.
-    var isQueued = false
+    /// The queue of those to be served that it stands in.
+    var queue: ProducerQueue?
     var needBytes: UInt32 = 0
     /// When a STOP was sent that is not answered yet.
     var recalledAt: Instant?
@@ -113,6 +113,29 @@ package struct ProducerLink: Sendable {
 
     /// Bytes that may still come; leftovers without a credit in events cannot be used.
     var grantedBytes: UInt64 { ledger.credit > 0 ? ledger.byteCredit ?? 0 : 0 }
+}
+
+/// Where producers wait to be served, by what they announced.
+enum ProducerQueue: Sendable {
+    case announced
+    case willing
+    case idle
+
+    init(_ backlog: Backlog) {
+        switch backlog {
+        case .unknown: self = .willing
+        case .events(0): self = .idle
+        case .events: self = .announced
+        }
+    }
+
+    var path: WritableKeyPath<Topic, Deque<UInt32>> {
+        switch self {
+        case .announced: \.announced
+        case .willing: \.willing
+        case .idle: \.idle
+        }
+    }
 }
 
 /// A slot of a topic's table of links.

@@ -126,7 +126,6 @@ extension Topic {
         }
         if needsBytes, !needy.contains(id.index) { needy.append(id.index) }
         if answered { recalls -= 1 }
-        dequeueProducer(id.index)
         enqueueProducer(id.index)
         grantsAreDue = true
     }
@@ -175,29 +174,21 @@ extension Topic {
         grantsAreDue = true
     }
 
-    /// Puts a producer into the queue that its backlog belongs to.
+    /// Puts a producer into the queue that its backlog belongs to; there it keeps its place.
     mutating func enqueueProducer(_ index: UInt32) {
-        var backlog = Backlog.unknown
-        let isNew = withProducer(index) { link in
-            guard !link.isQueued, link.isAttached else { return false }
-            backlog = link.backlog
-            link.isQueued = true
-            return true
-        }
-        guard isNew == true else { return }
-        switch backlog {
-        case .unknown: willing.append(index)
-        case .events(0): idle.append(index)
-        case .events: announced.append(index)
-        }
+        guard case .producer(let link) = slots[Int(index)], link.isAttached else { return }
+        let queue = ProducerQueue(link.backlog)
+        guard link.queue != queue else { return }
+        dequeueProducer(index)
+        _ = withProducer(index) { $0.queue = queue }
+        self[keyPath: queue.path].append(index)
     }
 
-    /// Takes a producer out of whichever queue it stands in.
+    /// Takes a producer out of the queue it stands in.
     mutating func dequeueProducer(_ index: UInt32) {
-        willing.removeAll { $0 == index }
-        idle.removeAll { $0 == index }
-        announced.removeAll { $0 == index }
-        _ = withProducer(index) { $0.isQueued = false }
+        guard case .producer(let link) = slots[Int(index)], let queue = link.queue else { return }
+        self[keyPath: queue.path].removeAll { $0 == index }
+        _ = withProducer(index) { $0.queue = nil }
     }
 }
 

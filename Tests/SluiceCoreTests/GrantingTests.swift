@@ -202,4 +202,18 @@ struct GrantingTests {
         #expect(harness.ledgers[producer]?.byteCredit ?? 0 <= Limits.grantWindowBytes + largest)
         #expect(harness.topic.overGrantedBytes() == [])
     }
+
+    @Test("keeps the turn of a producer that announces more while it waits")
+    func turnOfAReporter() {
+        var harness = TopicHarness(ahead: 0)
+        let reporter = harness.producer(.events(100))
+        let silent = harness.producer(.events(100))
+        let consumer = harness.consumer()
+        for _ in 0..<10 {
+            harness.report(reporter, available: 100)
+            harness.ask(consumer, 1)
+        }
+        #expect(harness.credit(reporter) == 5)
+        #expect(harness.credit(silent) == 5)
+    }
 }
