@@ -226,8 +226,12 @@ extension Ledger {
         guard sinkAskedBytes >= askedBytes else {
             throw .mismatch(expected: askedBytes, found: sinkAskedBytes)
         }
+        guard tracksBytes || asked == 0 || sinkAskedBytes == 0 else {
+            throw .mismatch(expected: 0, found: sinkAskedBytes)
+        }
+        let byteRoom = Limits.demandBytesMax - min(Limits.demandBytesMax, byteCredit ?? 0)
         guard sinkAsked - received - forfeited - (delivered - received) <= Limits.demandMax,
-            sinkAskedBytes - askedBytes <= Limits.demandBytesMax
+            sinkAskedBytes - askedBytes <= byteRoom
         else { throw .aboveMaximum }
         forfeited += delivered - received
         if tracksBytes { forfeitedBytes += deliveredBytes - receivedBytes }

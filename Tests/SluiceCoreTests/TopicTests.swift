@@ -319,4 +319,24 @@ struct TopicTests {
         #expect(harness.given[consumer] == nil)
         #expect(harness.topic.consumer(consumer) == nil)
     }
+
+    @Test("closes a link that begins to count bytes when it comes back")
+    func bytesAfterResume() {
+        var harness = TopicHarness()
+        let consumer = harness.consumer(asks: 10)
+        harness.emit(3)
+        harness.apply(.detach(consumer))
+        let point = ResumePoint(
+            position: 3,
+            positionBytes: 30,
+            asked: 10,
+            askedBytes: 5,
+            stoppedTo: 0,
+            drainedTo: 0
+        )
+        let largest = Limits.eventBytesMax
+        harness.apply(.attachConsumer(consumer, point, eventBytesMax: largest))
+        #expect(harness.topic.consumer(consumer) == nil)
+        #expect(harness.topic.violations() == [])
+    }
 }
