@@ -3,6 +3,8 @@
 extension Topic {
     /// Moves events and demand as far as one step may; true if more is left to do.
     package mutating func advance(at now: Instant, into effects: inout Effects) -> Bool {
+        // First, so that a loss is told before what came after it.
+        announceGaps(into: &effects)
         let limit = effects.list.count + Limits.effectsPerStepMax
         while effects.list.count < limit, let index = dirtyGroups.first {
             dispatch(index, at: now, limit: limit, into: &effects)
@@ -12,7 +14,6 @@ extension Topic {
         closeOutgrown(into: &effects)
         finishDrains(into: &effects)
         if dirtyGroups.isEmpty { enforceCapacity() }
-        announceGaps(into: &effects)
         settleMemory()
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
         return !dirtyGroups.isEmpty || grantsAreDue

@@ -339,4 +339,21 @@ struct TopicTests {
         #expect(harness.topic.consumer(consumer) == nil)
         #expect(harness.topic.violations() == [])
     }
+
+    @Test("tells of a loss before what came after it, also when both had to wait")
+    func gapKeepsPlace() {
+        var harness = TopicHarness { options in
+            options.onFull = .dropOldest
+            options.capacity = 3
+        }
+        let consumer = harness.consumer(asks: 10)
+        harness.apply(.window(consumer, bytes: 0))
+        harness.emit(5)
+        _ = harness.look()
+        harness.apply(.window(consumer, bytes: 65_536))
+        let told = harness.look()
+        let gap = Gap(from: 0, to: 2, count: 2, reason: .dropped)
+        #expect(told.first == .gap(consumer, gap))
+        #expect(harness.given[consumer] == [2, 3, 4])
+    }
 }
