@@ -182,13 +182,14 @@ extension Topic {
     mutating func remember(_ gap: Gap, for group: Group) {
         for member in group.members {
             let hadGap = withConsumer(member) { link in
-                guard var known = link.gap, known.reason == gap.reason, known.to == gap.from else {
-                    defer { link.gap = gap }
-                    return link.gap != nil
+                guard let known = link.gap else {
+                    link.gap = gap
+                    return false
                 }
-                known.to = gap.to
-                known.count += gap.count
-                link.gap = known
+                // One stretch that covers both: exact in count, as a gap may be.
+                link.gap?.to = gap.to
+                link.gap?.count = known.count + gap.count
+                link.gap?.reason = gap.reason
                 return true
             }
             if hadGap == false { gapped.append(id(member)) }

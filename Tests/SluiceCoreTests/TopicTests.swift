@@ -356,4 +356,24 @@ struct TopicTests {
         #expect(told.first == .gap(consumer, gap))
         #expect(harness.given[consumer] == [2, 3, 4])
     }
+
+    @Test("tells a member that was away of all losses, with what others took in between")
+    func gapsAddUp() {
+        var harness = TopicHarness { options in
+            options.onFull = .dropOldest
+            options.capacity = 3
+        }
+        let away = harness.consumer()
+        let other = harness.consumer()
+        harness.apply(.window(away, bytes: 0))
+        harness.emit(5)
+        harness.ask(other, 2)
+        #expect(harness.given[other] == [2, 3])
+        harness.emit(4)
+        harness.apply(.purge)
+        _ = harness.look()
+        harness.apply(.window(away, bytes: 65_536))
+        let gap = Gap(from: 0, to: 9, count: 7, reason: .purged)
+        #expect(harness.look() == [.gap(away, gap)])
+    }
 }
