@@ -48,8 +48,13 @@ package struct EventLog: Sendable {
         run.time = time
         run.attempt = 1
         head += UInt64(run.count)
-        retainedBytes += UInt64(run.byteCount)
-        entries.append(Entry(run: run, charge: UInt32(run.byteCount)))
+        add(run, charge: run.byteCount)
+    }
+
+    private mutating func add(_ run: Run, charge: Int) {
+        retainedBytes += UInt64(charge)
+        run.slab.charged += charge
+        entries.append(Entry(run: run, charge: UInt32(charge)))
     }
 
     /// Forgets whole runs that end at or before `offset`.
@@ -57,6 +62,7 @@ package struct EventLog: Sendable {
         while let first = entries.first, first.run.endOffset <= offset {
             entries.removeFirst()
             retainedBytes -= UInt64(first.charge)
+            first.run.slab.charged -= Int(first.charge)
             firstRun += 1
         }
         freshRun = max(freshRun, firstRun)
@@ -172,7 +178,10 @@ extension EventLog {
             live[ObjectIdentifier(run.slab)] = (bytes + run.byteCount, index)
         }
         let marks = cursors.map { mark(of: $0) }
-        for run in tail { retainedBytes -= UInt64(run.byteCount) }
+        for run in tail {
+            retainedBytes -= UInt64(run.byteCount)
+            run.slab.charged -= run.byteCount
+        }
         entries.removeLast(tail.count)
         for (index, run) in tail.enumerated() {
             guard let part = live[ObjectIdentifier(run.slab)],
@@ -181,7 +190,8 @@ extension EventLog {
                 copy(run)
                 continue
             }
-            keep(run, charge: part.last == index ? charge(of: run.slab, part.bytes) : 0)
+            let pinned = max(part.bytes, run.slab.filled - run.slab.charged)
+            add(run, charge: part.last == index ? pinned : 0)
         }
         for index in cursors.indices {
             guard let mark = marks[index] else { continue }
@@ -214,18 +224,6 @@ extension EventLog {
         return Cursor(run: number, position: UInt32(rest), offset: offset)
     }
 
-    /// What keeping `live` bytes of the slab costs, less what logs pay for it already.
-    private func charge(of slab: Slab, _ live: Int) -> Int {
-        let charge = max(live, slab.filled - slab.charged)
-        slab.charged += charge
-        return charge
-    }
-
-    private mutating func keep(_ run: Run, charge: Int) {
-        retainedBytes += UInt64(charge)
-        entries.append(Entry(run: run, charge: UInt32(charge)))
-    }
-
     private mutating func copy(_ run: Run) {
         let slab: Slab
         if let segment, segment.room >= run.byteCount {
@@ -235,7 +233,6 @@ extension EventLog {
             segment = slab
         }
         let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
-        retainedBytes += UInt64(run.byteCount)
         let index = entries.count - 1
         if index >= Int(freshRun - firstRun), entries[index].run.slab === slab,
             entries[index].run.time == run.time, entries[index].run.attempt == run.attempt,
@@ -244,13 +241,15 @@ extension EventLog {
             entries[index].run.end = UInt32(range.upperBound)
             entries[index].run.count += run.count
             entries[index].charge += UInt32(run.byteCount)
+            retainedBytes += UInt64(run.byteCount)
+            slab.charged += run.byteCount
             return
         }
         var moved = run
         moved.slab = slab
         moved.start = UInt32(range.lowerBound)
         moved.end = UInt32(range.upperBound)
-        entries.append(Entry(run: moved, charge: UInt32(run.byteCount)))
+        add(moved, charge: run.byteCount)
     }
 }
 

@@ -7,7 +7,7 @@
 package final class Slab: @unchecked Sendable {
     package let capacity: Int
     package private(set) var filled = 0
-    /// Bytes that logs already count as pinned in this slab.
+    /// Bytes of this slab that logs count as pinned now: the sum of their charges.
     package var charged = 0
     private let memory: UnsafeMutableRawPointer
     private let pool: SlabPool?

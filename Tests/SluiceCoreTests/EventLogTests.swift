@@ -124,4 +124,26 @@ struct EventLogTests {
         log.trim(before: 6)
         #expect(log.retainedBytes == 0)
     }
+
+    @Test("counts a slab again that it pins anew, once what it paid for is gone")
+    func paysAgain() {
+        var log = EventLog()
+        let slab = Slab(capacity: 100)
+        for run in TopicHarness.records(5, bytes: 10) {
+            let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
+            log.append(Run(slab: slab, bytes: range, count: 5), time: 1)
+        }
+        var cursors = [log.end]
+        _ = log.compact(&cursors)
+        #expect(log.retainedBytes == 50 && slab.charged == 50)
+        log.trim(before: 5)
+        #expect(log.retainedBytes == 0 && slab.charged == 0)
+        for run in TopicHarness.records(5, bytes: 10) {
+            let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
+            log.append(Run(slab: slab, bytes: range, count: 5), time: 1)
+        }
+        cursors = [log.end]
+        _ = log.compact(&cursors)
+        #expect(log.retainedBytes == 100)
+    }
 }
