@@ -29,7 +29,7 @@ final class Connection: IOHandler {
     private var isSaid = false
     var needsFlush = false
     var wasRead = false
-    var blockedAt: UInt64 = 0
+    private var blockedAt: UInt64 = 0
     private let acceptedAt: UInt64
     private var receivedAt: UInt64
     private var sentAt: UInt64
@@ -247,7 +247,7 @@ extension Connection {
     private func setBlocked(_ blocked: Bool) {
         guard blocked != isBlocked else { return }
         isBlocked = blocked
-        blockedAt = blocked ? shard.loop.now : 0
+        blockedAt = shard.loop.now
         updateInterest()
     }
 
@@ -277,10 +277,7 @@ extension Connection {
 extension Connection {
     func tick(_ now: UInt64) {
         let second: UInt64 = 1_000_000_000
-        if isBlocked, blockedAt > 0, now - min(now, blockedAt) > second / 20 {
-            peer.out.unpin()
-            blockedAt = 0
-        }
+        if isBlocked, now - min(now, blockedAt) > second / 20 { peer.out.unpin() }
         guard !peer.isEnding else {
             let end = endsAt ?? now + UInt64(Limits.helloSecondsMax) * second
             endsAt = end

@@ -20,6 +20,8 @@ package struct OutQueue {
         var windowBytes: UInt32 = 0
         var endsFrame = true
         var isUrgent = false
+        /// Whether others hold the slab too, so that the piece pins more than its bytes.
+        var isShared = false
         /// A STATUS that is encoded when its turn comes, so that the latest wins.
         var isStatus = false
 
@@ -151,7 +153,8 @@ extension OutQueue {
                     end: run.end,
                     link: link,
                     windowBytes: UInt32(run.byteCount),
-                    endsFrame: isLast
+                    endsFrame: isLast,
+                    isShared: true
                 )
             )
         }
@@ -195,14 +198,15 @@ extension OutQueue {
 
     /// Copies what waits into memory of its own, so that it pins no slab that is shared.
     package mutating func unpin() {
-        let bytes = pieces.reduce(0) { $0 + ($1.slab == nil ? 0 : $1.byteCount) }
+        let bytes = pieces.reduce(0) { $0 + ($1.isShared ? $1.byteCount : 0) }
         guard bytes > 0 else { return }
         let own = Slab(capacity: bytes)
-        for index in pieces.indices {
+        for index in pieces.indices where pieces[index].isShared {
             guard let slab = pieces[index].slab else { continue }
             let range = Int(pieces[index].start)..<Int(pieces[index].end)
             let place = slab.withBytes { own.append($0.extracting(range)) }
             pieces[index].slab = own
+            pieces[index].isShared = false
             pieces[index].start = UInt32(place.lowerBound)
             pieces[index].end = UInt32(place.upperBound)
         }
