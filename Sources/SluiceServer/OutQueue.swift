@@ -28,12 +28,20 @@ package struct OutQueue {
         var byteCount: Int { Int(end - start) }
     }
 
+    private struct WaitingStatus {
+        var status: Status
+        /// Whether nothing of its link has come behind it.
+        var isLast = true
+    }
+
     /// Frames that overtake events; they join the queue at the next flush.
     package var urgent = FrameWriter()
     private var heads = FrameWriter()
     private var pieces = Deque<Piece>()
-    private var statuses: [(link: UInt32, status: Status)] = []
+    private var statuses: [UInt32: WaitingStatus] = [:]
     private var settlements: [(link: UInt32, settlement: Settlement)] = []
+    /// Where the last settlement of each link stands.
+    private var lastSettlements: [UInt32: Int] = [:]
     private var pong: UInt64?
     /// Bytes of the first piece that are written already.
     private var written = 0
@@ -59,7 +67,7 @@ extension OutQueue {
 
     /// Adds a settlement; neighbours become one.
     package mutating func settle(_ link: UInt32, _ settlement: Settlement) {
-        if let index = settlements.lastIndex(where: { $0.link == link }) {
+        if let index = lastSettlements[link] {
             var last = settlements[index].settlement
             let (count, overflow) = last.count.addingReportingOverflow(settlement.count)
             if last.outcome == settlement.outcome, last.argument == settlement.argument,
@@ -70,22 +78,30 @@ extension OutQueue {
                 return
             }
         }
+        lastSettlements[link] = settlements.count
         settlements.append((link, settlement))
+    }
+
+    private mutating func forgetSettlements(of link: UInt32) {
+        guard lastSettlements[link] != nil else { return }
+        settlements.removeAll { $0.link == link }
+        lastSettlements.removeAll(keepingCapacity: true)
+        for (index, entry) in settlements.enumerated() { lastSettlements[entry.link] = index }
     }
 
     /// Adds a STATUS behind all that its link has waiting; it takes over the flags of an older one.
     package mutating func say(_ status: Status, link: UInt32) {
         let piece = Piece(slab: nil, start: 0, end: 0, link: link, isStatus: true)
-        guard let index = statuses.firstIndex(where: { $0.link == link }) else {
-            statuses.append((link, status))
+        guard let older = statuses[link] else {
+            statuses[link] = WaitingStatus(status: status)
             pieces.append(piece)
             return
         }
         var latest = status
-        latest.isDrained = latest.isDrained || statuses[index].status.isDrained
-        latest.isEcho = latest.isEcho || statuses[index].status.isEcho
-        statuses[index].status = latest
-        if let last = pieces.last, last.isStatus, last.link == link { return }
+        latest.isDrained = latest.isDrained || older.status.isDrained
+        latest.isEcho = latest.isEcho || older.status.isEcho
+        statuses[link] = WaitingStatus(status: latest)
+        guard !older.isLast else { return }
         pieces.removeAll { $0.isStatus && $0.link == link }
         pieces.append(piece)
     }
@@ -108,6 +124,7 @@ extension OutQueue {
             )
         )
         eventBytes += window
+        statuses[link]?.isLast = false
     }
 
     /// Adds EVENTS; its records stay in their slabs.
@@ -159,11 +176,12 @@ extension OutQueue {
             )
         }
         eventBytes += bytes
+        statuses[link]?.isLast = false
     }
 
     /// Drops what waits for a link that has ended, but for a frame that is half written.
     package mutating func drop(link: UInt32) {
-        settlements.removeAll { $0.link == link }
+        forgetSettlements(of: link)
         dropPieces { $0.link == link }
     }
 
@@ -178,10 +196,11 @@ extension OutQueue {
         for (owner, settlement) in settlements where owner == link {
             urgent.append([settlement], link: link)
         }
-        settlements.removeAll { $0.link == link }
+        forgetSettlements(of: link)
     }
 
     private mutating func dropPieces(where isDoomed: (Piece) -> Bool) {
+        guard pieces.contains(where: isDoomed) else { return }
         var kept = Deque<Piece>()
         var isProtected = isMidFrame
         for piece in pieces {
@@ -189,7 +208,7 @@ extension OutQueue {
                 kept.append(piece)
             } else {
                 eventBytes -= Int(piece.windowBytes)
-                if piece.isStatus { statuses.removeAll { $0.link == piece.link } }
+                if piece.isStatus { statuses[piece.link] = nil }
             }
             if piece.endsFrame { isProtected = false }
         }
@@ -263,6 +282,7 @@ extension OutQueue {
     private mutating func encodeReplies() {
         for (link, settlement) in settlements { urgent.append([settlement], link: link) }
         settlements.removeAll(keepingCapacity: false)
+        lastSettlements.removeAll(keepingCapacity: true)
         if let pong { urgent.append(Ping(opaque: pong, isAnswer: true)) }
         pong = nil
     }
@@ -296,12 +316,11 @@ extension OutQueue {
         guard !statuses.isEmpty else { return }
         for index in pieces.indices.prefix(Self.vectorsMax) where pieces[index].isStatus {
             let link = pieces[index].link
-            guard let place = statuses.firstIndex(where: { $0.link == link }) else { continue }
+            guard let waiting = statuses.removeValue(forKey: link) else { continue }
             pieces[index].isStatus = false
             pieces[index].start = UInt32(heads.bytes.count)
-            heads.append(statuses[place].status, link: link)
+            heads.append(waiting.status, link: link)
             pieces[index].end = UInt32(heads.bytes.count)
-            statuses.remove(at: place)
         }
     }
 
