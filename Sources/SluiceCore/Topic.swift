@@ -32,7 +32,7 @@ package struct Topic: Sendable {
     /// Producers whose next event does not fit their granted bytes.
     var needy = Deque<UInt32>()
     /// Recalls that are not answered yet, and producers whose grants could be recalled.
-    var recalls = 0
+    package internal(set) var recalls = 0
     var idleHolders = 0
     /// A moving mean of a record's bytes; 0 while nothing is known.
     package internal(set) var meanRecordBytes: UInt64 = 0

@@ -23,6 +23,8 @@ package final class Engine {
     private var detached = Deque<(session: Session, since: Instant)>()
     var detachedCount = 0
     private var dirty = Deque<TopicBox>()
+    /// Topics with recalls that are not answered, for `tick`.
+    private var recalling: [TopicBox] = []
     private var effects = Effects()
     package private(set) var isStopping = false
     /// How much of each link's events may wait to be written.
@@ -50,8 +52,15 @@ package final class Engine {
             let hasMore = box.core.advance(at: now, into: &effects)
             perform(box)
             if hasMore { mark(box) }
+            watchRecalls(of: box)
         }
         return !dirty.isEmpty
+    }
+
+    private func watchRecalls(of box: TopicBox) {
+        guard box.core.recalls > 0, !box.isRecalling, !box.isRemoved else { return }
+        box.isRecalling = true
+        recalling.append(box)
     }
 
     func mark(_ box: TopicBox) {
@@ -249,12 +258,16 @@ extension Engine {
             }
             detached.removeFirst()
         }
-        for box in topics.values {
+        let watched = recalling
+        recalling.removeAll(keepingCapacity: true)
+        for box in watched {
+            box.isRecalling = false
             effects.removeAll()
             box.core.expireRecalls(at: now, into: &effects)
-            guard !effects.list.isEmpty else { continue }
+            let hasExpired = !effects.list.isEmpty
             perform(box)
-            mark(box)
+            if hasExpired { mark(box) }
+            watchRecalls(of: box)
         }
     }
 

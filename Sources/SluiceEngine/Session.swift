@@ -102,6 +102,8 @@ final class TopicBox {
     var core: Topic
     var owners: [Owner?] = []
     var isDirty = false
+    /// Whether the engine's tick looks for recalls that are not answered in time.
+    var isRecalling = false
     var isRemoved = false
 
     init(_ core: Topic) { self.core = core }

@@ -141,6 +141,25 @@ import Testing
         #expect(topic.groups.isEmpty && topic.consumers == 0)
     }
 
+    @Test("A recall that nobody answers ends its link by the clock, and another producer is asked")
+    func recallTimeout() {
+        let strict = Bench { $0.topicDefaults.ahead = 0 }
+        let (holder, holding) = strict.connect()
+        strict.openSource(holding, 1, "t")
+        let (_, reading) = strict.connect()
+        strict.openSink(reading, 1, "t", demand: 5)
+        let (announcer, announcing) = strict.connect()
+        strict.openSource(announcing, 1, "t", available: 5)
+        #expect(holder.take().last == .ask(1, events: 0, flags: AskFlags.stop.rawValue))
+        strict.pass(milliseconds: 100)
+        strict.pass(milliseconds: 19_899)
+        #expect(holder.take() == [])
+        strict.pass(milliseconds: 1)
+        strict.run()
+        #expect(holder.take() == [.closed(1, .recallTimeout)])
+        #expect(announcer.take().last == .ask(1, events: 5, flags: 0))
+    }
+
     @Test("A stopping broker recalls its grants, opens nothing and keeps no session")
     func stopping() throws {
         let (peer, session) = bench.connect()
