@@ -10,6 +10,7 @@ extension Topic {
             dispatch(index, at: now, limit: limit, into: &effects)
             guard effects.list.count < limit else { break }
             dirtyGroups.removeFirst()
+            groups[index]?.isDirty = false
         }
         closeOutgrown(into: &effects)
         finishDrains(into: &effects)

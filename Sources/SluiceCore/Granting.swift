@@ -113,9 +113,11 @@ extension Topic {
         limit: Int,
         into effects: inout Effects
     ) {
+        guard floorless > 0 else { return }
         var rest = events
         for queue in [willing, idle] {
-            for index in queue where rest > 0 && effects.list.count < limit {
+            for index in queue {
+                guard rest > 0, effects.list.count < limit else { return }
                 guard case .producer(let link) = slots[Int(index)], link.ledger.credit == 0 else {
                     continue
                 }
@@ -213,7 +215,7 @@ extension Topic {
 
     /// Takes back what was granted to producers that have no known use for it.
     private mutating func recallIdle(all: Bool, at now: Instant, into effects: inout Effects) {
-        guard idleHolders > 0 || all else { return }
+        guard idleHolders > 0 || all && granted > 0 else { return }
         for index in slots.indices {
             guard case .producer(let link) = slots[index], link.ledger.credit > 0,
                 all || link.isIdleHolder

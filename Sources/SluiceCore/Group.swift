@@ -16,6 +16,8 @@ package struct Group: Sendable {
     var blocked: [UInt32] = []
     /// The offset for which those were last looked at.
     var blockedAt: UInt64 = 0
+    /// Whether it stands among the topic's dirty groups.
+    var isDirty = false
     private var order = Heap<Turn>()
     private var nextTicket: UInt64 = 1
 

@@ -19,6 +19,7 @@ extension Topic {
         var bytes: UInt64 = 0
         var holders = 0
         var recalls = 0
+        var floorless = 0
         var count = (producers: 0, consumers: 0)
         for slot in slots {
             switch slot {
@@ -33,6 +34,7 @@ extension Topic {
                 bytes += link.grantedBytes
                 holders += link.isIdleHolder ? 1 : 0
                 recalls += link.recalledAt == nil ? 0 : 1
+                floorless += link.isFloorless ? 1 : 0
                 if link.announcedCredit > link.ledger.credit {
                     found.append("announced credit \(link.announcedCredit) of \(link.ledger)")
                 }
@@ -42,6 +44,9 @@ extension Topic {
         if bytes != grantedBytes { found.append("granted bytes \(grantedBytes), sum \(bytes)") }
         if holders != idleHolders { found.append("idle holders \(idleHolders), \(holders)") }
         if recalls != self.recalls { found.append("recalls \(self.recalls), \(recalls)") }
+        if floorless != self.floorless {
+            found.append("without a floor \(self.floorless), \(floorless)")
+        }
         if count != (producers, consumers) { found.append("links \(count)") }
     }
 
@@ -51,6 +56,9 @@ extension Topic {
             guard let group else { continue }
             if group.cursor.offset - group.start != group.delivered + group.discarded {
                 found.append("L4 \(group.name): \(group.cursor), \(group.delivered)")
+            }
+            if group.isDirty != dirtyGroups.contains(number) {
+                found.append("\(group.name): dirty \(group.isDirty)")
             }
             if !log.holds(group.cursor) { found.append("lost cursor \(group.cursor)") }
             var sum: UInt64 = 0

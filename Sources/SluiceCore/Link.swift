@@ -111,6 +111,11 @@ package struct ProducerLink: Sendable {
     /// Whether it holds credit that nobody announced a use for and that was not recalled.
     var isIdleHolder: Bool { recalledAt == nil && ledger.credit > announcedCredit }
 
+    /// Whether it has announced nothing and holds nothing.
+    var isFloorless: Bool {
+        ledger.credit == 0 && (queue == .willing || queue == .idle)
+    }
+
     /// Bytes that may still come; leftovers without a credit in events cannot be used.
     var grantedBytes: UInt64 { ledger.credit > 0 ? ledger.byteCredit ?? 0 : 0 }
 }

@@ -34,6 +34,8 @@ package struct Topic: Sendable {
     /// Recalls that are not answered yet, and producers whose grants could be recalled.
     package internal(set) var recalls = 0
     var idleHolders = 0
+    /// Producers that a floor could be given to.
+    var floorless = 0
     /// A moving mean of a record's bytes; 0 while nothing is known.
     package internal(set) var meanRecordBytes: UInt64 = 0
     /// Groups that may have something to hand out.
@@ -129,10 +131,12 @@ extension Topic {
         let credit = link.ledger.credit
         let bytes = link.grantedBytes
         let wasIdleHolder = link.isIdleHolder
+        let wasFloorless = link.isFloorless
         defer {
             granted = granted - credit + link.ledger.credit
             grantedBytes = grantedBytes - bytes + link.grantedBytes
             idleHolders += (link.isIdleHolder ? 1 : 0) - (wasIdleHolder ? 1 : 0)
+            floorless += (link.isFloorless ? 1 : 0) - (wasFloorless ? 1 : 0)
             slots[Int(index)] = .producer(link)
         }
         return try body(&link)

@@ -48,15 +48,14 @@ extension Topic {
         guard case .consumer(var link) = slots[Int(index)], var group = groups[link.group] else {
             return
         }
-        groups[link.group] = nil
         let number = deliverable(link)
-        if requeue || number != link.deliverable {
-            place(&link, index, number, in: &group)
-            slots[Int(index)] = .consumer(link)
-            markDirty(link.group)
-            grantsAreDue = true
-        }
+        guard requeue || number != link.deliverable else { return }
+        groups[link.group] = nil
+        place(&link, index, number, in: &group)
         groups[link.group] = group
+        slots[Int(index)] = .consumer(link)
+        markDirty(link.group)
+        grantsAreDue = true
     }
 
     /// Gives a member its number and its ticket.
@@ -78,8 +77,10 @@ extension Topic {
         grantsAreDue = true
     }
 
-    mutating func markDirty(_ group: Int) {
-        if !dirtyGroups.contains(group) { dirtyGroups.append(group) }
+    mutating func markDirty(_ index: Int) {
+        guard groups[index]?.isDirty == false else { return }
+        groups[index]?.isDirty = true
+        dirtyGroups.append(index)
     }
 
     /// The connection is gone and may come back: nothing is deliverable, no grant stays out.
