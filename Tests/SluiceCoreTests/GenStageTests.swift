@@ -17,11 +17,13 @@ private struct Stage {
         var options = TopicOptions()
         options.ahead = 0
         isBare = words[1] == "disp"
+        var startsPaused = false
         options.capacity = isBare ? 0 : 10_000
         options.onFull = isBare ? .dropNewest : .dropOldest
         for word in words {
             switch word {
             case "auto=1": answersDemand = true
+            case "demand=accumulate": startsPaused = true
             case "buffer_keep=first": options.onFull = .dropNewest
             case "buffer_size=infinity": options.capacity = Limits.bufferEventsMax
             case _ where word.hasPrefix("buffer_size="):
@@ -30,6 +32,7 @@ private struct Stage {
             }
         }
         topic = Topic(name: "stage", options: options)
+        if startsPaused { topic.apply(.pause(true), at: now, into: &effects) }
         producer = topic.nextLink()
         topic.apply(.openProducer(producer, .unknown), at: now, into: &effects)
         settle()
@@ -45,6 +48,7 @@ private struct Stage {
             cancel(words[1])
             subscribe(words[2])
         case "dispatch", "emit": emit(words.dropFirst().compactMap { Int($0) })
+        case "mode": topic.apply(.pause(words[1] == "accumulate"), at: now, into: &effects)
         case "count": outcome.buffered = Int(topic.buffered)
         default: Issue.record("no such step: \(words)")
         }
@@ -132,18 +136,27 @@ private struct Stage {
 
 @Suite("What the real GenStage does")
 struct GenStageTests {
-    /// Where Sluice differs on purpose: no event is stranded or overtaken (GenStage's issue 311).
+    /// Where Sluice differs on purpose, step by step: decision 006 shows both traces.
     private static let sluice: [String: [Int: Outcome]] = [
         "S05": [
             6: Outcome(deliveries: ["c2": [1, 2, 3]]),
             7: Outcome(buffered: 0),
             8: Outcome(),
         ],
+        "S06": [
+            5: Outcome(buffered: 6),
+            6: Outcome(deliveries: ["c1": [1, 2, 3, 4, 5]]),
+        ],
         "S22": [
             5: Outcome(deliveries: ["c2": [1, 2, 3]]),
             6: Outcome(deliveries: ["c2": [4]]),
             7: Outcome(buffered: 0),
             8: Outcome(demand: 5),
+        ],
+        "S25": [
+            0: Outcome(discarded: 3),
+            1: Outcome(buffered: 2),
+            2: Outcome(),
         ],
     ]
 
