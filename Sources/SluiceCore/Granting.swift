@@ -170,8 +170,27 @@ extension Topic {
             link.backlog = .events(backlog - count)
             link.announcedCredit += count
         }
-        effects.list.append(.ask(id(index), ask))
+        demand(ask, of: index, into: &effects)
         return count
+    }
+
+    /// Leaves a DEMAND to be sent, joined with one that the step has for the link already.
+    private mutating func demand(_ ask: Ask, of index: UInt32, into effects: inout Effects) {
+        guard case .producer(let link) = slots[Int(index)] else { return }
+        let place = link.askPlace
+        if effects.list.indices.contains(place),
+            case .ask(id(index), let earlier) = effects.list[place],
+            earlier.total + UInt64(ask.events) == ask.total
+        {
+            var joined = ask
+            joined.events += earlier.events
+            joined.bytes += earlier.bytes
+            joined.flags.formUnion(earlier.flags)
+            effects.list[place] = .ask(id(index), joined)
+            return
+        }
+        _ = withProducer(index) { $0.askPlace = effects.list.count }
+        effects.list.append(.ask(id(index), ask))
     }
 
     /// Bytes a record will likely have, with a margin: what is left over is granted again.
@@ -207,7 +226,7 @@ extension Topic {
                 link.needBytes = 0
                 link.askedAt = now
             }
-            effects.list.append(.ask(id(index), ask))
+            demand(ask, of: index, into: &effects)
         }
         needy = waiting
         return !waiting.isEmpty
@@ -247,7 +266,7 @@ extension Topic {
             link.announcedCredit = 0
         }
         recalls += 1
-        effects.list.append(.ask(id(index), ask))
+        demand(ask, of: index, into: &effects)
     }
 
     /// Closes the links of producers that did not answer a recall in time.

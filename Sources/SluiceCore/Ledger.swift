@@ -258,6 +258,7 @@ extension Ledger {
         forfeited = asked - received
         forfeitedBytes = askedBytes - min(askedBytes, receivedBytes)
     }
+
     /// Applies a STOP that was lost in a cut.
     package mutating func stop(upTo total: UInt64) {
         stoppedTo = min(total, asked)

@@ -92,6 +92,8 @@ package struct ProducerLink: Sendable {
     /// The queue of those to be served that it stands in.
     var queue: ProducerQueue?
     var needBytes: UInt32 = 0
+    /// Where the last DEMAND for it stands among the effects of its step.
+    var askPlace = 0
     /// When a STOP was sent that is not answered yet.
     var recalledAt: Instant?
     package internal(set) var askedAt: Instant?

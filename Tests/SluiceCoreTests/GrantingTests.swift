@@ -216,4 +216,19 @@ struct GrantingTests {
         #expect(harness.credit(reporter) == 5)
         #expect(harness.credit(silent) == 5)
     }
+
+    @Test("sends a producer one DEMAND a step, however its share comes together")
+    func joined() {
+        var harness = TopicHarness(ahead: 0)
+        let large = harness.producer(.events(100))
+        let small = harness.producer(.events(1))
+        _ = harness.look()
+        _ = harness.consumer(asks: 10)
+        let asked = harness.look().compactMap { effect -> LinkID? in
+            if case .ask(let id, _) = effect { id } else { nil }
+        }
+        #expect(asked == [large, small])
+        #expect(harness.credit(large) == 9)
+        #expect(harness.credit(small) == 1)
+    }
 }
