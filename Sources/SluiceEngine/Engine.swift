@@ -26,6 +26,8 @@ package final class Engine {
     /// Topics with recalls that are not answered, for `tick`.
     private var recalling: [TopicBox] = []
     private var effects = Effects()
+    /// Inspections that a DEMAND waits at, first come first served.
+    var inspecting = Deque<(inspection: Inspection, session: Session, link: UInt32)>()
     package private(set) var isStopping = false
     /// How much of each link's events may wait to be written.
     var windowBytes = Limits.writeWindowBytes
@@ -44,6 +46,8 @@ package final class Engine {
 
     /// Moves events and demand; true if there is more to do.
     package func turn() -> Bool {
+        // One a turn: a look at all topics or links costs as much as there are.
+        if let next = inspecting.popFirst() { answer(next.inspection, next.session, next.link) }
         var steps = 0
         while steps < Self.stepsPerTurnMax, let box = dirty.popFirst() {
             box.isDirty = false
@@ -54,7 +58,7 @@ package final class Engine {
             if hasMore { mark(box) }
             watchRecalls(of: box)
         }
-        return !dirty.isEmpty
+        return !dirty.isEmpty || !inspecting.isEmpty
     }
 
     private func watchRecalls(of box: TopicBox) {

@@ -27,6 +27,8 @@ final class Inspection {
     var round: Round?
     /// The place in the round: a document's, or an event's offset.
     var position: UInt64 = 0
+    /// Whether it waits for the turn in which the engine looks.
+    var isWaiting = false
     /// Whether a DEMAND waits for its DRAINED, and for an ECHO with it.
     var isAnswering = false
     var owesEcho = false
@@ -104,6 +106,17 @@ extension Engine {
             finish(inspection, session, link)
             return
         }
+        guard !inspection.isWaiting else { return }
+        inspection.isWaiting = true
+        inspecting.append((inspection, session, link))
+    }
+
+    /// Begins or goes on with what is asked.
+    func answer(_ inspection: Inspection, _ session: Session, _ link: UInt32) {
+        inspection.isWaiting = false
+        guard case .inspection(let known)? = session.link(link)?.target, known === inspection,
+            inspection.isAnswering
+        else { return }
         if inspection.round == nil, inspection.ledger.credit > 0 { begin(inspection) }
         pump(inspection, session, link)
     }

@@ -139,7 +139,7 @@ extension Engine {
         case .topic(let box, let id)?: apply(.wrote(id, bytes: bytes), to: box)
         case .inspection(let inspection)?:
             inspection.room += bytes
-            if inspection.isAnswering { pump(inspection, session, link) }
+            if inspection.isAnswering, !inspection.isWaiting { pump(inspection, session, link) }
         case .control?, nil: break
         }
     }

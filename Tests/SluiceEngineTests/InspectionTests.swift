@@ -131,6 +131,27 @@ import Testing
         #expect(peer.take() == [])
     }
 
+    @Test("Of many looks that are asked for at once, each turn of the loop takes one")
+    func oneLookATurn() {
+        let (peer, session) = bench.connect()
+        for link in UInt32(1)...3 {
+            var open = Open(role: .sink, topic: "$sys/server")
+            open.demandEvents = 1
+            bench.engine.open(session, link, open)
+            for total in UInt64(2)...50 {
+                bench.engine.demand(session, link, Ask(events: 1, total: total))
+            }
+        }
+        _ = peer.take()
+        for link in UInt32(1)...3 {
+            let hasMore = bench.engine.turn()
+            let words = peer.take()
+            #expect(words.count == 2 && hasMore == (link < 3))
+            let drained = Listener.Word.drained(link, delivered: 1, forfeited: 49, available: 0)
+            #expect(words.last == drained)
+        }
+    }
+
     @Test("What does not exist or cannot be read is refused")
     func refusals() {
         let (peer, session) = bench.connect()
