@@ -42,7 +42,8 @@ struct Gathering {
 
     /// Takes the next frame in if it follows on; else it is the caller's still.
     mutating func take(_ frame: Events, on link: UInt32, in slab: Slab) -> Bool {
-        guard link == self.link, frame.firstSequence == firstSequence + events,
+        // The first sequence is a stranger's number, not yet held against the ledger.
+        guard link == self.link, frame.firstSequence == firstSequence &+ events,
             let records = Self.smallRun(of: frame), frame.eventCount <= credit.events,
             frame.byteCount <= credit.bytes, bytes + frame.byteCount <= UInt64(UInt32.max)
         else { return false }

@@ -68,4 +68,14 @@ import Testing
         let payloads = consumer.take().flatMap(\.events).map(\.payload)
         #expect(payloads == ["a", "b", "c", "d", "e", "f", "g"])
     }
+
+    @Test("Sequences at the end of their numbers are refused like any that do not follow on")
+    func endOfNumbers() throws {
+        let producer = try greeted("OPEN 1 source topic=t available=100")
+        let last = "EVENTS 1 seq=\(UInt64.max) [x]"
+        producer.send(try bytes([last, last, "EVENTS 1 seq=0 [y]"]))
+        producer.run()
+        let said = producer.take()
+        #expect(said.last?.fields["code"] == "CREDIT_MISMATCH")
+    }
 }
