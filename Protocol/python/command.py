@@ -26,6 +26,13 @@ def text(data: bytes) -> dict:
         return {"payload_base64": base64.b64encode(data).decode()}
 
 
+def positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise ValueError(word)
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="sluice.py", description="a Sluice client")
     top.add_argument("address", metavar="HOST:PORT")
@@ -39,15 +46,15 @@ def parser() -> argparse.ArgumentParser:
 
     sub = verbs.add_parser("sub", help="ask for N events and print them")
     sub.add_argument("topic")
-    sub.add_argument("-n", type=int, required=True)
+    sub.add_argument("-n", type=positive, required=True)
     sub.add_argument("--group")
     sub.add_argument("--start", choices=["new", "first"])
-    sub.add_argument("--bytes", type=int, default=0, help="count bytes too, ask for this many")
-    sub.add_argument("--cut-after", type=int, help="break the connection after so many, resume")
+    sub.add_argument("--bytes", type=positive, default=0, help="count bytes too, ask for this many")
+    sub.add_argument("--cut-after", type=positive, help="break the connection after so many, resume")
 
     overrun = verbs.add_parser("overrun", help="send one event more than was asked for")
     overrun.add_argument("topic")
-    overrun.add_argument("--count", type=int, default=3, help="events to announce")
+    overrun.add_argument("--count", type=positive, default=3, help="events to announce")
 
     verbs.add_parser("ping", help="time one PING")
     for verb in verbs.choices.values():
@@ -132,7 +139,7 @@ VERBS = {"pub": pub, "sub": sub, "overrun": overrun, "ping": ping}
 def main(words: list[str]) -> int:
     arguments = parser().parse_args(words)
     host, _, port = arguments.address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdigit() or int(port) > 65_535:
         print("sluice.py: the address is HOST:PORT", file=sys.stderr)
         return EXIT_USAGE
     client = sluice.Client(host.strip("[]"), int(port))
@@ -145,6 +152,9 @@ def main(words: list[str]) -> int:
     except sluice.SluiceError as error:
         say(refused=error.code, link=error.link, reason=error.reason)
         return EXIT_REFUSED
+    except ValueError as error:
+        print(f"sluice.py: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except sluice.TimedOut:
         print("sluice.py: timed out; is anyone asking, or publishing?", file=sys.stderr)
         return EXIT_TIMEOUT

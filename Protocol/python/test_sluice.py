@@ -512,6 +512,19 @@ class ClientTests(unittest.TestCase):
         with contextlib.redirect_stderr(io.StringIO()):
             self.assertEqual(command.main([f"127.0.0.1:{port}", "ping"]), command.EXIT_CONNECT)
 
+    def test_what_cannot_be_is_wrong_usage(self):
+        for words in (
+            ["127.0.0.1:x", "ping"], ["127.0.0.1:99999", "ping"], ["ping"],
+            ["127.0.0.1:1", "sub", "t", "-n", "0"], ["127.0.0.1:1", "sub", "t", "-n", "-3"],
+            ["127.0.0.1:1", "sub", "t"], ["127.0.0.1:1", "overrun", "t", "--count", "0"],
+        ):
+            with self.subTest(words=words), contextlib.redirect_stderr(io.StringIO()):
+                try:
+                    status = command.main(words)
+                except SystemExit as exit:
+                    status = exit.code
+                self.assertEqual(status, command.EXIT_USAGE)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -69,6 +69,10 @@ final class Connector: IOHandler, @unchecked Sendable {
     /// Attempts in a row that failed.
     var failures = 0
     var waiters: [Answer<Void>] = []
+    /// Those who want to know when the connection is given up.
+    var keepers: [Answer<Void>] = []
+    /// How often in a row the broker was too busy to open a link.
+    var refusals: [LinkKey: Int] = [:]
     var closeWaiters: [Answer<Void>] = []
     /// Why the broker ended the connection, once it has said so.
     var lastWord: (close: Close, ending: ClientEvent.Ending)?
@@ -77,12 +81,8 @@ final class Connector: IOHandler, @unchecked Sendable {
         self.home = home
         self.configuration = configuration
         self.logger = logger
-        session = Self.newSession(configuration)
-    }
-
-    private static func newSession(_ configuration: ClientConfiguration) -> ClientSession {
         let keepalive = min(max(1, configuration.keepaliveSeconds), Limits.keepaliveSecondsMax)
-        return ClientSession(name: configuration.name, keepaliveSeconds: UInt16(keepalive))
+        session = ClientSession(name: configuration.name, keepaliveSeconds: UInt16(keepalive))
     }
 
     var now: Instant { Instant(nanoseconds: loop.now) }
@@ -190,11 +190,12 @@ extension Connector {
             return giveUp(error)
         }
         phase = .waiting
-        timer = loop.schedule(after: retryAfter ?? delay()) { [weak self] in self?.attempt() }
+        let pause = retryAfter ?? delay(after: failures)
+        timer = loop.schedule(after: pause) { [weak self] in self?.attempt() }
     }
 
     /// Doubles from failure to failure; half of it is drawn at random.
-    private func delay() -> Duration {
+    func delay(after failures: Int) -> Duration {
         let policy = configuration.reconnect
         let doublings = min(failures - 1, 20)
         let most = min(policy.initialDelay * (1 << max(0, doublings)), policy.maximumDelay)
@@ -206,11 +207,13 @@ extension Connector {
         phase = .idle
         failures = 0
         lastWord = nil
-        let ended = (sinks, sources, waiters, pings)
-        (sinks, sources, waiters, pings) = ([:], [:], [], [:])
+        isWanted = false
+        let ended = (sinks, sources, waiters + keepers, pings)
+        (sinks, sources, waiters, keepers, pings) = ([:], [:], [], [], [:])
         sendQueue = []
         touched = []
-        session = Self.newSession(configuration)
+        refusals = [:]
+        session.forget()
         for sink in ended.0.values { sink.core.finish(error, nil) }
         for source in ended.1.values { source.core.finish(error) }
         for waiter in ended.2 { waiter.give(.failure(error)) }

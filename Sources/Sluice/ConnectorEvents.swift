@@ -10,6 +10,7 @@ extension Connector {
         switch event {
         case .welcomed: welcomed()
         case .opened(let key, let resumed): opened(key, resumed: resumed)
+        case .postponed(let key, let close): postponed(key, close)
         case .events(let key, let events): received(events, key, in: slab)
         case .gap(let key, let gap): add([.gap(EventGap(gap))], to: key)
         case .status(let key, let status): received(status, key)
@@ -42,6 +43,7 @@ extension Connector {
     }
 
     private func opened(_ key: LinkKey, resumed: Bool) {
+        refusals[key] = nil
         if resumed, let sink = sinks[key] {
             sink.core.resumed()
             if sink.items.isEmpty { touched.append(key) }
@@ -50,6 +52,25 @@ extension Connector {
         if resumed { source.core.resumed() }
         refresh(key, granted: 0)
         closeIfDone(key)
+    }
+
+    /// Opens the link later, as often as the policy of reconnecting allows.
+    private func postponed(_ key: LinkKey, _ close: Close) {
+        let count = (refusals[key] ?? 0) + 1
+        if let most = configuration.reconnect.attemptsMax, count >= most {
+            session.close(key, into: &outlet.writer)
+            return closed(key, close, .refused)
+        }
+        if sinks[key]?.isStopping == true { return end(key) }
+        refusals[key] = count
+        let pause =
+            close.retryMilliseconds > 0
+            ? .milliseconds(Int64(close.retryMilliseconds)) : delay(after: count)
+        loop.schedule(after: pause) { [weak self] in
+            guard let self else { return }
+            session.retry(key, into: &outlet.writer)
+            home.markDirty(self)
+        }
     }
 
     private func received(_ events: Events, _ key: LinkKey, in slab: Slab) {
@@ -95,6 +116,7 @@ extension Connector {
 
     private func closed(_ key: LinkKey, _ close: Close, _ ending: ClientEvent.Ending) {
         let error = Self.error(close, ending)
+        refusals[key] = nil
         if let sink = sinks.removeValue(forKey: key) {
             sink.core.publish(sink.items, nil)
             sink.core.finish(error, nil)

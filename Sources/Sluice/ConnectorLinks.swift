@@ -17,6 +17,7 @@ extension Connector {
                 into: &outlet.writer
             )
             core.key = key
+            core.asked(min(first.events, most))
             sinks[key] = Sink(core: core, wish: first.events - min(first.events, most))
             wake()
             home.markDirty(self)
@@ -26,11 +27,17 @@ extension Connector {
     func ask(_ core: SubscriptionCore, events: UInt64, bytes: UInt64) {
         loop.submit { [self] in
             guard let key = core.key, sinks[key] != nil else { return }
-            sinks[key]?.wish += events
+            wish(key, events)
             if bytes > 0 { askBytes(key, bytes) }
             grantWish(key)
             home.markDirty(self)
         }
+    }
+
+    /// Adds to what the program wished; more than can be counted is all there is.
+    func wish(_ key: LinkKey, _ events: UInt64) {
+        guard let sum = sinks[key]?.wish.addingReportingOverflow(events) else { return }
+        sinks[key]?.wish = sum.overflow ? .max : sum.partialValue
     }
 
     func askBytes(_ key: LinkKey, _ bytes: UInt64) {
@@ -45,17 +52,20 @@ extension Connector {
         let count = min(wish, session.demandMax - min(session.demandMax, ledger.credit))
         guard count > 0 else { return }
         sinks[key]?.wish -= count
+        sinks[key]?.core.asked(count)
         session.ask(key, events: UInt32(count), into: &outlet.writer)
     }
 
-    /// Ends a subscription by DRAIN or STOP; without a connection STOP has nothing to wait for.
+    /// Ends a subscription by DRAIN or STOP; on a link that is not opened STOP waits for nothing.
     func end(_ core: SubscriptionCore, _ flags: AskFlags) {
         loop.submit { [self] in
             guard let key = core.key, sinks[key] != nil else { return }
             sinks[key]?.wish = 0
             if flags.contains(.stop) {
                 sinks[key]?.isStopping = true
-                guard phase == .connected, session.state == .open else { return end(key) }
+                guard phase == .connected, session.state == .open,
+                    session[key]?.state != .planned
+                else { return end(key) }
             }
             session.ask(key, events: 0, flags: flags, into: &outlet.writer)
             home.markDirty(self)
@@ -70,6 +80,9 @@ extension Connector {
             sources[key] = Source(core: core)
             wake()
             home.markDirty(self)
+            // It may have been closed before the loop heard of it.
+            sources[key]?.isClosing = core.isClosing
+            closeIfDone(key)
         }
     }
 
@@ -106,9 +119,18 @@ extension Connector {
         }
     }
 
-    func connect(_ answer: Answer<Void>, isWanted: Bool) {
+    /// Keeps the connection up; answers with a failure when it is given up or the client closed.
+    func keepUp(_ answer: Answer<Void>) {
         loop.submit { [self] in
-            if isWanted { self.isWanted = true }
+            guard phase != .closed else { return answer.give(.failure(.closed)) }
+            isWanted = true
+            keepers.append(answer)
+            wake()
+        }
+    }
+
+    func connect(_ answer: Answer<Void>) {
+        loop.submit { [self] in
             switch phase {
             case .connected: answer.give(.success(()))
             case .closed: answer.give(.failure(.closed))
@@ -137,10 +159,11 @@ extension Connector {
     /// Ends a subscription at once.
     func end(_ key: LinkKey) {
         guard let sink = sinks.removeValue(forKey: key) else { return }
-        let ledger = session[key]?.ledger
+        let link = session[key]
         session.close(key, into: &outlet.writer)
-        sink.core.publish(sink.items, ledger)
-        sink.core.finish(nil, ledger)
+        sink.core.publish(sink.items, link)
+        sink.core.finish(nil, link)
+        refusals[key] = nil
         checkClosed()
     }
 

@@ -37,6 +37,10 @@ extension Connector {
             }
             session.heard(at: now)
             takeFrames()
+            guard outlet.backlog <= Outlet.bytesMax else {
+                publish()
+                return lost(lossError("the broker asks for answers and does not read them"))
+            }
         }
         publish()
         home.markDirty(self)
@@ -44,6 +48,7 @@ extension Connector {
 
     /// Takes all whole frames out of the inlet.
     private func takeFrames() {
+        guard session.state != .ended else { return inlet.discard() }
         let slab = inlet.slab
         let next = slab.withBytes { span in
             session.receive(
@@ -122,8 +127,8 @@ extension Connector {
         for key in touched {
             guard let items = sinks[key]?.items, let core = sinks[key]?.core else { continue }
             sinks[key]?.items.removeAll(keepingCapacity: true)
-            let ask = core.publish(items, session[key]?.ledger)
-            sinks[key]?.wish += ask.events
+            let ask = core.publish(items, session[key])
+            wish(key, ask.events)
             if ask.bytes > 0 { askBytes(key, ask.bytes) }
             grantWish(key)
         }
@@ -134,6 +139,10 @@ extension Connector {
         let seconds = Int64(max(1, session.keepaliveSeconds / 2))
         keepalive = loop.schedule(after: .seconds(seconds)) { [weak self] in
             guard let self, phase == .connected else { return }
+            guard session.state != .ended else {
+                // The last word cannot be written: the broker does not read.
+                return lost(lossError("the connection has ended"))
+            }
             session.tick(at: now, into: &outlet.writer, events: &events)
             for event in events { handle(event, in: inlet.slab) }
             events.removeAll(keepingCapacity: true)

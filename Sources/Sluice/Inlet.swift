@@ -29,6 +29,9 @@ struct Inlet {
         return receipt
     }
 
+    /// Forgets what came: nothing of this connection is read any more.
+    mutating func discard() { start = slab.filled }
+
     /// A whole frame was taken; the next begins at `position`.
     mutating func advance(to position: Int) { start = position }
 
@@ -62,6 +65,9 @@ struct Inlet {
 struct Outlet {
     /// Bytes of events that may wait; what else there is comes on top.
     static let eventBytesMax = 262_144
+    /// Bytes that may wait altogether: OPENs of the most links, and more answers than a broker in
+    /// its right mind asks for before it reads.
+    static let bytesMax = 16_777_216
 
     /// Where new frames go.
     var writer = FrameWriter()

@@ -4,9 +4,10 @@ extension SluiceClient {
     ///
     /// - Parameters:
     ///   - topic: such as `$sys/topics`; see "Inspection" in the protocol.
-    ///   - max: how many documents at most.
+    ///   - max: how many documents at most; 0 asks for none.
     /// - Returns: one JSON document an element, as bytes; the payloads themselves for `$sys/peek`.
     public func inspect(_ topic: String, max: Int = 10_000) async throws(ClientError) -> [[UInt8]] {
+        guard max > 0 else { return [] }
         let subscription = subscribe(to: topic, options: SubscriptionOptions(demand: .manual))
         subscription.ask(max)
         var documents: [[UInt8]] = []

@@ -29,7 +29,21 @@ extension SluiceClient {
             account.processed(UInt64(batch.count))
         }
         listener.cancel()
-        try await producer.close()
+        if let error = await listener.value { throw error }
+        try await confirm(producer)
+    }
+
+    /// Closes `producer`, in a task that is cancelled too: for as long as a drain may take.
+    private func confirm(_ producer: Producer) async throws {
+        guard Task.isCancelled else { return try await producer.close() }
+        let closing = Task { try await producer.close() }
+        let limit = configuration.drainTimeout
+        let timer = Task {
+            try await Task.sleep(for: limit)
+            closing.cancel()
+        }
+        defer { timer.cancel() }
+        try await closing.value
     }
 }
 
@@ -47,9 +61,15 @@ private final class ProcessorAccount: Sendable {
         self.most = most
     }
 
-    /// Asks upstream whenever more was granted.
-    func listen() async {
-        while (try? await producer.demand(.new)) != nil { ask() }
+    /// Asks upstream whenever more was granted; stops it when downstream has ended, and says why.
+    func listen() async -> ClientError? {
+        defer { subscription.stop() }
+        do throws(ClientError) {
+            while try await producer.demand(.new) != nil { ask() }
+            return nil
+        } catch {
+            return error
+        }
     }
 
     func processed(_ count: UInt64) {

@@ -90,6 +90,9 @@ extension ProducerCore {
         for waiter in waiters { waiter.resume() }
     }
 
+    /// Whether the program wants the link to end.
+    var isClosing: Bool { state.withLock { $0.isClosing } }
+
     /// Whether nothing more has to be sent or confirmed before the link can end.
     var isDone: Bool {
         state.withLock { $0.queued == 0 && $0.accepted == $0.counts.confirmed + $0.counts.rejected }

@@ -38,16 +38,16 @@ public final class SluiceClient: Service, Sendable {
 
     /// Connects and stays until the program shuts down or the task is cancelled; then drains.
     ///
-    /// Throws if the reconnect policy gives up before the first connection.
+    /// Throws when the reconnect policy gives up and when the broker forbids to come back; returns
+    /// when the client is closed elsewhere.
     public func run() async throws {
         let connector = try connector.get()
         let answer = Answer<Void>()
-        connector.connect(answer, isWanted: true)
+        connector.keepUp(answer)
         try await cancelWhenGracefulShutdown {
             do {
                 try await answer.wait()
-                try await Answer<Void>().wait()
-            } catch let error as ClientError where error.code == .cancelled {}
+            } catch let error as ClientError where error.code.isEndOfUse {}
         }
         await close()
     }
@@ -55,7 +55,7 @@ public final class SluiceClient: Service, Sendable {
     /// Waits until the broker has welcomed the client.
     public func connect() async throws(ClientError) {
         let answer = Answer<Void>()
-        try connector.get().connect(answer, isWanted: false)
+        try connector.get().connect(answer)
         try await answer.wait()
     }
 
@@ -118,6 +118,11 @@ public final class SluiceClient: Service, Sendable {
         try connector.get().ping(answer)
         return try await answer.wait()
     }
+}
+
+extension ClientError.Code {
+    /// Whether this side wanted no more.
+    fileprivate var isEndOfUse: Bool { self == .cancelled || self == .clientClosed }
 }
 
 /// What may stand in a name, checked before it goes to the wire.

@@ -27,6 +27,9 @@ final class SubscriptionCore: Sendable {
         var isEnded = false
         var error: ClientError?
         var counts = SubscriptionCounts()
+        /// What was booked of the link's account with this number; each counts from 0.
+        var account: UInt32 = 0
+        var forfeited: UInt64 = 0
         var forfeitedBytes: UInt64 = 0
     }
 
@@ -204,17 +207,10 @@ extension SubscriptionCore.State {
 extension SubscriptionCore {
     /// Hands over what a turn brought; returns the demand that takes the place of what was lost.
     @discardableResult
-    func publish(_ items: [Item], _ ledger: Ledger?) -> (events: UInt64, bytes: UInt64) {
+    func publish(_ items: [Item], _ link: ClientLink?) -> (events: UInt64, bytes: UInt64) {
         let (waiter, ask) = state.withLock { state in
-            let ask = state.book(ledger)
-            for item in items {
-                if case .gap(let gap) = item { state.counts.missing += gap.count }
-            }
-            if state.isDiscarding {
-                for case .run(let run) in items { state.counts.discarded += UInt64(run.count) }
-            } else {
-                state.items.append(contentsOf: items)
-            }
+            let ask = state.book(link)
+            for item in items { state.take(item) }
             guard !state.items.isEmpty else {
                 return (nil as CheckedContinuation<Void, Never>?, ask)
             }
@@ -231,11 +227,14 @@ extension SubscriptionCore {
     /// Bytes asked for beside the window, for an event larger than what was open.
     func askedExtra(bytes: UInt64) { state.withLock { $0.byteWindow?.extend(bytes) } }
 
+    /// Demand was sent, or will be with the next OPEN.
+    func asked(_ events: UInt64) { state.withLock { $0.counts.asked += events } }
+
     /// Nothing more will come.
-    func finish(_ error: ClientError?, _ ledger: Ledger?) {
+    func finish(_ error: ClientError?, _ link: ClientLink?) {
         let waiter = state.withLock { state in
             guard !state.isEnded else { return nil as CheckedContinuation<Void, Never>? }
-            _ = state.book(ledger)
+            _ = state.book(link)
             state.isEnded = true
             state.error = error
             defer { state.waiter = nil }
@@ -246,17 +245,51 @@ extension SubscriptionCore {
 }
 
 extension SubscriptionCore.State {
+    /// Takes over what came, counted.
+    fileprivate mutating func take(_ item: SubscriptionCore.Item) {
+        switch item {
+        case .run(let run):
+            counts.delivered += UInt64(run.count)
+            if isDiscarding {
+                counts.discarded += UInt64(run.count)
+            } else {
+                items.append(item)
+            }
+        case .gap(let gap):
+            // A number that only a broker gone wrong can bring about.
+            let sum = counts.missing.addingReportingOverflow(gap.count)
+            counts.missing = sum.overflow ? .max : sum.partialValue
+            if !isDiscarding { add(gap) }
+        }
+    }
+
+    /// Joins what follows on: gaps spend no credit, so nothing else bounds how many may wait.
+    private mutating func add(_ gap: EventGap) {
+        guard case .gap(let last)? = items.last, last.reason == gap.reason,
+            last.offsets.upperBound == gap.offsets.lowerBound
+        else { return items.append(.gap(gap)) }
+        items[items.count - 1] = .gap(
+            EventGap(
+                offsets: last.offsets.lowerBound..<gap.offsets.upperBound,
+                count: last.count + gap.count,
+                reason: gap.reason
+            )
+        )
+    }
+
     /// Takes over the link's account; returns what to ask.
     ///
     /// Demand that was cut off counts as processed: without that a window would never open again.
-    fileprivate mutating func book(_ ledger: Ledger?) -> (events: UInt64, bytes: UInt64) {
-        guard let ledger else { return (0, 0) }
-        let events = ledger.forfeited - min(ledger.forfeited, counts.forfeited)
+    fileprivate mutating func book(_ link: ClientLink?) -> (events: UInt64, bytes: UInt64) {
+        guard let link else { return (0, 0) }
+        if link.account != account {
+            (account, forfeited, forfeitedBytes) = (link.account, 0, 0)
+        }
+        let ledger = link.ledger
+        let events = ledger.forfeited - min(ledger.forfeited, forfeited)
         let bytes = ledger.forfeitedBytes - min(ledger.forfeitedBytes, forfeitedBytes)
-        forfeitedBytes = ledger.forfeitedBytes
-        counts.asked = ledger.asked
-        counts.delivered = ledger.delivered
-        counts.forfeited = ledger.forfeited
+        (forfeited, forfeitedBytes) = (ledger.forfeited, ledger.forfeitedBytes)
+        counts.forfeited += events
         guard ending.isEmpty else { return (0, 0) }
         return (
             events > 0 ? window?.processed(events) ?? 0 : 0,

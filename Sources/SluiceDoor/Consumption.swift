@@ -45,8 +45,10 @@ struct Consumption: Sendable {
             }
             if reader.isGone { throw Failure.brokenPipe }
             if watch.hasExpired { return try checkCount(received) }
-            let isAtEnd = !exitAtEnd || subscription.counts.forfeited > 0
-            if isAtEnd { return try checkCount(received) }
+            // What was cut off does not come either, and says nothing of the end.
+            let counts = subscription.counts
+            let isAtEnd = counts.delivered + counts.missing < counts.asked
+            if !exitAtEnd || isAtEnd { return try checkCount(received) }
         } while received < count ?? .max
     }
 
@@ -71,31 +73,33 @@ struct Consumption: Sendable {
         _ take: (EventBatch) async throws -> Void
     ) async throws -> Int {
         var received = 0
-        var outstanding = 0
+        var asked = 0
         if isManual {
             subscription.ask(firstAsk)
-            outstanding = firstAsk
+            asked = firstAsk
         }
         if exitAtEnd { subscription.drain() }
         for try await batch in subscription {
             watch.touch()
             for gap in batch.gaps { note(gap.text(topic)) }
-            guard !batch.isEmpty else { continue }
-            try await take(batch)
-            watch.touch()
+            if !batch.isEmpty {
+                try await take(batch)
+                watch.touch()
+            }
             received += batch.count
-            outstanding -= batch.count
             guard let count, !exitAtEnd else { continue }
             let missing = count - before - received
             guard missing > 0 else {
                 subscription.cancel()
                 break
             }
+            // What was cut off with a lost connection is asked for again.
+            let outstanding = asked - received - Int(clamping: subscription.counts.forfeited)
             guard outstanding <= minDemand else { continue }
             let more = min(maxDemand, missing) - outstanding
             if more > 0 {
                 subscription.ask(more)
-                outstanding += more
+                asked += more
             }
         }
         return received

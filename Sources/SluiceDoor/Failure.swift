@@ -42,7 +42,9 @@ extension Failure {
         self.init(Self.exit(for: error), error.message + name, hint: error.hint)
         switch error.code {
         case .unreachable:
-            message = "no broker at \(server): \(error.message)"
+            // Where the server has one address, the library's words begin with it.
+            let isNamed = error.message.hasPrefix("\(server): ")
+            message = "no broker at \(isNamed ? "" : "\(server): ")\(error.message)"
             hint = "start one with 'sluice serve', or name another with -s HOST:PORT"
         case .timedOut:
             message = "no answer from \(server) in time: \(error.message)"

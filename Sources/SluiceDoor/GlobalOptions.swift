@@ -1,6 +1,7 @@
 package import ArgumentParser
 import Logging
 import Sluice
+import SluiceNet
 
 /// What every verb understands.
 package struct GlobalOptions: ParsableArguments {
@@ -32,6 +33,14 @@ package struct GlobalOptions: ParsableArguments {
     package var noColor = false
 
     package init() {}
+
+    package func validate() throws {
+        do {
+            _ = try Endpoint(parsing: ClientConfiguration.normalized(server))
+        } catch {
+            throw ValidationError("--server: \(error)")
+        }
+    }
 }
 
 extension GlobalOptions {

@@ -8,7 +8,11 @@ struct Listing<Document: Codable> {
 
     /// Reads every document of a `$sys/…` topic.
     init(_ topic: String, _ client: SluiceClient, _ options: GlobalOptions) async throws {
-        documents = try await Deadline.run(options.timeout) { try await client.inspect(topic) }
+        // Above all the topics, links or connections that a broker may have.
+        let documentsMax = 1_000_000
+        documents = try await Deadline.run(options.timeout) {
+            try await client.inspect(topic, max: documentsMax)
+        }
     }
 
     private init(documents: [[UInt8]]) { self.documents = documents }

@@ -187,6 +187,18 @@ package struct TopicCreate: AsyncParsableCommand {
 
     package init() {}
 
+    package func validate() throws {
+        if let ahead, let buffer, ahead.value > buffer.value {
+            throw ValidationError("--ahead must not be above --buffer")
+        }
+        guard UInt64((buffer ?? ahead)?.value ?? 0) <= Limits.bufferEventsMax else {
+            throw ValidationError("a buffer has at most \(Limits.bufferEventsMax.grouped) events")
+        }
+        guard UInt64(bufferBytes?.value ?? 0) <= Limits.bufferBytesMax else {
+            throw ValidationError("a buffer has at most \(Limits.bufferBytesMax.grouped) bytes")
+        }
+    }
+
     package func run() async throws {
         var request = Snapshot.Request(op: "create-topic", topic: topic)
         request.buffer = buffer.map { UInt64($0.value) }
@@ -363,7 +375,15 @@ extension GlobalOptions {
         case .notFound:
             let what = request.group.map { "group '\($0)' of topic" } ?? "topic"
             failure.message = "no \(what) '\(request.topic)' (NOT_FOUND)"
-            failure.hint = "see what there is: sluice topic ls"
+            failure.hint =
+                "see what there is: sluice topic "
+                + (request.group == nil ? "ls" : "info \(request.topic)")
+        case .error, .refused:
+            let code = error.closeName.map { " (\($0))" } ?? ""
+            failure.message = "the broker refused to \(request.op) '\(request.topic)'\(code)"
+            if request.ahead != nil {
+                failure.hint = "--ahead is at most what the topic holds: give --buffer too"
+            }
         default:
             break
         }

@@ -12,6 +12,8 @@ package enum ClientEvent: Hashable, Sendable {
     case welcomed(resumed: Bool)
     /// The link stands; `resumed` if it goes on from where it was cut.
     case opened(LinkKey, resumed: Bool)
+    /// The broker is too busy to open the link, which waits for `retry` or the next connection.
+    case postponed(LinkKey, Close)
     /// Events within credit; their records lie in the span that the frame was decoded from.
     case events(LinkKey, Events)
     case gap(LinkKey, Gap)

@@ -22,6 +22,8 @@ package struct ClientLink: Sendable {
     package internal(set) var state = State.planned
     package internal(set) var ledger = Ledger()
     package internal(set) var outbox = ClientOutbox()
+    /// How often the account began anew; the counters of `ledger` are those of the last one.
+    package internal(set) var account: UInt32 = 0
     /// The id on the wire; 0 while planned.
     var id: UInt32 = 0
     /// Events that wait outside the outbox, told to the broker in STATUS.
@@ -92,6 +94,7 @@ extension ClientLink {
     mutating func startAnew() {
         let old = ledger
         ledger = Ledger()
+        account &+= 1
         state = .planned
         id = 0
         settledTo = 0
@@ -99,7 +102,7 @@ extension ClientLink {
         if open.role == .source {
             unanswered = []
             outbox.rewind()
-        } else if old.credit > 0 {
+        } else if old.credit > 0 || old.tracksBytes {
             // At least 1, or the new account would not track bytes.
             let bytes = old.byteCredit.map { max(1, UInt32(clamping: $0)) } ?? 0
             _ = ledger.ask(events: UInt32(clamping: old.credit), bytes: bytes)

@@ -91,7 +91,6 @@ extension ClientSession {
 
     private mutating func receive(_ close: Close, events: inout [ClientEvent]) {
         if close.isGraceful, state == .open {
-            isPeerLeaving = true
             events.append(.goingAway(close))
             return
         }
@@ -183,6 +182,9 @@ extension ClientSession {
         case .closing: links[key] = nil
         case .resuming where close.code == .notFound || close.code == .badLink:
             reopen(key, into: &writer)
+        case .opening where close.code == .busy, .resuming where close.code == .busy:
+            links[key]?.startAnew()
+            events.append(.postponed(key, close))
         case .opening, .resuming:
             links[key] = nil
             events.append(.closed(key, close, .refused))

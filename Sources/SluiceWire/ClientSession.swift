@@ -21,8 +21,6 @@ package struct ClientSession: Sendable {
     package internal(set) var welcome: Welcome?
     /// Frames that came for links already closed.
     package internal(set) var skippedFrames: UInt64 = 0
-    /// Whether the broker has said that it will leave.
-    package internal(set) var isPeerLeaving = false
 
     let hello: Hello
     var token: [UInt8] = []
@@ -39,6 +37,13 @@ package struct ClientSession: Sendable {
         hello.name = name
         hello.keepaliveSeconds = keepaliveSeconds
         self.hello = hello
+    }
+
+    /// Begins without a session and without links; keys go on, so that none ever names two links.
+    package mutating func forget() {
+        let last = lastKey
+        self = Self(name: hello.name, keepaliveSeconds: hello.keepaliveSeconds)
+        lastKey = last
     }
 
     package subscript(key: LinkKey) -> ClientLink? { links[key] }
@@ -61,7 +66,6 @@ extension ClientSession {
     package mutating func connected(at now: Instant, into writer: inout FrameWriter) {
         precondition(state == .offline)
         state = .greeting
-        isPeerLeaving = false
         heardAt = now
         saidAt = now
         var hello = hello
@@ -163,6 +167,11 @@ extension ClientSession {
         links[key] = link
         if state == .open { writeOpen(key, into: &writer) }
         return key
+    }
+
+    /// Opens a link anew that the broker postponed.
+    package mutating func retry(_ key: LinkKey, into writer: inout FrameWriter) {
+        if state == .open, links[key]?.state == .planned { writeOpen(key, into: &writer) }
     }
 
     mutating func writeOpen(_ key: LinkKey, into writer: inout FrameWriter) {

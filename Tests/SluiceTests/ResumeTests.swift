@@ -89,6 +89,10 @@ struct ResumeTests {
             while (try? await far.ping()) == nil {}
             try await producer.send("b")
             #expect(try await iterator.next()?.map(\.payloadString) == ["b"])
+            let counts = subscription.counts
+            #expect(counts.delivered == 2, "what was counted before counts on")
+            #expect(counts.asked == counts.delivered + counts.forfeited + counts.credit)
+            #expect(counts.credit <= 1_000)
             await far.close()
             await proxy.stop()
         }

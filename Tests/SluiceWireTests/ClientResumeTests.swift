@@ -50,6 +50,46 @@ struct ClientResumeTests {
         #expect(said.last?.ask?.flags == .stop)
     }
 
+    @Test("bytes are counted on when the broker has forgotten, without credit in events too")
+    func bytesAnew() {
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSink(demand: 1, bytes: 100)
+        talk.brokerSends([[1]], first: 1)
+        talk.reconnect(resumed: false)
+        let open = talk.said().first?.open
+        #expect(open?.demandEvents == 0)
+        #expect(open?.demandBytes == 95)
+        talk.session.ask(key, events: 1, bytes: 5, into: &talk.writer)
+        #expect(talk.said().last?.ask?.bytesTotal == 100)
+    }
+
+    @Test("a link refused as BUSY keeps its demand and is opened under a new id when told")
+    func busy() {
+        var talk = ClientConversation.welcomed()
+        let open = Open(role: .sink, topic: "t")
+        let key = talk.session.open(open, asking: 10, into: &talk.writer)
+        let busy = Close(.busy, reason: "", retryMilliseconds: 5)
+        talk.broker { $0.append(busy, link: 1) }
+        #expect(talk.told() == [.postponed(key, busy)])
+        _ = talk.said()
+        talk.session.retry(key, into: &talk.writer)
+        talk.session.retry(key, into: &talk.writer)
+        let said = talk.said()
+        #expect(said.map(\.link) == [2])
+        #expect(said.first?.open?.demandEvents == 10)
+    }
+
+    @Test("a session that is forgotten names its next links by keys that never were")
+    func forget() {
+        var talk = ClientConversation.welcomed()
+        let former = talk.openSink(demand: 1)
+        talk.session.disconnected()
+        talk.session.forget()
+        #expect(talk.session[former] == nil)
+        talk.connect()
+        #expect(talk.openSink(demand: 1) != former)
+    }
+
     @Test("a producer sends again what was not received, and no more")
     func resumeSource() {
         var talk = ClientConversation.welcomed()

@@ -182,13 +182,15 @@ final class Broker {
     }
 
     /// Runs a line of shell in which `sluice` is the one under test.
-    func shell(_ line: String) throws -> Outcome {
+    func shell(_ line: String) throws -> Outcome { try startShell(line).wait() }
+
+    func startShell(_ line: String) throws -> Running {
         let path = URL(filePath: try Place.sluice()).deletingLastPathComponent().path
         return try Running(
             "/bin/bash",
             ["-c", line],
             environment: ["SLUICE_SERVER": address, "PATH": "\(path):/usr/bin:/bin"]
-        ).wait()
+        )
     }
 
     /// One document of `topic info`.

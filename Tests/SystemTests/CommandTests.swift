@@ -64,6 +64,36 @@ extension SystemTests {
             #expect(publisher.wait().code == 0)
         }
 
+        @Test(
+            "what cannot be is wrong usage, before any broker is asked",
+            arguments: [
+                ["ping", "-s", "nowhere:port"], ["-s", "host:70000", "topic", "ls"],
+                ["topic", "create", "t", "--buffer", "10", "--ahead", "20"],
+                ["topic", "create", "t", "--buffer", "2G"],
+                ["topic", "create", "t", "--buffer-bytes", "2T"],
+            ]
+        )
+        func usage(words: [String]) throws {
+            let outcome = try Running(Place.sluice(), words).wait()
+            #expect(outcome.code == 64)
+            #expect(outcome.errors.hasPrefix("error: "))
+        }
+
+        @Test("errors name what is meant, once", .timeLimit(.minutes(1)))
+        func errors() throws {
+            let absent = try Running(Place.sluice(), ["-s", "127.0.0.1:1", "ping"]).wait()
+            #expect(absent.code == 3)
+            #expect(absent.errors.split(separator: "127.0.0.1:1:").count == 2)
+            let broker = try Broker()
+            let ahead = try broker.run("topic", "create", "t", "--ahead", "20k")
+            #expect(ahead.code == 1)
+            #expect(ahead.errors.contains("(BAD_OPTION)") && ahead.errors.contains("--buffer"))
+            try broker.run("topic", "create", "t")
+            let group = try broker.run("group", "rm", "t", "g")
+            #expect(group.code == 5)
+            #expect(group.errors.contains("sluice topic info t"))
+        }
+
         @Test("what did not come in time is a part, exit code 8", .timeLimit(.minutes(1)))
         func partial() throws {
             let broker = try Broker()

@@ -1,0 +1,231 @@
+import Sluice
+import SluiceCore
+import SluiceEngine
+import SluiceServer
+import SluiceTestKit
+import SluiceWire
+import Testing
+
+@Suite("What a broker refuses, ends or gets wrong", .timeLimit(.minutes(1)))
+struct RefusalTests {
+    private static let patient = ReconnectPolicy(initialDelay: .milliseconds(5))
+
+    @Test("a link that is refused as BUSY is opened later")
+    func busy() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.say("CLOSE 1 BUSY retry=1 reason=full")
+            #expect(try line.hear("OPEN", 2).fields["demand"] == "1000")
+            try line.say("CLOSE 2 BUSY")
+            try line.hear("OPEN", 3)
+            try line.say("OPENED 3 next=1 head=0 asked=1000")
+            try line.say("EVENTS 3 seq=1 offset=0 [a]")
+            try line.say("CLOSE 3 COMPLETE")
+            try line.hearTheEnd()
+        } _: {
+            let client = broker.client(Self.patient)
+            let subscription = client.subscribe(to: "t")
+            var received: [String] = []
+            for try await batch in subscription { received += batch.map(\.payloadString) }
+            #expect(received == ["a"])
+            #expect(subscription.counts.asked == 1_000)
+            #expect(subscription.counts.delivered == 1)
+            await client.close()
+        }
+    }
+
+    @Test("BUSY is an error for who does not reconnect")
+    func busyNever() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.say("CLOSE 1 BUSY retry=60000 reason=full")
+            try line.hearTheEnd()
+        } _: {
+            let client = broker.client(.never)
+            var iterator = client.subscribe(to: "t").makeAsyncIterator()
+            let error = await #expect(throws: ClientError.self) { _ = try await iterator.next() }
+            #expect(error?.code == .refused)
+            #expect(error?.closeName == "BUSY")
+            #expect(error?.retryAfter == .seconds(60))
+            await client.close()
+        }
+    }
+
+    @Test("a stop does not wait for a link that the broker has put off")
+    func busyStop() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.say("CLOSE 1 BUSY retry=3600000")
+            let ping = try line.hear("PING")
+            try line.say("PING \(ping.fields["opaque"] ?? "") PONG")
+            try line.hearTheEnd()
+        } _: {
+            let client = broker.client(Self.patient)
+            let subscription = client.subscribe(to: "t")
+            _ = try await client.ping()
+            subscription.stop()
+            for try await _ in subscription { Issue.record("nothing was sent") }
+            await client.close()
+        }
+    }
+
+    @Test("a service hears that its broker does not let it come back")
+    func replaced() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.say("CLOSE 0 REPLACED reason=elsewhere")
+        } _: {
+            let client = broker.client(Self.patient)
+            let error = await #expect(throws: ClientError.self) { try await client.run() }
+            #expect(error?.closeName == "REPLACED")
+            await client.close()
+        }
+    }
+
+    @Test("a service that is closed elsewhere returns")
+    func closedElsewhere() async throws {
+        try await Broker.withClient { broker, _ in
+            let client = broker.client()
+            let running = Task { try await client.run() }
+            try await client.connect()
+            await client.close()
+            try await running.value
+        }
+    }
+
+    @Test("what is left of a client's former life asks nothing of its new links")
+    func formerLife() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let first = try broker.welcome()
+            try first.hear("OPEN", 1)
+            try first.say("CLOSE 0 INTERNAL")
+            let second = try broker.welcome()
+            #expect(try second.hear("OPEN", 1).fields["demand"] == "3")
+            try second.say("OPENED 1 next=1 head=0 asked=3")
+            try second.say("EVENTS 1 seq=1 offset=0 [a b c]")
+            try second.say("CLOSE 1 COMPLETE")
+            try second.hearTheEnd()
+        } _: {
+            let client = broker.client(.never)
+            let options = SubscriptionOptions(demand: .manual)
+            let former = client.subscribe(to: "t", options: options)
+            await #expect(throws: ClientError.self) { for try await _ in former {} }
+            let subscription = client.subscribe(to: "t", options: options)
+            former.ask(40)
+            subscription.ask(3)
+            var count = 0
+            for try await batch in subscription { count += batch.count }
+            #expect(count == 3)
+            #expect(subscription.counts.asked == 3)
+            await client.close()
+        }
+    }
+
+    @Test("gaps that follow on become one, so that they do not pile up")
+    func gaps() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.say("OPENED 1 next=1 head=0 asked=1000")
+            for start in 0..<100 {
+                let gap = "from=\(start * 2) to=\(start * 2 + 2) count=1 reason=dropped"
+                try line.say("EVENTS 1 GAP next=1 \(gap)")
+            }
+            try line.say("EVENTS 1 GAP next=1 from=300 to=301 count=1 reason=dropped")
+            try line.say("CLOSE 1 COMPLETE")
+            try line.hearTheEnd()
+        } _: {
+            let client = broker.client(Self.patient)
+            let subscription = client.subscribe(to: "t")
+            while subscription.counts.missing < 101 { await Task.yield() }
+            var gaps: [EventGap] = []
+            for try await batch in subscription { gaps += batch.gaps }
+            #expect(gaps.map(\.offsets) == [0..<200, 300..<301])
+            #expect(gaps.map(\.count) == [100, 1])
+            await client.close()
+        }
+    }
+
+    @Test("a broker that asks for answers and never reads them is left")
+    func flood() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.say("OPENED 1 next=1 head=0 asked=0")
+            let echo = "DEMAND 1 n=0 total=0 bytes=0 bytes_total=0 received=0 ECHO"
+            let one = try #require(Sentence(parsing: echo)).encoded()
+            let many = Array(repeatElement(one, count: 1_000).joined())
+            var rounds = 0
+            while line.send(many) { rounds += 1 }
+            #expect(rounds < 2_000)
+        } _: {
+            let client = broker.client(.never)
+            let producer = client.producer(for: "t")
+            let error = await #expect(throws: ClientError.self) { try await producer.send("x") }
+            #expect(error?.code == .connectionLost)
+            await client.close()
+        }
+    }
+
+    @Test("more demand than can be counted is all there is")
+    func endless() async throws {
+        try await Broker.withClient { _, client in
+            let producer = client.producer(for: "t")
+            let options = SubscriptionOptions(demand: .manual)
+            let subscription = client.subscribe(to: "t", options: options)
+            for _ in 0..<4 { subscription.ask(.max) }
+            try await producer.send("a")
+            var iterator = subscription.makeAsyncIterator()
+            #expect(try await iterator.next()?.count == 1)
+            #expect(subscription.counts.asked >= Limits.demandMax)
+            #expect(try await client.inspect("$sys/topics", max: 0).isEmpty)
+        }
+    }
+}
+
+/// A processor at its ends.
+@Suite("The end of a processor", .timeLimit(.minutes(1)))
+struct ProcessorEndTests {
+    @Test("it ends with the error of the topic that it writes to")
+    func refusedTarget() async throws {
+        try await Broker.withClient {
+            $0.engine.createsTopics = false
+        } _: { _, client in
+            try await client.control(#"{"op":"create-topic","topic":"in"}"#)
+            let error = await #expect(throws: ClientError.self) {
+                try await client.process(from: "in", to: "out") { _ in [] }
+            }
+            #expect(error?.closeName == "NOT_FOUND")
+        }
+    }
+
+    @Test("one that is cancelled confirms what it made")
+    func cancelled() async throws {
+        try await Broker.withClient { _, client in
+            let producer = client.producer(for: "in")
+            try await producer.send(contentsOf: numbered(0..<10))
+            let processor = Task {
+                try await client.process(from: "in", to: "out") { batch in
+                    withUnsafeCurrentTask { $0?.cancel() }
+                    return batch.map { OutgoingEvent("\(number($0) * 2)") }
+                }
+            }
+            try await processor.value
+            let made = try await client.inspect("$sys/peek/out").map {
+                String(decoding: $0, as: UTF8.self)
+            }
+            #expect(!made.isEmpty)
+            #expect(made == (0..<made.count).map { "\($0 * 2)" })
+        }
+    }
+}
