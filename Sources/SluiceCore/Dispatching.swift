@@ -201,12 +201,12 @@ extension Topic {
                 for: group
             )
         }
-        if floor.offset < offset, groups.allSatisfy({ $0 == nil }) {
-            lost = offset - floor.offset
-            log.seek(&floor, to: offset)
+        if tail.offset < offset, groups.allSatisfy({ $0 == nil }) {
+            lost = offset - tail.offset
+            log.seek(&tail, to: offset)
         }
         counters.discarded += lost
-        settleFloor()
+        settleTail()
     }
 
     /// Tells members of their losses, where a write is possible.
@@ -230,13 +230,13 @@ extension Topic {
 
     /// Frees what nobody needs and moves the rest out of slabs that it would pin for little.
     private mutating func settleMemory() {
-        settleFloor()
+        settleTail()
         counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
         guard log.hasFresh else { return }
-        var cursors = [floor]
+        var cursors = [tail]
         for case let group? in groups { cursors.append(group.cursor) }
         if log.compact(&cursors) {
-            floor = cursors[0]
+            tail = cursors[0]
             var next = 1
             for index in groups.indices where groups[index] != nil {
                 groups[index]?.cursor = cursors[next]
@@ -246,13 +246,13 @@ extension Topic {
         counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
     }
 
-    private mutating func settleFloor() {
+    private mutating func settleTail() {
         var oldest: Cursor?
         for case let group? in groups {
             untouched = max(untouched, group.cursor.offset)
             if oldest.map({ group.cursor.offset < $0.offset }) ?? true { oldest = group.cursor }
         }
-        if let oldest, oldest.offset > floor.offset { floor = oldest }
-        log.trim(before: floor.offset)
+        if let oldest, oldest.offset > tail.offset { tail = oldest }
+        log.trim(before: tail.offset)
     }
 }

@@ -21,7 +21,7 @@ extension Topic {
         var total: UInt64
         var wanted: UInt64 = 0
         if limit == .max {
-            let most = floor.offset + options.ahead
+            let most = tail.offset + options.ahead
             total = most - min(most, out)
         } else {
             wanted = limit - min(limit, out)

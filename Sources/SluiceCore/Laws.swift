@@ -71,7 +71,7 @@ extension Topic {
             }
             if sum != group.deliverable { found.append("deliverable \(group.deliverable), \(sum)") }
         }
-        if !log.holds(floor) { found.append("lost floor \(floor)") }
+        if !log.holds(tail) { found.append("lost tail \(tail)") }
     }
 
     /// Every attached producer stands in the one queue that its backlog belongs to.
@@ -102,7 +102,7 @@ extension Topic {
             if out > most, granted > rolling { found.append("L3 \(group.name): \(out) > \(most)") }
         }
         if groups.allSatisfy({ $0 == nil }), granted > rolling,
-            log.head + granted > floor.offset + options.ahead
+            log.head + granted > tail.offset + options.ahead
         {
             found.append("L3 without a group: \(log.head) + \(granted)")
         }

@@ -10,7 +10,7 @@ package struct Topic: Sendable {
     package internal(set) var log = EventLog()
     package internal(set) var groups: [Group?] = []
     /// The oldest event held, as far as no group says otherwise.
-    var floor = EventLog().start
+    var tail = EventLog().start
     /// The first offset that no group was ever given.
     var untouched: UInt64 = 0
     var hadGroup = false
@@ -73,7 +73,7 @@ package struct Topic: Sendable {
     var oldestNeeded: UInt64 {
         var oldest = UInt64.max
         for case let group? in groups { oldest = min(oldest, group.cursor.offset) }
-        return oldest == .max ? floor.offset : oldest
+        return oldest == .max ? tail.offset : oldest
     }
 }
 
@@ -105,9 +105,7 @@ extension Topic {
     }
 
     /// The link that has this place in the table now.
-    package func link(at index: UInt32) -> LinkID { id(index) }
-
-    func id(_ index: UInt32) -> LinkID {
+    package func id(_ index: UInt32) -> LinkID {
         LinkID(index: index, generation: generations[Int(index)])
     }
 

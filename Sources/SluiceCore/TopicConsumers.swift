@@ -8,7 +8,7 @@ extension Topic {
         if let index = groups.firstIndex(where: { $0?.name == opening.group }) { return index }
         let free = groups.firstIndex { $0 == nil }
         guard free != nil || groups.count < Limits.groupsPerTopicMax else { return nil }
-        var cursor = floor
+        var cursor = tail
         switch opening.start {
         case nil: if hadGroup { log.seek(&cursor, to: max(cursor.offset, untouched)) }
         case .new: cursor = log.end
@@ -157,8 +157,8 @@ extension Topic {
             groups[index] = group
             remember(gap, for: group)
         }
-        counters.discarded += log.head - floor.offset
-        floor = log.end
+        counters.discarded += log.head - tail.offset
+        tail = log.end
         untouched = log.head
         log.trim(before: log.head)
         grantsAreDue = true

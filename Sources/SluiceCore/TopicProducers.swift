@@ -78,7 +78,7 @@ extension Topic {
             most = min(most, room - min(room, waiting))
         }
         if most == .max {
-            let waiting = log.head - floor.offset
+            let waiting = log.head - tail.offset
             most = options.capacity - min(options.capacity, waiting)
         }
         return most

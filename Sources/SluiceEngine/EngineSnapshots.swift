@@ -55,14 +55,14 @@ extension Engine {
         snapshot.discarded = group.discarded
         snapshot.members = group.members.count
         snapshot.credit = group.members.reduce(0) { sum, index in
-            sum + (core.consumer(core.link(at: index))?.ledger.credit ?? 0)
+            sum + (core.consumer(core.id(index))?.ledger.credit ?? 0)
         }
         snapshot.deliverable = group.deliverable
         return snapshot
     }
 
     func snapshot(_ box: TopicBox, _ index: Int) -> Snapshot.Link? {
-        let id = box.core.link(at: UInt32(index))
+        let id = box.core.id(UInt32(index))
         guard let owner = box.owner(id) else { return nil }
         var link = Snapshot.Link(
             connection: owner.session.number,

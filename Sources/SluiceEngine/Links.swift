@@ -149,7 +149,7 @@ extension Engine {
         windowBytes = bytes
         for box in topics.values {
             for index in box.owners.indices where box.owners[index] != nil {
-                apply(.window(box.core.link(at: UInt32(index)), bytes: bytes), to: box)
+                apply(.window(box.core.id(UInt32(index)), bytes: bytes), to: box)
             }
         }
     }
