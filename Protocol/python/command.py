@@ -49,8 +49,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("-n", type=positive, required=True)
     sub.add_argument("--group")
     sub.add_argument("--start", choices=["new", "first"])
-    sub.add_argument("--bytes", type=positive, default=0, help="count bytes too, ask for this many")
-    sub.add_argument("--cut-after", type=positive, help="break the connection after so many")
+    sub.add_argument(
+        "--bytes", type=positive, default=0, help="count bytes too, ask for this many"
+    )
+    sub.add_argument(
+        "--cut-after", type=positive, help="break the connection after so many, resume"
+    )
 
     overrun = verbs.add_parser("overrun", help="send one event more than was asked for")
     overrun.add_argument("topic")

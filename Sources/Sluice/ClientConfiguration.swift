@@ -66,6 +66,8 @@ public struct ReconnectPolicy: Sendable, Equatable {
     public var maximumDelay: Duration
 
     /// Attempts in a row that may fail before all links end with `unreachable`; nil goes on.
+    ///
+    /// A link that the broker is too busy to open (`BUSY`) is tried as often, and then `refused`.
     public var attemptsMax: Int?
 
     /// Makes a policy: 100 ms, doubling up to 10 s, for ever.
@@ -79,6 +81,6 @@ public struct ReconnectPolicy: Sendable, Equatable {
         self.attemptsMax = attemptsMax
     }
 
-    /// One attempt; a lost connection ends everything.
+    /// One attempt; a lost connection, or `BUSY`, ends what depends on it.
     public static let never = ReconnectPolicy(attemptsMax: 1)
 }

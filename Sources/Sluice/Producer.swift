@@ -22,6 +22,9 @@ public struct ProducerOptions: Sendable {
 }
 
 /// What became of a producer's demand and events.
+///
+/// `asked`, `delivered` and `forfeited` begin anew when the broker has forgotten the link; the
+/// rest counts on.
 public struct ProducerCounts: Hashable, Sendable {
     /// Events that the broker granted on the link.
     public var asked: UInt64 = 0

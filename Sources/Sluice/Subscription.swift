@@ -7,7 +7,9 @@ import SluiceCore
 ///
 /// The sequence ends after `drain()`, `stop()` or `cancel()`, when its task is cancelled, and
 /// when the broker closes the link in peace (`NORMAL`, `COMPLETE`). It throws `ClientError` with
-/// `refused` if the link was not opened and `linkClosed` if the broker ended it.
+/// `invalidArgument` if an option breaks a limit, `refused` if the link was not opened (one that is
+/// `BUSY` is opened later, as the reconnect policy allows), `linkClosed` if the broker ended it,
+/// `unreachable` or `connectionLost` when the reconnect policy gives up, and `clientClosed`.
 public final class Subscription: AsyncSequence, Sendable {
     /// What the iteration gives.
     public typealias Element = EventBatch

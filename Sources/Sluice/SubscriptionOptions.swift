@@ -22,12 +22,14 @@ public struct SubscriptionOptions: Sendable {
     }
 
     /// The group to join, whose members share the events; nil for the topic's default group.
+    ///
+    /// At most 200 bytes, without spaces and control characters, as all names.
     public var group: String?
     /// Where the group begins if it is new; nil leaves it to the broker.
     public var start: Start?
     /// When events are asked for; 1000 and 500 by default.
     public var demand: Demand
-    /// Bytes of records that may be outstanding at one time; nil sets no limit in bytes.
+    /// Bytes of records that may be outstanding at one time, 1 to 1,073,741,824; nil sets no limit.
     public var maxDemandBytes: Int?
     /// The name under which the broker lists the link; at most 200 bytes.
     public var name: String?
@@ -49,6 +51,9 @@ public struct SubscriptionOptions: Sendable {
 }
 
 /// What became of what a subscription asked for.
+///
+/// It counts on over lost connections, also when the broker has forgotten the link and what was
+/// outstanding is asked for anew.
 public struct SubscriptionCounts: Hashable, Sendable {
     /// Events asked for on the link.
     public var asked: UInt64 = 0

@@ -92,7 +92,7 @@ package struct TopicInfo: AsyncParsableCommand {
         facts.add(["events", "\(topic.head.grouped) came so far, \(held)"])
         facts.add([
             "buffered",
-            "\(topic.bufferedEvents.grouped) events of \(topic.capacity.grouped), "
+            "\(topic.bufferedEvents.grouped) of \(topic.capacity.grouped) events, "
                 + "\(bytes(topic.retainedBytes)) of \(bytes(topic.bufferBytes))",
         ])
         facts.add([

@@ -166,7 +166,7 @@ struct RefusalTests {
             let one = try #require(Sentence(parsing: echo)).encoded()
             let many = Array(repeatElement(one, count: 1_000).joined())
             var rounds = 0
-            while line.send(many) { rounds += 1 }
+            while rounds < 2_000, line.send(many) { rounds += 1 }
             #expect(rounds < 2_000)
         } _: {
             let client = broker.client(.never)
@@ -209,23 +209,81 @@ struct ProcessorEndTests {
         }
     }
 
-    @Test("one that is cancelled confirms what it made")
+    @Test("one that is cancelled waits until what it made is confirmed")
     func cancelled() async throws {
-        try await Broker.withClient { _, client in
-            let producer = client.producer(for: "in")
-            try await producer.send(contentsOf: numbered(0..<10))
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.hear("OPEN", 2)
+            try line.say("OPENED 1 next=1 head=1 asked=0")
+            try line.say("OPENED 2 next=1 head=0 asked=0")
+            try line.say("DEMAND 2 n=1 total=1 bytes=100 bytes_total=100 received=0")
+            try line.hear("DEMAND", 1)
+            try line.say("EVENTS 1 seq=1 offset=0 [a]")
+            // The STOP may overtake the event.
+            #expect(Set([try line.hear().type, try line.hear().type]) == ["EVENTS", "DEMAND"])
+            try line.say("STATUS 1 DRAINED asked=1 delivered=1 forfeited=0 stopped_to=1")
+            try line.hear("CLOSE", 1)
+            try line.say("CLOSE 1 NORMAL")
+            try line.say("SETTLE 2 accept 1..1")
+            #expect(try line.hear("CLOSE", 2).fields["code"] == "NORMAL")
+            try line.say("CLOSE 2 NORMAL")
+            try line.hearTheEnd()
+        } _: {
+            let client = broker.client(.never)
             let processor = Task {
                 try await client.process(from: "in", to: "out") { batch in
                     withUnsafeCurrentTask { $0?.cancel() }
-                    return batch.map { OutgoingEvent("\(number($0) * 2)") }
+                    return batch.map { OutgoingEvent($0.payloadString) }
                 }
             }
             try await processor.value
-            let made = try await client.inspect("$sys/peek/out").map {
-                String(decoding: $0, as: UTF8.self)
-            }
-            #expect(!made.isEmpty)
-            #expect(made == (0..<made.count).map { "\($0 * 2)" })
+            await client.close()
         }
+    }
+}
+
+/// Demand that a cut took away.
+@Suite("A window of demand over cuts", .timeLimit(.minutes(1)))
+struct ForfeitTests {
+    @Test("opens again after each cut, and after the broker has forgotten it")
+    func window() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            for id in [1, 2] as [UInt32] {
+                try Self.begin(broker, id)
+                try Self.resume(broker, id)
+            }
+        } _: {
+            let client = broker.client(ReconnectPolicy(initialDelay: .milliseconds(5)))
+            let options = SubscriptionOptions(demand: .automatic(max: 4, min: 0))
+            let subscription = client.subscribe(to: "t", options: options)
+            for try await _ in subscription {}
+            #expect(subscription.counts.asked == 12)
+            #expect(subscription.counts.forfeited == 8)
+            #expect(subscription.counts.resumed == 2)
+            await client.close()
+        }
+    }
+
+    /// The broker knows nothing of the client, and loses it.
+    private static func begin(_ broker: ScriptedBroker, _ id: UInt32) throws {
+        let line = try broker.welcome()
+        #expect(try line.hear("OPEN", id).fields["demand"] == "4")
+        try line.say("OPENED \(id) next=1 head=0 asked=4")
+        try line.say("PING 1")
+        try line.hear("PING")
+    }
+
+    /// All that was asked is forfeited on resume; the client asks for as much again.
+    private static func resume(_ broker: ScriptedBroker, _ id: UInt32) throws {
+        let line = try broker.welcome(resumed: true)
+        #expect(try line.hear("OPEN", id).words.contains("resume"))
+        try line.say("OPENED \(id) RESUMED next=1 head=0 asked=4 forfeited=4")
+        #expect(try line.hear("DEMAND", id).fields["total"] == "8")
+        guard id == 2 else { return }
+        try line.say("CLOSE \(id) COMPLETE")
+        try line.hearTheEnd()
     }
 }

@@ -40,7 +40,8 @@ final class ScriptedBroker: Sendable {
     ) async throws {
         let playing = Task {
             try await withCheckedThrowingContinuation { continuation in
-                DispatchQueue.global().async { @Sendable [self] in
+                // A serial queue has a thread of its own: clients need those of the global one.
+                DispatchQueue(label: "script").async { @Sendable [self] in
                     continuation.resume(with: Result { try script(self) })
                 }
             }
@@ -50,13 +51,13 @@ final class ScriptedBroker: Sendable {
     }
 
     /// Waits for the next connection and welcomes it.
-    func welcome() throws -> ScriptedConnection {
+    func welcome(resumed: Bool = false) throws -> ScriptedConnection {
         try #require(ScriptedConnection.isReady(listener, POLLIN), "nobody connects")
         let connection = ScriptedConnection(accept(listener, nil, nil))
         try connection.hear("HELLO")
-        try connection.say(
-            "WELCOME version=1 keepalive=10 session=\(String(repeating: "07", count: 16))"
-        )
+        let session = String(repeating: "07", count: 16)
+        let flags = resumed ? " RESUMED" : ""
+        try connection.say("WELCOME\(flags) version=1 keepalive=10 session=\(session)")
         return connection
     }
 
@@ -104,10 +105,13 @@ final class ScriptedConnection {
     /// Waits for the next frame, which is to be of `type` on `link`.
     @discardableResult
     func hear(_ type: String, _ link: UInt32 = 0) throws -> Sentence {
-        let sentence = try #require(try next(), "the client closed before \(type) \(link)")
+        let sentence = try hear()
         #expect(sentence.type == type && sentence.link == link, "\(sentence)")
         return sentence
     }
+
+    /// Waits for the next frame, whatever it is.
+    func hear() throws -> Sentence { try #require(try next(), "the client closed") }
 
     /// Waits until the client has closed the connection.
     func hearTheEnd() throws {
