@@ -4,8 +4,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 
-# Debian packages beside the toolchain's own: python3 runs the second client in the system tests.
+# python3 runs the second client in the system tests, and the books of the demo. The others are what
+# Swift starts and links with on Debian 12, where it was unpacked and no more; other releases name
+# them otherwise.
 packages := python3
+ifneq ($(filter 12%,$(file </etc/debian_version)),)
+packages += binutils ca-certificates libcurl4 libncurses6 libsqlite3-0 libstdc++-12-dev libxml2
+endif
 
 # An import that a target did not declare fails the build. SwiftPM prints "Build complete!" all
 # the same and tells by its exit code alone, so no recipe here hides one.
