@@ -100,8 +100,8 @@ extension Connector {
     private func attempt() {
         phase = .connecting
         let servers = configuration.servers
-        // A name server may be slow, and the loop waits for nobody; nor does a queue of its own wait
-        // for what the program does on the global one.
+        // A name server may be slow, and the loop waits for nobody. The queue is one of its own:
+        // the program may block all threads of the global one.
         DispatchQueue(label: "sluice.resolve").async { @Sendable [self] in
             var addresses: [SocketAddress] = []
             var failure = ClientError(.unreachable, "no server is configured")
