@@ -29,6 +29,8 @@ final class Shard {
     private var listeners: [Listener] = []
     private var stopped: (() -> Void)?
     private var drainDeadline: UInt64?
+    /// All is said: clients may read it and close while the time to drain lasts.
+    private var isLeaving = false
 
     init(loop: EventLoop, configuration: ServerConfiguration, logger: Logger) {
         self.loop = loop
@@ -177,6 +179,8 @@ extension Shard {
         connections[connection.slot] = nil
         freeSlots.append(connection.slot)
         connectionCount -= 1
+        guard isLeaving, connectionCount == 0 else { return }
+        loop.schedule(after: .zero) { [weak self] in self?.closeAll() }
     }
 }
 
@@ -210,9 +214,23 @@ extension Shard {
 
     private func checkDrained(_ now: UInt64) {
         guard let drainDeadline else { return }
-        let isQuiet = engine.isDrained && queuedBytes == 0
-        guard isQuiet || now >= drainDeadline else { return }
-        closeAll()
+        if now >= drainDeadline {
+            closeAll()
+        } else if !isLeaving, engine.isDrained, queuedBytes == 0 {
+            leave()
+        }
+    }
+
+    /// Says the last words, and leaves clients the time to read them.
+    ///
+    /// A socket closed under a client that still sends loses what the kernel has not passed on.
+    private func leave() {
+        isLeaving = true
+        for case let connection? in connections {
+            connection.peer.end(farewell)
+            connection.flush()
+        }
+        if connectionCount == 0 { closeAll() }
     }
 
     private var farewell: Close {

@@ -131,6 +131,15 @@ final class RawClient {
         return heard
     }
 
+    /// Lets little be on its way to the client: the rest waits at the broker's end.
+    func narrow() throws { try descriptor.setReceiveBuffer(bytes: 4_096) }
+
+    /// The same, while it goes on sending after each read.
+    func hearTheEnd(saying text: String) throws -> [Sentence] {
+        while (try? receive()) == true { try? say(text) }
+        return heard
+    }
+
     @discardableResult
     func greet(_ more: String = "keepalive=10") throws -> String {
         try say("HELLO versions=1..1 name=raw \(more)")

@@ -127,6 +127,33 @@ import Testing
         await server.waitUntilStopped()
     }
 
+    @Test("A client that still sends when the broker leaves gets all that it was sent")
+    func sendingStop() async throws {
+        let (server, address) = try await startServer { _ in }
+        try await blocking {
+            let client = try RawClient(address)
+            try client.narrow()
+            try client.greet()
+            try client.say("OPEN 1 source topic=t available=300")
+            try client.hear("DEMAND", 1)
+            let payload = String(repeating: "p", count: 250)
+            for batch in 0..<3 {
+                let events = Array(repeating: payload, count: 100).joined(separator: " ")
+                try client.say("EVENTS 1 seq=\(batch * 100 + 1) [\(events)]")
+            }
+            try client.say("CLOSE 1 NORMAL")
+            try client.hear("CLOSE", 1)
+            // Most of it waits in the kernel at the broker's end while PINGs go out.
+            try client.say("OPEN 2 sink topic=t demand=300")
+            try client.hear("OPENED", 2)
+            server.stop()
+            let said = try client.hearTheEnd(saying: "PING 7")
+            #expect(said.flatMap(\.events).last?.sequence == 300)
+            #expect(said.last?.type == "CLOSE" && said.last?.link == 0)
+        }
+        await server.waitUntilStopped()
+    }
+
     @Test("A frame far above a receive slab is put together and passed on")
     func largeFrames() async throws {
         try await withServer { address in

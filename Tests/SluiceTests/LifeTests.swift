@@ -4,7 +4,7 @@ import Sluice
 import SluiceServer
 import Testing
 
-@Suite("The life of a client", .timeLimit(.minutes(1)))
+@Suite("The life of a client", .timeLimit(.minutes(5)))
 struct LifeTests {
     @Test("a cancelled consumer stops, hands out what came, and leaves the rest to others")
     func cancellation() async throws {

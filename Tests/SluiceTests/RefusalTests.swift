@@ -6,7 +6,7 @@ import SluiceTestKit
 import SluiceWire
 import Testing
 
-@Suite("What a broker refuses, ends or gets wrong", .timeLimit(.minutes(1)))
+@Suite("What a broker refuses, ends or gets wrong", .timeLimit(.minutes(5)))
 struct RefusalTests {
     private static let patient = ReconnectPolicy(initialDelay: .milliseconds(5))
 
@@ -196,7 +196,7 @@ struct RefusalTests {
 }
 
 /// A processor at its ends.
-@Suite("The end of a processor", .timeLimit(.minutes(1)))
+@Suite("The end of a processor", .timeLimit(.minutes(5)))
 struct ProcessorEndTests {
     @Test("it ends with the error of the topic that it writes to")
     func refusedTarget() async throws {
@@ -247,7 +247,7 @@ struct ProcessorEndTests {
 }
 
 /// Demand that a cut took away.
-@Suite("A window of demand over cuts", .timeLimit(.minutes(1)))
+@Suite("A window of demand over cuts", .timeLimit(.minutes(5)))
 struct ForfeitTests {
     @Test("opens again after each cut, and after the broker has forgotten it")
     func window() async throws {

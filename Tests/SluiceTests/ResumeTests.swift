@@ -4,7 +4,7 @@ import SluiceNet
 import SluiceServer
 import Testing
 
-@Suite("A connection that is cut", .timeLimit(.minutes(1)))
+@Suite("A connection that is cut", .timeLimit(.minutes(5)))
 struct ResumeTests {
     @Test("a producer loses nothing and doubles nothing")
     func producer() async throws {

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import Sluice
 import SluiceCore
+import SluiceNet
 import SluiceTestKit
 import SluiceWire
 import Testing
@@ -38,16 +39,21 @@ final class ScriptedBroker: Sendable {
         _ script: @escaping @Sendable (ScriptedBroker) throws -> Void,
         _ body: () async throws -> Void
     ) async throws {
-        let playing = Task {
-            try await withCheckedThrowingContinuation { continuation in
-                // A serial queue has a thread of its own: clients need those of the global one.
-                DispatchQueue(label: "script").async { @Sendable [self] in
-                    continuation.resume(with: Result { try script(self) })
-                }
-            }
+        // A serial queue has a thread of its own, and the script begins at once: a client that
+        // connects waits for nobody, however busy the threads of tasks are.
+        let outcome = Lock<Result<Void, any Error>>(.success(()))
+        let playing = DispatchGroup()
+        DispatchQueue(label: "script").async(group: playing) { @Sendable [self] in
+            let result = Result { try script(self) }
+            outcome.withLock { $0 = result }
         }
         try await body()
-        try await playing.value
+        await withCheckedContinuation { continuation in
+            playing.notify(queue: DispatchQueue(label: "played")) { @Sendable in
+                continuation.resume()
+            }
+        }
+        try outcome.withLock { $0 }.get()
     }
 
     /// Waits for the next connection and welcomes it.
@@ -63,7 +69,11 @@ final class ScriptedBroker: Sendable {
 
     func client(_ policy: ReconnectPolicy) -> SluiceClient {
         SluiceClient(
-            configuration: ClientConfiguration(servers: [address], reconnect: policy),
+            configuration: ClientConfiguration(
+                servers: [address],
+                connectTimeout: .seconds(60),
+                reconnect: policy
+            ),
             logger: Logger(label: "client", factory: { _ in SwiftLogNoOpLogHandler() })
         )
     }
@@ -80,7 +90,7 @@ final class ScriptedConnection {
 
     static func isReady(_ descriptor: CInt, _ events: CInt) -> Bool {
         var entry = pollfd(fd: descriptor, events: Int16(events), revents: 0)
-        return poll(&entry, 1, 10_000) > 0
+        return poll(&entry, 1, 60_000) > 0
     }
 
     func say(_ text: String) throws {
