@@ -6,7 +6,7 @@ import SluiceWire
 import Testing
 
 /// What strangers may send: every good frame, cut and changed in every place, in every state.
-@Suite("Fuzz: bad input") struct BadInputTests {
+@Suite("Fuzz: bad input") struct BadInputFuzzTests {
     enum Situation: String, CaseIterable {
         case greeting
         case sink
