@@ -246,7 +246,7 @@ package struct TopicPurge: AsyncParsableCommand {
 package struct TopicPause: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "pause",
-        abstract: "Deliver nothing and grant nothing until it is resumed; asks are kept."
+        abstract: "Deliver nothing until it is resumed; asks are kept, none are passed up."
     )
 
     @Argument(help: "The topic.") package var topic: String
