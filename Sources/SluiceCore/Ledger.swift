@@ -60,6 +60,16 @@ package struct Ask: Hashable, Sendable {
         self.received = received
         self.flags = flags
     }
+
+    /// The demand that comes with an OPEN, as a link's first DEMAND would bring it.
+    package init(opening events: UInt32, bytes: UInt32) {
+        self.init(
+            events: events,
+            total: UInt64(events),
+            bytes: bytes,
+            bytesTotal: UInt64(bytes)
+        )
+    }
 }
 
 /// The flags of a DEMAND.

@@ -211,12 +211,7 @@ extension Topic {
         precondition(isCurrent(id))
         var link = ConsumerLink(group: 0, eventBytesMax: opening.eventBytesMax)
         if opening.events > 0 || opening.bytes > 0 {
-            let first = Ask(
-                events: opening.events,
-                total: UInt64(opening.events),
-                bytes: opening.bytes,
-                bytesTotal: UInt64(opening.bytes)
-            )
+            let first = Ask(opening: opening.events, bytes: opening.bytes)
             do {
                 try link.ledger.apply(first)
                 link.askedAt = now

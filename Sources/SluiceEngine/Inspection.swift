@@ -66,12 +66,7 @@ extension Engine {
         session.add(SessionLink(id: link, target: .inspection(inspection)))
         session.peer?.opened(link, Opened(inspection.ledger))
         guard open.demandEvents > 0 else { return }
-        let first = Ask(
-            events: open.demandEvents,
-            total: UInt64(open.demandEvents),
-            bytes: open.demandBytes,
-            bytesTotal: UInt64(open.demandBytes)
-        )
+        let first = Ask(opening: open.demandEvents, bytes: open.demandBytes)
         ask(inspection, first, session, link)
     }
 
