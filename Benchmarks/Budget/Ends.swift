@@ -81,7 +81,8 @@ final class Producer: Client {
     private let eventsPerFrame: Int
     private var sources: [Source]
     private var next = 1
-    private var heard: [UInt8] = []
+    /// What the broker wrote, whole frames.
+    private let heard = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
 
     /// Bytes of the records of the largest frame.
     private static let frameBytesMax = 65_536
@@ -104,6 +105,8 @@ final class Producer: Client {
             }
         }
     }
+
+    deinit { heard.deallocate() }
 
     /// Sends a slab full of frames, for each link in turn, at most `left` events; false if none.
     @inline(never)
@@ -168,24 +171,20 @@ final class Producer: Client {
     }
 
     override func hear(_ vectors: UnsafeBufferPointer<iovec>) {
+        var count = 0
         for vector in vectors {
-            heard.append(
-                contentsOf: UnsafeRawBufferPointer(
-                    start: vector.iov_base,
-                    count: vector.iov_len
-                )
-            )
+            precondition(count + vector.iov_len <= heard.count, "a producer is told little")
+            guard let source = vector.iov_base, let place = heard.baseAddress else { continue }
+            memcpy(place + count, source, vector.iov_len)
+            count += vector.iov_len
         }
-        heard.withUnsafeBytes { bytes in
-            guard let start = bytes.baseAddress else { return }
-            var place = UnsafeRawPointer(start)
-            while place < start + bytes.count {
-                let head = place.number(at: 0, as: UInt32.self)
-                if UInt8(truncatingIfNeeded: head) == FrameType.demand.rawValue { grant(place) }
-                place += FrameHeader.byteCount + Int(head >> 8)
-            }
+        guard let start = heard.baseAddress else { return }
+        var place = UnsafeRawPointer(start)
+        while place < start + count {
+            let head = place.number(at: 0, as: UInt32.self)
+            if UInt8(truncatingIfNeeded: head) == FrameType.demand.rawValue { grant(place) }
+            place += FrameHeader.byteCount + Int(head >> 8)
         }
-        heard.removeAll(keepingCapacity: true)
     }
 
     private func grant(_ frame: UnsafeRawPointer) {
