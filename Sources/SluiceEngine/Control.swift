@@ -81,7 +81,7 @@ extension Engine {
             return
         }
         var sequence = publication.firstSequence
-        for run in publication.runs {
+        for run in [publication.run] + publication.more {
             for payload in payloads(of: run) {
                 let code = perform(payload)
                 let settlement = Settlement(
