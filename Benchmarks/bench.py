@@ -1,42 +1,121 @@
 #!/usr/bin/env python3
-"""Measures Sluice beside its anchors, interleaved; README.md beside this file tells how to read it."""
+"""Measures Sluice beside its anchors, interleaved; README.md beside this file tells how to read it.
+
+It installs nats-server beside the build, starts every broker on a free port of 127.0.0.1, and ends
+what it started, also when it is interrupted.
+"""
 import argparse
+import datetime
+import os
+import pathlib
+import platform
+import signal
+import subprocess
 import sys
 
-from suite import cells, figures, peers, processes
+from suite import cells, goals, measure, peers, plot, processes, report
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split(";")[0])
     parser.add_argument(
         "--sluice", action="append", metavar="PATH",
         help="the binary; repeat it to compare several in one run (.build/release/sluice)",
     )
-    parser.add_argument("--only", help="groups to run, with commas")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument(
+        "--only", metavar="GROUPS", help=f"with commas, of: {', '.join(cells.GROUPS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer cells, 3 short repetitions")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="5, or 3 with --quick")
+    parser.add_argument("--seconds", type=float, metavar="S", help="2, or 0.5 with --quick")
+    parser.add_argument(
+        "--against", metavar="PEERS", help="anchors to run, with commas; none: Sluice alone"
+    )
+    parser.add_argument(
+        "--output", metavar="DIRECTORY", type=pathlib.Path,
+        help="write report.md, report.json and plot.svg there; without it the report is printed",
+    )
     options = parser.parse_args()
+    options.repetitions = options.repetitions or (3 if options.quick else 5)
+    options.seconds = options.seconds or (0.5 if options.quick else 2)
+    options.only = options.only.split(",") if options.only else []
+    unknown = [name for name in options.only if name not in cells.GROUPS]
+    if unknown:
+        parser.error(f"no such group: {', '.join(unknown)}")
+    return options
+
+
+def first_line(command):
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        return run.stdout.strip().splitlines()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
+
+
+def processor():
+    with open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def about(options, there):
+    commit = first_line(["git", "rev-parse", "--short=10", "HEAD"])
+    if first_line(["git", "status", "--porcelain", "-uno"]) != "unknown":
+        commit += " and changes"
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "cores": os.cpu_count(),
+        "cpu": processor(),
+        "system": f"{platform.system()} {platform.release()}",
+        "repetitions": options.repetitions,
+        "seconds": options.seconds,
+        "repeat": "make bench-quick" if options.quick else "make bench",
+        "peers": [version(peer) for peer in there.values() if not peer.name.startswith("sluice")],
+    }
+
+
+def version(peer):
+    if peer.name == "nats":
+        return first_line([peer.executable, "--version"]).replace(": ", " ")
+    if peer.name == "redis":
+        return "redis-server " + first_line([peer.executable, "--version"]).split()[2]
+    return {"cbroker": "C broker", "relay": "C relay"}[peer.name]
+
+
+def main():
+    options = arguments()
+    # So that every `finally` runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     processes.build()
     processes.raise_descriptors()
-    there, missing = peers.find(options.sluice or [".build/release/sluice"])
-    for sentence in missing:
-        print(sentence, file=sys.stderr)
-    ours = [name for name in there if name.startswith("sluice")]
-    for cell in cells.all_cells():
-        if options.only and cell.group not in options.only.split(","):
-            continue
-        names = ours + [name for name in cell.peers if name in there and name not in ours]
-        runs = {name: [] for name in names}
-        for _ in range(options.repetitions):
-            for name in names:
-                runs[name].append(there[name].measure(cell, options.seconds))
-        print(cell.name)
-        for name in names:
-            rate, cpu = (figures.spread(runs[name], k) for k in ("delivered_per_s", "cpu_s_per_million"))
-            against = figures.ratio(runs["sluice"], runs[name], "cpu_s_per_million")
-            print(f"  {name:10} {rate.median / 1e6:8.3f} M/s  {cpu.median:7.4f} "
-                  f"[{cpu.least:.4f}–{cpu.most:.4f}] CPU s/M  sluice ÷ it "
-                  f"{against.median:.2f}" if against else "", flush=True)
+    peers.install_nats()
+    there, missing = peers.find(options.sluice or [ROOT / ".build/release/sluice"])
+    if options.against is not None:
+        kept = options.against.split(",")
+        there = {k: v for k, v in there.items() if k.startswith("sluice") or k in kept}
+    groups = cells.chosen(options.only, options.quick)
+    results = measure.run(groups, there, options.repetitions, options.seconds)
+    results.notes += missing
+    meta, verdicts = about(options, there), goals.verdicts(results)
+    text = report.markdown(results, groups, there, verdicts, meta)
+    if not options.output:
+        print(text)
+        return
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "report.md").write_text(text)
+    (options.output / "report.json").write_text(
+        report.document(results, groups, there, verdicts, meta)
+    )
+    if picture := plot.svg(results, meta):
+        (options.output / "plot.svg").write_text(picture)
+    print(f"{options.output}/report.md", file=sys.stderr)
 
 
 if __name__ == "__main__":

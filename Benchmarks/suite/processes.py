@@ -96,6 +96,15 @@ def await_listening(process, port):
     raise Failed(f"{process.args[0]} does not listen on port {port}")
 
 
+def memory(pid, key):
+    """VmRSS or VmHWM of a process, in KiB."""
+    with open(f"/proc/{pid}/status") as lines:
+        for line in lines:
+            if line.startswith(key):
+                return int(line.split()[1])
+    return None
+
+
 def output(command, timeout, core=None):
     """What a load generator prints."""
     try:
