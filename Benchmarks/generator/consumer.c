@@ -104,8 +104,8 @@ long take(Consumer *c) {
 }
 
 static void openSink(Consumer *c, const char *topic, uint32_t demand) {
-    if (c->count == 0 && options.home) {
-        sendOpen(&c->connection, (uint32_t)++c->count, SINK, options.home, 0);
+    if (c->count == 0 && options.sinkHome) {
+        sendOpen(&c->connection, (uint32_t)++c->count, SINK, options.sinkHome, 0);
         await(&c->connection, OPENED);
     }
     uint32_t id = (uint32_t)++c->count;

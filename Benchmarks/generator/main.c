@@ -4,7 +4,8 @@
 //   -p PORT   the broker on 127.0.0.1       -P PID     its process: its CPU and memory are measured
 //   -s SIZE   bytes of a payload            -e COUNT   events a frame (0: 64 KiB full)
 //   -b COUNT  a consumer's window           -D         decode: look at every record
-//   -d, -w    seconds measured, and before  -t, -H     topic (a prefix, with -T), and one opened first
+//   -d, -w    seconds measured, and before  -t NAME    topic, with -T a prefix
+//   -H, -G    a topic that consumers, that producers open first: it decides where they are served
 //   -T COUNT  topics                        -f COUNT   consumers of each topic
 //   -S COUNT  connections of producers      -c COUNT   connections of consumers (0: one a link)
 //   -Z COUNT  of -f: consumers that stall   -z COUNT   what these ask for, before they stop reading
@@ -37,7 +38,7 @@ const char *topicName(char *into, int index) {
 }
 
 static void parse(int count, char **arguments) {
-    const char *letters = "p:P:s:e:b:Dd:w:t:H:T:f:S:c:Z:z:R:X:I:i:";
+    const char *letters = "p:P:s:e:b:Dd:w:t:H:G:T:f:S:c:Z:z:R:X:I:i:";
     for (int letter; (letter = getopt(count, arguments, letters)) != -1;) switch (letter) {
         case 'p': options.port = atoi(optarg); break;
         case 'P': options.broker = atoi(optarg); break;
@@ -48,7 +49,8 @@ static void parse(int count, char **arguments) {
         case 'd': options.seconds = atof(optarg); break;
         case 'w': options.warmUp = atof(optarg); break;
         case 't': options.topic = optarg; break;
-        case 'H': options.home = optarg; break;
+        case 'H': options.sinkHome = optarg; break;
+        case 'G': options.sourceHome = optarg; break;
         case 'T': options.topics = atoi(optarg); break;
         case 'f': options.consumers = atoi(optarg); break;
         case 'S': options.sources = atoi(optarg); break;

@@ -19,7 +19,8 @@ typedef struct {
     int idle;                          // connections that say nothing
     IdleKind idleKind;
     bool decodes;                      // look at each record, instead of stepping over runs
-    const char *topic, *home;          // name (prefix, with several), and a topic opened before
+    const char *topic;                 // its name; with several, their prefix
+    const char *sinkHome, *sourceHome; // what consumers, what producers open before, and never use
 } Options;
 
 extern Options options;

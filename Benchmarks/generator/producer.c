@@ -251,7 +251,7 @@ void openProducers(void) {
     for (int i = 0; i < producerCount; i++) {
         producers[i].connection = greet(options.port, INPUT_BYTES);
         prepare(&producers[i]);
-        if (options.home) openSource(&producers[i], options.home, true);
+        if (options.sourceHome) openSource(&producers[i], options.sourceHome, true);
     }
     for (int i = 0; i < options.topics; i++) {
         openSource(&producers[i % producerCount], topicName(name, i), false);

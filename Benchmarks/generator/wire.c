@@ -42,7 +42,8 @@ void sendAll(const Connection *c, const uint8_t *p, size_t count) {
 static bool receiveWith(Connection *c, int flags) {
     if (c->from == c->to) {
         c->from = c->to = 0;
-    } else if (c->from && c->capacity - c->to < c->capacity / 2) {
+    } else if (c->from && (c->to - c->from < 4096 || c->capacity - c->to < c->capacity / 2)) {
+        // What little is left moves to the front, where the cache has the buffer already.
         memmove(c->in, c->in + c->from, c->to - c->from);
         c->to -= c->from;
         c->from = 0;

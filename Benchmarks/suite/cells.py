@@ -31,6 +31,8 @@ class Cell:
     kind: Kind = Kind.LOAD
     # The core that broker and generator share; None: wherever they want.
     core: int | None = None
+    # A flag of `sluice serve` without which the cell means nothing.
+    needs: str | None = None
     is_quick: bool = False
 
     @property
@@ -123,10 +125,45 @@ def stalled():
         ("the same and 1 stalled without credit", {"f": 4, "Z": 1}),
         ("the same and 1 stalled with a million", {"f": 4, "Z": 1, "z": MILLION}),
         ("1 that reads", {"f": 1}),
-        ("the same and 100 stalled with a million", {"f": 101, "Z": 100, "z": MILLION}),
+        # The kernel's buffers of a hundred sockets are full only after a while.
+        ("the same and 100 stalled with a million", {"f": 101, "Z": 100, "z": MILLION, "w": 3}),
     ):
         yield Cell(
-            "stalled", name, {"s": 1024, **flags}, serve=SILENT, is_quick="3" in name
+            "stalled", name, {"s": 1024, **flags}, serve=SILENT, is_quick=flags["f"] in (3, 4)
+        )
+
+
+def shard_of(topic, count):
+    """Where a broker of this many shards keeps a topic, as `Sources/SluiceEngine/Place.swift`."""
+    code = 0xCBF29CE484222325
+    for byte in topic.encode():
+        code = (code ^ byte) * 0x100000001B3 % 2**64
+    return (code ^ code >> 32) % count
+
+
+def topic_on(shard):
+    """A topic that a broker of two shards keeps on this one."""
+    names = (f"home.{index}" for index in range(100))
+    return next(name for name in names if shard_of(name, 2) == shard)
+
+
+def shards():
+    flags = {"s": 128, "T": 8, "S": 8, "c": 8}
+    for count in (1, 2):
+        yield Cell(
+            "shards", f"8 topics, {count} shard{'s' * (count > 1)}", flags,
+            serve=("--shards", str(count)), needs="--shards",
+        )
+    own = shard_of("bench", 2)
+    for name, consumers_home, producers_home in (
+        ("one topic, all on its shard", own, own),
+        ("one topic, its consumer on the other", 1 - own, own),
+        ("one topic, its producer on the other", own, 1 - own),
+    ):
+        yield Cell(
+            "shards", name,
+            {"s": 128, "t": "bench", "H": topic_on(consumers_home), "G": topic_on(producers_home)},
+            serve=("--shards", "2"), needs="--shards",
         )
 
 
@@ -144,15 +181,25 @@ GROUPS = {
     "topics": topics,
     "consumers": consumers,
     "stalled": stalled,
+    "shards": shards,
     "client": client,
 }
+
+# Left out of a quick run: it says least.
+SLOW_PEERS = ("relay",)
+
+
+def quick(cell):
+    peers = tuple(name for name in cell.peers if name not in SLOW_PEERS)
+    return dataclasses.replace(cell, peers=peers)
 
 
 def chosen(only, is_quick):
     """The cells of the groups named, by group; all groups if none is."""
     groups = {}
     for name in only or GROUPS:
-        found = [cell for cell in GROUPS[name]() if cell.is_quick or not is_quick]
+        found = [quick(cell) if is_quick else cell for cell in GROUPS[name]()]
+        found = [cell for cell in found if cell.is_quick or not is_quick]
         if found:
             groups[name] = found
     return groups

@@ -91,7 +91,8 @@ def stalled(results):
         yield of(f"rate of 3 beside 1 stalled {name} ÷ alone", others, 0.9, True)
         most = results.spread(key, "hwm_kib")
         found = most.most / 1024 if most else None
-        text = "–" if found is None else f"{found:.1f} MiB at most"
+        start = results.spread(key, "start_rss_kib")
+        text = "–" if found is None else f"{found:.1f} MiB ({start.median / 1024:.1f} at the start)"
         yield Verdict(f"RSS with 1 stalled {name}: buffer + 16 MiB", found, text, round(bound, 1))
 
 
@@ -100,8 +101,10 @@ def scale(results):
     yield of("CPU per event, 10,000 topics ÷ 1", topics, 1.3)
     consumers = results.between("consumers: 1,000 consumers", "consumers: 10 consumers", CPU)
     yield of("CPU per event, 1,000 consumers ÷ 10", consumers, 1.3)
-    crossing = results.between("shards: another shard's link", "shards: own shard's link", CPU)
-    yield of("CPU per event, link across shards ÷ within one", crossing, 1.5)
+    for who in ("consumer", "producer"):
+        across = f"shards: one topic, its {who} on the other"
+        crossing = results.between(across, "shards: one topic, all on its shard", CPU)
+        yield of(f"CPU per event, {who}'s link across shards ÷ within one", crossing, 1.5)
 
 
 def client(results):
@@ -111,6 +114,7 @@ def client(results):
     yield of("rate of `sluice bench pipeline` ÷ C generator, decoding", rate, 0.6, True)
 
 
-def verdicts(results):
+def verdicts(results, with_unmeasured=True):
     parts = (against_c, against_others, latency, windows, idle, stalled, scale, client)
-    return [verdict for part in parts for verdict in part(results)]
+    found = [verdict for part in parts for verdict in part(results)]
+    return [verdict for verdict in found if with_unmeasured or verdict.found is not None]

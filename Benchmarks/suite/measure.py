@@ -16,6 +16,11 @@ class Results:
     def add(self, cell, peer, run):
         self.runs.setdefault((cell.key, peer), []).append(run)
 
+    def note(self, text):
+        if text not in self.notes:
+            self.notes.append(text)
+            say(text)
+
     def of(self, key, peer="sluice"):
         return self.runs.get((key, peer), [])
 
@@ -36,8 +41,20 @@ def peers_of(cell, there):
     return ours + [name for name in cell.peers if name in there]
 
 
-def run(groups, there, repetitions, seconds):
-    results = Results()
+def leave_out(groups, there, results):
+    """The groups without the cells for which no binary here has the flag."""
+    kept = {}
+    ours = [peer for name, peer in there.items() if name.startswith("sluice")]
+    for group, cells in groups.items():
+        known = [cell for cell in cells if any(peer.knows(cell.needs) for peer in ours)]
+        for flag in {cell.needs for cell in cells if cell not in known}:
+            results.note(f"{group}: left out what needs {flag}: this binary does not know it.")
+        if known:
+            kept[group] = known
+    return kept
+
+
+def run(groups, there, repetitions, seconds, results):
     for group, cells in groups.items():
         # The goal of the windows asks for a median of seven at least.
         count = max(7, repetitions) if group == "windows" and repetitions >= 5 else repetitions
@@ -48,16 +65,14 @@ def run(groups, there, repetitions, seconds):
                 for name in peers_of(cell, there):
                     results.add(cell, name, one(results, there[name], cell, seconds))
         say(f"{group}: {time.monotonic() - began:.0f} s")
-    return results
 
 
 def one(results, peer, cell, seconds):
+    """One run, or an empty one and a note on why."""
     try:
         return peer.measure(cell, seconds)
     except processes.Failed as failed:
-        note = f"{cell.key}, {peer.name}: {failed}"
-        results.notes.append(note)
-        say(note)
+        results.note(f"{cell.key}, {peer.name}: {failed}")
         return {}
 
 

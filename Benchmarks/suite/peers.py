@@ -1,5 +1,6 @@
 """Whom we measure: Sluice, and what it is measured against."""
 import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -34,8 +35,20 @@ class Peer:
             ]
         return [self.executable, str(port)]
 
+    @functools.cached_property
+    def help(self):
+        return subprocess.run(
+            [self.executable, "serve", "--help"], capture_output=True, text=True, check=False
+        ).stdout
+
+    def knows(self, flag):
+        """Whether it has the flag of `sluice serve` that a cell needs."""
+        return flag is None or flag in self.help
+
     def measure(self, cell, seconds):
         """One run of the cell on a fresh broker: its figures."""
+        if not self.knows(cell.needs):
+            raise processes.Failed(f"left out: this binary does not know {cell.needs}")
         port = processes.free_port()
         with processes.running(self.command(port, cell), port, cell.core) as pid:
             if self.speaks is not None:
@@ -103,6 +116,7 @@ def parse_anchor(text):
     for ours, theirs, factor in (
         ("published_per_s", "pub/s", 1), ("delivered_per_s", "del/s", 1),
         ("delivered_per_s", "rate", 1), ("delivered_per_s", "rt/s", 1), ("mb_per_s", "MBs", 1),
+        ("cpu", "bcpu", 1), ("generator_cpu", "clicpu", 1),
         ("cpu_s_per_million", "cpu_per_Mdel", 1), ("cpu_s_per_million", "cpu_us_per_ev", 1),
         ("cpu_s_per_million", "brokercpu_us_per_rt", 1), ("p50_us", "p50", 1),
         ("p90_us", "p90", 1), ("p99_us", "p99", 1), ("p999_us", "p999", 1), ("max_us", "max", 1),

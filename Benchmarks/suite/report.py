@@ -13,10 +13,14 @@ COLUMNS = {
     "p99_us": ("p99 µs", 1, "{:.0f}"),
     "p999_us": ("p99.9 µs", 1, "{:.0f}"),
     "idle_kib_each": ("KiB/idle", 1, "{:.2f}"),
+    "cpu": ("broker's cores", 1, "{:.2f}"),
+    "generator_cpu": ("load's cores", 1, "{:.2f}"),
     "rss_kib": ("RSS MiB", 1024, "{:.1f}"),
     "hwm_kib": ("peak MiB", 1024, "{:.1f}"),
 }
-LOAD = ("delivered_per_s", "mb_per_s", "cpu_s_per_million", "rss_kib", "hwm_kib")
+LOAD = (
+    "delivered_per_s", "mb_per_s", "cpu_s_per_million", "cpu", "generator_cpu", "rss_kib", "hwm_kib",
+)
 LATENCY = ("p50_us", "p99_us", "p999_us", "cpu_s_per_million")
 FIGURES = {
     Kind.LOAD: LOAD, Kind.CLIENT: LOAD, Kind.LATENCY: LATENCY, Kind.IDLE: ("idle_kib_each", *LOAD),
@@ -36,7 +40,7 @@ NOTES = """\
   repetition, in which all ran one after the other.
 - CPU s/M is what the broker's process used, user and system, for a million deliveries (for single
   events: microseconds each). Load and broker share the cores, so deliveries a second depend on what
-  the load costs too; CPU s/M hardly does.
+  the load costs too (`cores` tell how many each of them used); CPU s/M hardly does.
 - NATS and Redis are given one frame a message, as their protocols have it, and route each by its
   subject. Sluice and the C broker move batches whose producer filled them, on links that were
   opened once. That is most of the difference at small payloads: a property of the protocol, not of
@@ -51,8 +55,8 @@ def heading(meta):
     lines = [
         "# Sluice, measured", "",
         f"{meta['date']}, commit {meta['commit']}, {meta['cores']} cores ({meta['cpu']}), "
-        f"{meta['system']}. {meta['repetitions']} repetitions of {meta['seconds']:g} s, "
-        f"interleaved. Repeat with `{meta['repeat']}`.", "",
+        f"{meta['system']}. {meta['repetitions']} repetitions of {meta['seconds']:g} s "
+        f"each, interleaved. Repeat with `{meta['repeat']}`.", "",
     ]
     if meta["peers"]:
         lines += ["Beside it: " + ", ".join(meta["peers"]) + ".", ""]
@@ -90,9 +94,11 @@ def group_rows(results, cells, there):
 
 def markdown(results, groups, there, verdicts, meta):
     lines = heading(meta)
-    lines += ["## Goals", ""]
-    rows = [(v.goal, v.text, v.sign, v.word) for v in verdicts]
-    lines += table(("goal", "found", "bound", ""), rows)
+    if verdicts:
+        rows = [(v.goal, v.text, v.sign, v.word) for v in verdicts]
+        met = sum(v.word == "met" for v in verdicts)
+        lines += ["## Goals", "", f"{met} of {len(verdicts)} met.", ""]
+        lines += table(("goal", "found", "bound", ""), rows)
     for group, cells in groups.items():
         kind = cells[0].kind
         header = ["cell", "peer", *(COLUMNS[f][0] for f in FIGURES[kind])]
@@ -112,21 +118,29 @@ def document(results, groups, there, verdicts, meta):
             peers = {}
             for name in peers_of(cell, there):
                 runs = results.of(cell.key, name)
-                figures = sorted({figure for run in runs for figure in run})
+                figures = [f for f in FIGURES[cell.kind] if results.spread(cell.key, f, name)]
                 peers[name] = {
-                    "median": {f: results.spread(cell.key, f, name).median for f in figures},
-                    "sluice_ratio": {
-                        f: found.median
-                        for f in figures
-                        if (found := results.ratio(cell.key, f, name)) and name != "sluice"
-                    },
-                    "runs": runs,
+                    f: {
+                        "median": rounded(results.spread(cell.key, f, name).median),
+                        "runs": [rounded(run.get(f)) for run in runs],
+                        "sluice_ratio": rounded(results.ratio(cell.key, f, name).median),
+                    }
+                    for f in figures
                 }
-            cells.append(
-                {"group": cell.group, "name": cell.name, "flags": cell.flags, "peers": peers}
-            )
+            cells.append({"group": cell.group, "name": cell.name, "peers": peers})
+    # A line for each cell and goal, so that a change of one is a change of one.
     goals = [{**dataclasses.asdict(v), "verdict": v.word} for v in verdicts]
-    return json.dumps(
-        {**meta, "notes": results.notes, "goals": goals, "cells": cells},
-        indent=1, ensure_ascii=False,
-    )
+    lines = [f'"{key}": {compact(value)}' for key, value in {**meta, "notes": results.notes}.items()]
+    for key, rows in (("goals", goals), ("cells", cells)):
+        inner = ",\n".join(f"  {compact(row)}" for row in rows)
+        lines.append(f'"{key}": [\n{inner}\n]')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def compact(value):
+    return json.dumps(value, ensure_ascii=False)
+
+
+def rounded(value):
+    """Five digits: what is behind them is noise, and makes every line of a diff differ."""
+    return None if value is None else float(f"{value:.5g}")
