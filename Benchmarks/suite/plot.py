@@ -10,7 +10,7 @@ PEERS = {
     "sluice": ("Sluice", "#0b7285", "#3bc9db"),
     "cbroker": ("C broker", "#5c677d", "#adb5bd"),
     "nats": ("NATS", "#2f9e44", "#69db7c"),
-    "redis": ("Redis", "#c92a2a", "#ff8787"),
+    "redis": ("Redis", "#d9730d", "#ffa94d"),
 }
 WIDTH, LABEL, GAP, RIGHT = 960, 58, 74, 26
 ROW, GROUP, TOP, HEAD = 17, 14, 98, 34

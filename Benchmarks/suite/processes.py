@@ -1,9 +1,11 @@
 """Starts what a measurement needs on 127.0.0.1, and ends it."""
 import contextlib
+import ctypes
 import os
 import pathlib
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -19,6 +21,10 @@ PROGRAMS = {
 }
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
 class Failed(Exception):
     """A measurement that did not come about, and why."""
 
@@ -30,11 +36,16 @@ def build():
         raise SystemExit("there is no C compiler")
     BUILD.mkdir(parents=True, exist_ok=True)
     for name, pattern in PROGRAMS.items():
-        sources = sorted(str(path) for path in HERE.glob(pattern))
+        sources = sorted(HERE.glob(pattern))
+        made = pathlib.Path(program(name))
+        # The headers of the generator lie beside its sources.
+        newest = max(p.stat().st_mtime for s in sources for p in [s, *s.parent.glob("*.h")])
+        if made.exists() and made.stat().st_mtime > newest:
+            continue
         # The anchors are as they were when the figures in the research were made.
         warnings = ["-Wall", "-Wextra"] if name == "generator" else ["-w"]
         subprocess.run(
-            [compiler, "-O2", *warnings, "-o", program(name), *sources, "-lpthread"], check=True
+            [compiler, "-O2", *warnings, "-o", made, *sources, "-lpthread"], check=True
         )
 
 
@@ -55,9 +66,15 @@ def raise_descriptors():
     return hard
 
 
-def pinned(core):
-    """What a child does first so that it stays on one core; None leaves it where it wants."""
-    return None if core is None else lambda: os.sched_setaffinity(0, {core})
+def child(core):
+    """What a child does first: it will die with us, and stays on its core if it has one."""
+
+    def prepare():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    return prepare
 
 
 @contextlib.contextmanager
@@ -68,7 +85,7 @@ def running(command, port, core=None):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=pinned(core),
+        preexec_fn=child(core),
     )
     try:
         await_listening(process, port)
@@ -109,7 +126,7 @@ def output(command, timeout, core=None):
     """What a load generator prints."""
     try:
         run = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, preexec_fn=pinned(core)
+            command, capture_output=True, text=True, timeout=timeout, preexec_fn=child(core)
         )
     except subprocess.TimeoutExpired as expired:
         raise Failed(f"{command[0]} did not end within {timeout} s") from expired
