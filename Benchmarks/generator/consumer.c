@@ -13,7 +13,7 @@
 
 enum { STEPPING_BYTES = 1 << 18, DECODING_BYTES = 3 << 20, DEMAND_BYTES = HEAD_BYTES + 32 };
 
-atomic_long delivered;
+atomic_long delivered, deliveredFrames;
 static Consumer *consumers;
 static int consumerCount;
 // Keeps the compiler from leaving out what decoding reads.
@@ -61,6 +61,7 @@ static long step(Consumer *c) {
                 c->frameLeft = get(p, 3) - SEQUENCE_BYTES;
                 c->frameLink = (uint32_t)get(p + 5, 4);
                 in->from += HEAD_BYTES + SEQUENCE_BYTES;
+                c->frames++;
             } else if (!nextFrame(in, &frame)) {
                 return count;
             }
@@ -75,6 +76,7 @@ static long decode(Consumer *c) {
     Frame frame;
     while (nextFrame(&c->connection, &frame)) {
         if (frame.type != EVENTS || frame.flags & 1) continue;
+        c->frames++;
         const uint8_t *p = frame.body + SEQUENCE_BYTES, *end = frame.body + frame.length;
         while (p < end) {
             uint32_t count = (uint32_t)get(p, 4);
@@ -155,6 +157,8 @@ void *consume(void *unused) {
             if (!receive(&c->connection)) fail("a consumer lost its connection");
             long n = take(c);
             atomic_fetch_add_explicit(&delivered, n, memory_order_relaxed);
+            atomic_fetch_add_explicit(&deliveredFrames, c->frames, memory_order_relaxed);
+            c->frames = 0;
         }
     }
     return unused;

@@ -14,12 +14,14 @@ typedef struct {
     Connection connection;
     Sink *sinks;   // by link id, from 1
     int count;
+    long frames;   // since they were last added up
     // What is left of the frame that is being stepped over: bytes of its run, runs, and its link.
     size_t runLeft, frameLeft;
     uint32_t frameLink;
 } Consumer;
 
-extern atomic_long delivered;
+// Events, and the frames that they came in.
+extern atomic_long delivered, deliveredFrames;
 
 void openConsumers(void);
 void *consume(void *unused);

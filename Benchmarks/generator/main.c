@@ -74,7 +74,7 @@ static void rest(double seconds) { usleep((useconds_t)(seconds * 1e6)); }
 // What changes while it is measured.
 typedef struct {
     double time, cpu, own;
-    long published, delivered;
+    long published, delivered, frames;
 } Reading;
 
 static Reading readNow(void) {
@@ -84,6 +84,7 @@ static Reading readNow(void) {
         .own = ownCpuSeconds(),
         .published = atomic_load(&published),
         .delivered = atomic_load(&delivered),
+        .frames = atomic_load(&deliveredFrames),
     };
 }
 
@@ -97,6 +98,7 @@ static void print(Reading a, Reading b, long before, long withIdle) {
            came / time, came / time * options.size / 1e6);
     printf("\"cpu_s_per_million\":%.5f,\"cpu\":%.3f,\"generator_cpu\":%.3f,", per(cpu * 1e6, came),
            cpu / time, (b.own - a.own) / time);
+    printf("\"events_per_frame\":%.1f,", per(came, (double)(b.frames - a.frames)));
     printLatency();
     if (options.idle) {
         double kib = (double)(withIdle - before) / options.idle;

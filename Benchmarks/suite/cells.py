@@ -101,11 +101,16 @@ def idle():
             )
 
 
+# Half a window a frame. On one topic the broker joins what comes together, up to the window; with
+# smaller frames that would be the difference between one topic and many, and not the topics.
+SPREAD_OUT = {"s": 128, "e": 500, "b": 1_000}
+
+
 def topics():
     for count in (1, 100, 10_000):
         yield Cell(
             "topics", f"{count:,} topics" if count > 1 else "1 topic",
-            {"s": 128, "e": 100, "b": 1_000, "T": count, "S": 1, "c": 1},
+            {**SPREAD_OUT, "T": count, "S": 1, "c": 1},
             is_quick=count != 100,
         )
 
@@ -114,22 +119,23 @@ def consumers():
     for count in (1, 10, 100, 1_000):
         yield Cell(
             "consumers", f"{count:,} consumers" if count > 1 else "1 consumer",
-            {"s": 128, "e": 100, "b": 1_000, "f": count, "c": 10},
+            {**SPREAD_OUT, "f": count, "c": 10},
             is_quick=count in (10, 1_000),
         )
 
 
 def stalled():
-    for name, flags in (
-        ("3 that read", {"f": 3}),
-        ("the same and 1 stalled without credit", {"f": 4, "Z": 1}),
-        ("the same and 1 stalled with a million", {"f": 4, "Z": 1, "z": MILLION}),
-        ("1 that reads", {"f": 1}),
+    for name, flags, anchor in (
+        ("3 that read", {"f": 3}, {"f": 3}),
+        ("the same and 1 stalled without credit", {"f": 4, "Z": 1}, {"f": 4, "Z": 1}),
+        ("the same and 1 stalled with a million", {"f": 4, "Z": 1, "z": MILLION}, None),
+        ("1 that reads", {"f": 1}, None),
         # The kernel's buffers of a hundred sockets are full only after a while.
-        ("the same and 100 stalled with a million", {"f": 101, "Z": 100, "z": MILLION, "w": 3}),
+        ("the same and 100 stalled with a million", {"f": 101, "Z": 100, "z": MILLION, "w": 3}, None),
     ):
         yield Cell(
-            "stalled", name, {"s": 1024, **flags}, serve=SILENT, is_quick=flags["f"] in (3, 4)
+            "stalled", name, {"s": 1024, **flags}, {"s": 1024, **(anchor or {})},
+            ("cbroker",) if anchor else (), SILENT, is_quick=flags["f"] in (3, 4),
         )
 
 

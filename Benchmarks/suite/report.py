@@ -13,17 +13,22 @@ COLUMNS = {
     "p99_us": ("p99 µs", 1, "{:.0f}"),
     "p999_us": ("p99.9 µs", 1, "{:.0f}"),
     "idle_kib_each": ("KiB/idle", 1, "{:.2f}"),
+    "events_per_frame": ("events/frame", 1, "{:.0f}"),
     "cpu": ("broker's cores", 1, "{:.2f}"),
     "generator_cpu": ("load's cores", 1, "{:.2f}"),
     "rss_kib": ("RSS MiB", 1024, "{:.1f}"),
     "hwm_kib": ("peak MiB", 1024, "{:.1f}"),
 }
 LOAD = (
-    "delivered_per_s", "mb_per_s", "cpu_s_per_million", "cpu", "generator_cpu", "rss_kib", "hwm_kib",
+    "delivered_per_s", "mb_per_s", "cpu_s_per_million", "events_per_frame", "cpu", "generator_cpu",
+    "rss_kib", "hwm_kib",
 )
 LATENCY = ("p50_us", "p99_us", "p999_us", "cpu_s_per_million")
 FIGURES = {
-    Kind.LOAD: LOAD, Kind.CLIENT: LOAD, Kind.LATENCY: LATENCY, Kind.IDLE: ("idle_kib_each", *LOAD),
+    Kind.LOAD: LOAD,
+    Kind.CLIENT: LOAD,
+    Kind.LATENCY: LATENCY,
+    Kind.IDLE: ("idle_kib_each", *LOAD),
 }
 RATIOS = {
     Kind.LOAD: ("delivered_per_s", "cpu_s_per_million"),
