@@ -88,7 +88,8 @@ def version(peer):
     if peer.name == "nats":
         return first_line([peer.executable, "--version"]).replace(": ", " ")
     if peer.name == "redis":
-        return "redis-server " + first_line([peer.executable, "--version"]).split("v=")[1].split()[0]
+        words = first_line([peer.executable, "--version"]).split()
+        return "redis-server " + next(w[2:] for w in words if w.startswith("v="))
     return {"cbroker": "C broker", "relay": "C relay"}[peer.name]
 
 

@@ -1,5 +1,5 @@
-// A load generator and sink for Sluice, light enough that the broker is what is measured: one thread
-// for all producers, one for all consumers. It prints one line of JSON.
+// A load generator and sink for Sluice, light enough that the broker is what is measured: one
+// thread for all producers, one for all consumers. It prints one line of JSON.
 //
 //   -p PORT   the broker on 127.0.0.1       -P PID     its process: its CPU and memory are measured
 //   -s SIZE   bytes of a payload            -e COUNT   events a frame (0: 64 KiB full)

@@ -1,4 +1,4 @@
-// Protocol/protocol.md, as far as a load generator needs it: frames, and connections that read them.
+// Protocol/protocol.md as far as a load generator needs it: frames, and connections to read them.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

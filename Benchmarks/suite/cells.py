@@ -130,8 +130,11 @@ def stalled():
         ("the same and 1 stalled without credit", {"f": 4, "Z": 1}, {"f": 4, "Z": 1}),
         ("the same and 1 stalled with a million", {"f": 4, "Z": 1, "z": MILLION}, None),
         ("1 that reads", {"f": 1}, None),
-        # The kernel's buffers of a hundred sockets are full only after a while.
-        ("the same and 100 stalled with a million", {"f": 101, "Z": 100, "z": MILLION, "w": 3}, None),
+        (
+            "the same and 100 stalled with a million",
+            # The kernel's buffers of a hundred sockets are full only after a while.
+            {"f": 101, "Z": 100, "z": MILLION, "w": 3}, None,
+        ),
     ):
         yield Cell(
             "stalled", name, {"s": 1024, **flags}, {"s": 1024, **(anchor or {})},

@@ -135,7 +135,8 @@ def document(results, groups, there, verdicts, meta):
             cells.append({"group": cell.group, "name": cell.name, "peers": peers})
     # A line for each cell and goal, so that a change of one is a change of one.
     goals = [{**dataclasses.asdict(v), "verdict": v.word} for v in verdicts]
-    lines = [f'"{key}": {compact(value)}' for key, value in {**meta, "notes": results.notes}.items()]
+    head = {**meta, "notes": results.notes}
+    lines = [f'"{key}": {compact(value)}' for key, value in head.items()]
     for key, rows in (("goals", goals), ("cells", cells)):
         inner = ",\n".join(f"  {compact(row)}" for row in rows)
         lines.append(f'"{key}": [\n{inner}\n]')
