@@ -79,9 +79,14 @@ def about(options, there):
         "system": f"{platform.system()} {platform.release()}",
         "repetitions": options.repetitions,
         "seconds": options.seconds,
-        "repeat": "make bench-quick" if options.quick else "make bench",
+        "repeat": repeat(options),
         "peers": [version(peer) for peer in there.values() if not peer.name.startswith("sluice")],
     }
+
+
+def repeat(options):
+    command = "make bench-quick" if options.quick else "make bench"
+    return f"{command} BENCH_FLAGS='--only {','.join(options.only)}'" if options.only else command
 
 
 def version(peer):
@@ -109,7 +114,8 @@ def main():
         results.note(sentence)
     groups = measure.leave_out(cells.chosen(options.only, options.quick), there, results)
     measure.run(groups, there, options.repetitions, options.seconds, results)
-    meta, verdicts = about(options, there), goals.verdicts(
+    meta = {**about(options, there), "others_cores": results.others()}
+    verdicts = goals.verdicts(
         results, with_unmeasured=not options.only and not options.quick
     )
     text = report.markdown(results, groups, there, verdicts, meta)

@@ -24,6 +24,11 @@ class Results:
     def of(self, key, peer="sluice"):
         return self.runs.get((key, peer), [])
 
+    def others(self):
+        """How many cores others took, in the median of all runs: whether it was quiet."""
+        found = spread([run for runs in self.runs.values() for run in runs], "others_cores")
+        return round(found.median, 3) if found else None
+
     def spread(self, key, figure, peer="sluice"):
         return spread(self.of(key, peer), figure)
 
@@ -62,15 +67,23 @@ def run(groups, there, repetitions, seconds, results):
         for repetition in range(count):
             say(f"{group}: {repetition + 1} of {count}")
             for cell in cells:
-                for name in peers_of(cell, there):
+                for name in turned(peers_of(cell, there), repetition):
                     results.add(cell, name, one(results, there[name], cell, seconds))
         say(f"{group}: {time.monotonic() - began:.0f} s")
+
+
+def turned(names, repetition):
+    """Nobody always runs first, or always after the same one."""
+    first = repetition % len(names)
+    return names[first:] + names[:first]
 
 
 def one(results, peer, cell, seconds):
     """One run, or an empty one and a note on why."""
     try:
-        return peer.measure(cell, seconds)
+        with processes.Foreign() as foreign:
+            run = peer.measure(cell, seconds)
+        return {**run, "others_cores": foreign.cores}
     except processes.Failed as failed:
         results.note(f"{cell.key}, {peer.name}: {failed}")
         return {}

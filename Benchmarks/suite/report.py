@@ -63,6 +63,11 @@ def heading(meta):
         f"{meta['system']}. {meta['repetitions']} repetitions of {meta['seconds']:g} s "
         f"each, interleaved. Repeat with `{meta['repeat']}`.", "",
     ]
+    if meta["others_cores"] is not None:
+        lines += [
+            f"Meanwhile everything else on the machine took {meta['others_cores']:.2f} cores (median)"
+            + (": it was NOT quiet." if meta["others_cores"] > 0.1 else "."), "",
+        ]
     if meta["peers"]:
         lines += ["Beside it: " + ", ".join(meta["peers"]) + ".", ""]
     return lines

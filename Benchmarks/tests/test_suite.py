@@ -12,6 +12,7 @@ from suite import cells, figures, goals, measure, peers, plot, report
 META = {
     "date": "2026-01-01", "commit": "0123456789", "cores": 2, "cpu": "A <fast> one",
     "system": "Linux", "repetitions": 2, "seconds": 2, "repeat": "make bench", "peers": ["NATS"],
+    "others_cores": 0.5,
 }
 THERE = {name: None for name in ("sluice", "cbroker", "nats")}
 
@@ -43,6 +44,10 @@ class Figures(unittest.TestCase):
 
     def test_a_ratio_leaves_out_what_one_side_lacks(self):
         self.assertIsNone(figures.ratio([{"x": 1}, {}], [{}, {"x": 1}], "x"))
+
+
+    def test_who_runs_first_changes_with_each_repetition(self):
+        self.assertEqual([measure.turned("abc", n) for n in range(4)], ["abc", "bca", "cab", "abc"])
 
 
 class Goals(unittest.TestCase):
@@ -92,6 +97,7 @@ class Output(unittest.TestCase):
         verdicts = goals.verdicts(found)
         text = report.markdown(found, groups, THERE, verdicts, META)
         self.assertIn("| 16 B, 1→1 | sluice | 2.000 [2.000–2.000] |", text)
+        self.assertIn("NOT quiet", text)
         data = json.loads(report.document(found, groups, THERE, verdicts, META))
         rate = data["cells"][0]["peers"]["nats"]["delivered_per_s"]
         self.assertEqual((rate["median"], rate["sluice_ratio"]), (1e6, 2.0))
