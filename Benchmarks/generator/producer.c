@@ -125,7 +125,7 @@ static void build(Producer *p) {
 }
 
 // Writes what the socket takes. Never waits: who does not read meanwhile may wait for ever.
-static bool write(Producer *p) {
+static bool writeSome(Producer *p) {
     if (p->outFrom == p->outTo) {
         flush(&p->connection);
         build(p);
@@ -144,7 +144,7 @@ void *produce(void *unused) {
         bool any = false;
         for (int i = 0; i < producerCount; i++) {
             Producer *p = &producers[i];
-            bool wrote = write(p), read = receiveNow(&p->connection);
+            bool wrote = writeSome(p), read = receiveNow(&p->connection);
             if (read) takeGrants(p);
             any |= wrote || read;
             int waiting = p->outFrom < p->outTo || p->connection.outCount ? POLLOUT : 0;

@@ -12,6 +12,8 @@ PEERS = {
     "nats": ("NATS", "#2f9e44", "#69db7c"),
     "redis": ("Redis", "#d9730d", "#ffa94d"),
 }
+# Cores that others may take on a machine that is called quiet.
+QUIET = 0.1
 WIDTH, LABEL, GAP, RIGHT = 960, 58, 74, 26
 ROW, GROUP, TOP, HEAD = 17, 14, 98, 34
 
@@ -164,6 +166,7 @@ def svg(results, meta):
         parts, y = draw_block(results, fan, y)
         body += parts
     height = y + 8
+    busy = ", and others too" if meta["others_cores"] > QUIET else ""
     left = LABEL + 8
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
@@ -176,8 +179,8 @@ def svg(results, meta):
         *legend([name for name in PEERS if name in seen]),
         *body,
         text(left, height - 34, f"{meta['date']} · {meta['cores']} cores, {meta['cpu']}, load and "
-             f"broker on the same ones · median of {meta['repetitions']} with least and most · "
-             "logarithmic", "foot"),
+             f"broker on the same ones{busy} · median of {meta['repetitions']} with least and most"
+             " · logarithmic", "foot"),
         text(left, height - 16, "NATS and Redis: one frame a message, as their protocols have it; "
              f"Sluice and C: batches. Repeat with {meta['repeat']}", "foot"),
         "</svg>",

@@ -4,6 +4,7 @@ import json
 
 from .cells import Kind
 from .measure import peers_of
+from .plot import QUIET
 
 COLUMNS = {
     "delivered_per_s": ("M events/s", 1e6, "{:.3f}"),
@@ -66,7 +67,7 @@ def heading(meta):
     if meta["others_cores"] is not None:
         lines += [
             f"Meanwhile everything else on the machine took {meta['others_cores']:.2f} cores (median)"
-            + (": it was NOT quiet." if meta["others_cores"] > 0.1 else "."), "",
+            + (": it was NOT quiet." if meta["others_cores"] > QUIET else "."), "",
         ]
     if meta["peers"]:
         lines += ["Beside it: " + ", ".join(meta["peers"]) + ".", ""]
