@@ -9,6 +9,7 @@ import datetime
 import os
 import pathlib
 import platform
+import shlex
 import signal
 import subprocess
 import sys
@@ -35,6 +36,9 @@ def arguments():
         "--against", metavar="PEERS", help="anchors to run, with commas; none: Sluice alone"
     )
     parser.add_argument(
+        "--serve", metavar="FLAGS", default="", help="more flags for every `sluice serve`"
+    )
+    parser.add_argument(
         "--output", metavar="DIRECTORY", type=pathlib.Path,
         help="write report.md, report.json and plot.svg there (a full run: Benchmarks/results; "
         "else the report is printed)",
@@ -43,7 +47,7 @@ def arguments():
     options.repetitions = options.repetitions or (3 if options.quick else 5)
     options.seconds = options.seconds or (0.5 if options.quick else 2)
     options.only = options.only.split(",") if options.only else []
-    if not (options.only or options.quick or options.against):
+    if not (options.only or options.quick or options.against or options.serve):
         options.output = options.output or HERE / "results"
     unknown = [name for name in options.only if name not in cells.GROUPS]
     if unknown:
@@ -105,7 +109,8 @@ def main():
     processes.build()
     processes.raise_descriptors()
     peers.install_nats()
-    there, missing = peers.find(options.sluice or [ROOT / ".build/release/sluice"])
+    binaries = options.sluice or [ROOT / ".build/release/sluice"]
+    there, missing = peers.find(binaries, shlex.split(options.serve))
     if options.against is not None:
         kept = options.against.split(",")
         there = {k: v for k, v in there.items() if k.startswith("sluice") or k in kept}

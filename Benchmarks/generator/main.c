@@ -3,7 +3,7 @@
 //
 //   -p PORT   the broker on 127.0.0.1       -P PID     its process: its CPU and memory are measured
 //   -s SIZE   bytes of a payload            -e COUNT   events a frame (0: 64 KiB full)
-//   -b COUNT  a consumer's window           -D         decode: look at every record
+//   -b COUNT  a consumer's window; 0: 8 MiB -D         decode: look at every record
 //   -d, -w    seconds measured, and before  -t NAME    topic, with -T a prefix
 //   -H, -G    a topic that consumers, that producers open first: it decides where they are served
 //   -T COUNT  topics                        -f COUNT   consumers of each topic
@@ -27,9 +27,11 @@
 #include "topics.h"
 
 Options options = {
-    .port = 7450, .size = 128, .topics = 1, .consumers = 1, .window = 65536, .seconds = 2,
-    .warmUp = 0.5, .topic = "bench",
+    .port = 7450, .size = 128, .topics = 1, .consumers = 1, .seconds = 2, .warmUp = 0.5,
+    .topic = "bench",
 };
+
+enum { WINDOW_BYTES = 8 << 20 };
 
 const char *topicName(char *into, int index) {
     if (options.topics == 1) return options.topic;
@@ -62,6 +64,11 @@ static void parse(int count, char **arguments) {
         case 'I': options.idle = atoi(optarg); break;
         case 'i': options.idleKind = strcmp(optarg, "linked") ? IDLE_BARE : IDLE_LINKED; break;
         default: exit(64);
+    }
+    if (!options.window) {
+        // As the anchors' generator has it.
+        int window = WINDOW_BYTES / (options.size > 0 ? options.size : 1);
+        options.window = (uint32_t)(window < 64 ? 64 : window > 200000 ? 200000 : window);
     }
     if (options.rate > 0 && options.size < 8) {
         fprintf(stderr, "with -R, -s must be at least 8: a payload carries its time\n");

@@ -10,7 +10,7 @@ typedef struct {
     int size;                          // bytes of a payload
     int topics, consumers;             // consumers of each topic
     int stalled;                       // of the first topic's consumers: those that never read
-    uint32_t window, stalledWindow;    // events that a consumer keeps asked for
+    uint32_t window, stalledWindow;    // events that a consumer keeps asked for, or asks for once
     int sources, sinks;                // connections of producers and of consumers; 0: one a link
     int perFrame;                      // events a frame; 0: as many as go into 64 KiB
     double seconds, warmUp;

