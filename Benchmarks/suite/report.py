@@ -65,10 +65,10 @@ def heading(meta):
         f"each, interleaved. Repeat with `{meta['repeat']}`.", "",
     ]
     if meta["others_cores"] is not None:
-        lines += [
-            f"Meanwhile everything else on the machine took {meta['others_cores']:.2f} cores (median)"
-            + (": it was NOT quiet." if meta["others_cores"] > QUIET else "."), "",
-        ]
+        others, verdict = meta["others_cores"], "."
+        if others > QUIET:
+            verdict = ": it was NOT quiet."
+        lines += [f"Meanwhile everything else here took {others:.2f} cores (median){verdict}", ""]
     if meta["peers"]:
         lines += ["Beside it: " + ", ".join(meta["peers"]) + ".", ""]
     return lines
