@@ -3,6 +3,7 @@
 
 usage: budget.py [--update] [--no-build] [SCENARIO…]    check, or write what was counted
        budget.py --profile SCENARIO [--lines] [--top N]  where its instructions go
+       budget.py --profile SCENARIO --callers TEXT       who calls functions with TEXT in the name
        budget.py --list
 
 Each scenario of `sluice-budget` runs under `valgrind --tool=callgrind` with N units of work and
@@ -69,7 +70,10 @@ def count(program, name, units):
         if done.returncode:
             sys.exit(f"{name} failed: {done.stdout}{done.stderr}")
         with open(out) as lines:
-            return parse(lines)
+            costs = parse(lines)
+    if not any(call_kind(*call) == "copies" for call in costs.calls):
+        sys.exit("no memcpy has a name: the C library's symbols are missing (libc6-dbg)")
+    return costs
 
 
 def parse(lines):
@@ -237,8 +241,20 @@ def demangle(names):
     return dict(zip(names, done.stdout.splitlines()))
 
 
-def profile(program, name, unit, units, top, with_lines):
-    costs = measure(program, name, units)
+def show_callers(costs, unit, units, text, top):
+    """Prints who calls the functions whose readable name contains `text`."""
+    arcs = collections.Counter()
+    for (caller, callee), number in costs.calls.items():
+        if number > 0:
+            arcs[(plain(caller[1]), plain(callee[1]))] += number
+    readable = demangle(sorted({name for arc in arcs for name in arc}))
+    print(f"calls per {unit}: function ← caller")
+    found = {arc: number for arc, number in arcs.items() if text in readable[arc[1]]}
+    for (caller, callee), number in sorted(found.items(), key=lambda entry: -entry[1])[:top]:
+        print(f"{number / units:9.3f}  {readable[callee][:90]} ← {readable[caller][:110]}")
+
+
+def profile(costs, program, name, unit, units, top, with_lines):
     new = figures(costs, program, units)
     shown = collections.Counter()
     inclusive = collections.Counter()
@@ -309,6 +325,7 @@ def main():
     parser.add_argument("--update", action="store_true", help="write budget.json")
     parser.add_argument("--profile", metavar="SCENARIO", help="show where instructions go")
     parser.add_argument("--lines", action="store_true", help="profile: by source line too")
+    parser.add_argument("--callers", metavar="TEXT", help="profile: who calls such functions")
     parser.add_argument("--top", type=int, default=40, help="profile: rows of each table")
     parser.add_argument("--count", type=int, help="profile: units of work")
     parser.add_argument("--no-build", action="store_true", help="take the program as it is")
@@ -327,8 +344,13 @@ def main():
             sys.exit(f"no scenario is named {name}; --list names them")
     if arguments.profile:
         unit, units = known[arguments.profile]
-        profile(program, arguments.profile, unit, arguments.count or units, arguments.top,
-                arguments.lines)
+        units = arguments.count or units
+        costs = measure(program, arguments.profile, units)
+        if arguments.callers:
+            show_callers(costs, unit, units, arguments.callers, arguments.top)
+        else:
+            profile(costs, program, arguments.profile, unit, units, arguments.top,
+                    arguments.lines)
         return
 
     def one(name):
