@@ -203,8 +203,8 @@ def call_kind(caller, callee):
 def table(rows):
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]
-        print("  ".join(cells).rstrip())
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1])]
+        print("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
 
 
 def compare(found, budget):
@@ -270,7 +270,8 @@ def profile(costs, program, name, unit, units, top, with_lines):
             callers[kind][(caller[1], plain(callee[1]))] += number
         elif is_library(callee, "libswiftCore") and caller[0] == program:
             callers["runtime"][(caller[1], plain(callee[1]))] += number
-    names = {place[1] for place in shown} | {c for found in callers.values() for p in found for c in p}
+    names = {place[1] for place in shown}
+    names.update(name for found in callers.values() for pair in found for name in pair)
     readable = demangle(sorted(names))
 
     def label(place):
@@ -298,7 +299,8 @@ def profile(costs, program, name, unit, units, top, with_lines):
             if number / units < 0.0005:
                 break
             mark = " [harness]" if is_harness(caller) else ""
-            print(f"{number / units:8.3f}  {readable[callee][:48]} ← {readable[caller][:110]}{mark}")
+            pair = f"{readable[callee][:48]} ← {readable[caller][:110]}{mark}"
+            print(f"{number / units:8.3f}  {pair}")
     if with_lines:
         print(f"\nself by line per {unit} (inlined code where it was written)")
         by_line = collections.Counter()
