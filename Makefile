@@ -5,9 +5,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 # python3 runs the second client in the system tests, and the books of the demo; valgrind counts
-# instructions. The others are what Swift starts and links with on Debian 12, where it was unpacked
-# and no more; other releases name them otherwise.
-packages := python3 valgrind
+# instructions, and knows the C library's functions by libc6-dbg. The others are what Swift starts
+# and links with on Debian 12, where it was unpacked and no more; other releases name them otherwise.
+packages := python3 valgrind libc6-dbg
 ifneq ($(filter 12%,$(file </etc/debian_version)),)
 packages += binutils ca-certificates libcurl4 libncurses6 libsqlite3-0 libstdc++-12-dev libxml2
 endif

@@ -3,6 +3,7 @@
 
 usage: budget.py [--update] [--no-build] [SCENARIO…]    check, or write what was counted
        budget.py --profile SCENARIO [--lines] [--top N]  where its instructions go
+       budget.py --profile SCENARIO --callers TEXT       who calls functions with TEXT in the name
        budget.py --list
 
 Each scenario of `sluice-budget` runs under `valgrind --tool=callgrind` with N units of work and
@@ -69,7 +70,10 @@ def count(program, name, units):
         if done.returncode:
             sys.exit(f"{name} failed: {done.stdout}{done.stderr}")
         with open(out) as lines:
-            return parse(lines)
+            costs = parse(lines)
+    if not any(call_kind(*call) == "copies" for call in costs.calls):
+        sys.exit("no memcpy has a name: the C library's symbols are missing (libc6-dbg)")
+    return costs
 
 
 def parse(lines):
@@ -199,8 +203,8 @@ def call_kind(caller, callee):
 def table(rows):
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]
-        print("  ".join(cells).rstrip())
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1])]
+        print("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
 
 
 def compare(found, budget):
@@ -237,8 +241,20 @@ def demangle(names):
     return dict(zip(names, done.stdout.splitlines()))
 
 
-def profile(program, name, unit, units, top, with_lines):
-    costs = measure(program, name, units)
+def show_callers(costs, unit, units, text, top):
+    """Prints who calls the functions whose readable name contains `text`."""
+    arcs = collections.Counter()
+    for (caller, callee), number in costs.calls.items():
+        if number > 0:
+            arcs[(plain(caller[1]), plain(callee[1]))] += number
+    readable = demangle(sorted({name for arc in arcs for name in arc}))
+    print(f"calls per {unit}: function ← caller")
+    found = {arc: number for arc, number in arcs.items() if text in readable[arc[1]]}
+    for (caller, callee), number in sorted(found.items(), key=lambda entry: -entry[1])[:top]:
+        print(f"{number / units:9.3f}  {readable[callee][:90]} ← {readable[caller][:110]}")
+
+
+def profile(costs, program, name, unit, units, top, with_lines):
     new = figures(costs, program, units)
     shown = collections.Counter()
     inclusive = collections.Counter()
@@ -255,7 +271,7 @@ def profile(program, name, unit, units, top, with_lines):
         elif is_library(callee, "libswiftCore") and caller[0] == program:
             callers["runtime"][(caller[1], plain(callee[1]))] += number
     names = {place[1] for place in shown}
-    names |= {c for found in callers.values() for p in found for c in p}
+    names.update(name for found in callers.values() for pair in found for name in pair)
     readable = demangle(sorted(names))
 
     def label(place):
@@ -283,8 +299,8 @@ def profile(program, name, unit, units, top, with_lines):
             if number / units < 0.0005:
                 break
             mark = " [harness]" if is_harness(caller) else ""
-            names_shown = f"{readable[callee][:48]} ← {readable[caller][:110]}"
-            print(f"{number / units:8.3f}  {names_shown}{mark}")
+            pair = f"{readable[callee][:48]} ← {readable[caller][:110]}{mark}"
+            print(f"{number / units:8.3f}  {pair}")
     if with_lines:
         print(f"\nself by line per {unit} (inlined code where it was written)")
         by_line = collections.Counter()
@@ -311,6 +327,7 @@ def main():
     parser.add_argument("--update", action="store_true", help="write budget.json")
     parser.add_argument("--profile", metavar="SCENARIO", help="show where instructions go")
     parser.add_argument("--lines", action="store_true", help="profile: by source line too")
+    parser.add_argument("--callers", metavar="TEXT", help="profile: who calls such functions")
     parser.add_argument("--top", type=int, default=40, help="profile: rows of each table")
     parser.add_argument("--count", type=int, help="profile: units of work")
     parser.add_argument("--no-build", action="store_true", help="take the program as it is")
@@ -329,8 +346,13 @@ def main():
             sys.exit(f"no scenario is named {name}; --list names them")
     if arguments.profile:
         unit, units = known[arguments.profile]
-        profile(program, arguments.profile, unit, arguments.count or units, arguments.top,
-                arguments.lines)
+        units = arguments.count or units
+        costs = measure(program, arguments.profile, units)
+        if arguments.callers:
+            show_callers(costs, unit, units, arguments.callers, arguments.top)
+        else:
+            profile(costs, program, arguments.profile, unit, units, arguments.top,
+                    arguments.lines)
         return
 
     def one(name):
