@@ -178,7 +178,7 @@ extension ClientLink {
         let byteCredit = ledger.byteCredit ?? .max
         let head = outbox.headBytes ?? 0
         guard UInt64(head) <= byteCredit else {
-            writeBytesBlocked(head, into: &writer)
+            writeBytesBlocked(into: &writer)
             return 0
         }
         let room = max(head, min(room, frameBytesMax - overhead))
@@ -203,12 +203,9 @@ extension ClientLink {
         return bytes + FrameWriter.eventsOverhead(runs: runs.count)
     }
 
-    private mutating func writeBytesBlocked(_ needed: Int, into writer: inout FrameWriter) {
+    private mutating func writeBytesBlocked(into writer: inout FrameWriter) {
         guard blockedAt != ledger.delivered else { return }
         blockedAt = ledger.delivered
-        var status = status
-        status.blockedBy = .bytes
-        status.needBytes = UInt32(clamping: needed)
         write(status, into: &writer)
     }
 
@@ -229,6 +226,11 @@ extension ClientLink {
         status.unsettled = UInt32(clamping: outbox.sentCount)
         status.blockedBy =
             if held == 0 { .noEvents } else { ledger.credit > 0 ? .nothing : .noDemand }
+        if blockedAt == ledger.delivered, ledger.credit > 0, let needed = outbox.headBytes {
+            // The latest STATUS counts: one that left this out would take the need back.
+            status.blockedBy = .bytes
+            status.needBytes = UInt32(clamping: needed)
+        }
         return status
     }
 

@@ -30,6 +30,8 @@ struct ClientSourceTests {
         #expect(said.last?.status?.needBytes == 16)
         talk.send(1, on: key)
         #expect(talk.said().isEmpty, "told once")
+        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        #expect(talk.said().first?.status?.needBytes == 16, "as long as it holds")
         talk.grant(0, bytes: 16, total: 3, bytesTotal: 36)
         _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
         #expect(talk.said().map(\.batch) == [[2, 1], nil])
