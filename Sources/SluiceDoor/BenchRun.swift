@@ -257,7 +257,7 @@ struct BenchRun: Sendable {
             var bytes = 0
             for try await batch in subscription {
                 // Reads every record, as any program would.
-                batch.forEachPayload { bytes &+= $1.count }
+                batch.forEachPayload { bytes &+= $1.byteCount }
                 counters.received.add(batch.count, ordering: .relaxed)
             }
             return nil
@@ -266,7 +266,7 @@ struct BenchRun: Sendable {
         for try await batch in subscription {
             let now = Monotonic.nanoseconds
             batch.forEachPayload { _, payload in
-                let sent = payload.loadUnaligned(as: UInt64.self).bigEndian
+                let sent = payload.unsafeLoadUnaligned(as: UInt64.self).bigEndian
                 _ = times.record(now - min(now, sent))
             }
             counters.received.add(batch.count, ordering: .relaxed)

@@ -154,31 +154,40 @@ extension ClientLink {
     /// Writes EVENTS while credit, events and `room` last; true if more could go.
     ///
     /// `room` is in bytes; one event of any size goes even if it is larger than the room.
-    mutating func writeEvents(room: Int, frameBytesMax: Int, into writer: inout FrameWriter) -> Bool
-    {
+    mutating func writeEvents(
+        room: Int,
+        frameBytesMax: Int,
+        into output: inout ClientOutput
+    ) -> Bool {
         guard state == .open, open.role == .source else { return false }
         var left = room
-        while left > 0, outbox.pendingCount > 0, ledger.credit > 0 {
-            let written = writeFrame(room: left, frameBytesMax: frameBytesMax, into: &writer)
-            guard written > 0 else { break }
+        var isBlocked = false
+        repeat {
+            guard outbox.pendingCount > 0, ledger.credit > 0 else {
+                isBlocked = true
+                break
+            }
+            let written = writeFrame(room: left, frameBytesMax: frameBytesMax, into: &output)
+            isBlocked = written == 0
             left -= written
-        }
-        let isBlocked = outbox.pendingCount == 0 || ledger.credit == 0 || left > 0
-        if isBlocked { answerDrain(into: &writer) }
+            // What is left is not spent on a small frame: a larger one goes in the next turn.
+        } while !isBlocked && left > room / 2
+        isBlocked = isBlocked || outbox.pendingCount == 0 || ledger.credit == 0
+        if isBlocked { answerDrain(into: &output.frames) }
         return !isBlocked
     }
 
     private mutating func writeFrame(
         room: Int,
         frameBytesMax: Int,
-        into writer: inout FrameWriter
+        into output: inout ClientOutput
     ) -> Int {
         let runsMax = 64
         let overhead = FrameWriter.eventsOverhead(runs: runsMax)
         let byteCredit = ledger.byteCredit ?? .max
         let head = outbox.headBytes ?? 0
         guard UInt64(head) <= byteCredit else {
-            writeBytesBlocked(into: &writer)
+            writeBytesBlocked(into: &output.frames)
             return 0
         }
         let room = max(head, min(room, frameBytesMax - overhead))
@@ -189,15 +198,16 @@ extension ClientLink {
         )
         let bytes = runs.reduce(0) { $0 + $1.byteCount }
         let count = runs.reduce(0) { $0 + UInt64($1.count) }
-        writer.appendEventsHead(
+        output.frames.appendEventsHead(
             link: id,
             firstSequence: ledger.delivered + 1,
             runs: runs.count,
             recordBytes: bytes
         )
         for run in runs {
-            writer.appendRunHead(RunHeader(count: run.count, length: UInt32(run.byteCount)))
-            run.withSpan { writer.append(records: $0.extracting(run.bytes)) }
+            let head = RunHeader(count: run.count, length: UInt32(run.byteCount))
+            output.frames.appendRunHead(head)
+            output.append(records: run)
         }
         ledger.deliver(events: count, bytes: UInt64(bytes))
         return bytes + FrameWriter.eventsOverhead(runs: runs.count)

@@ -14,7 +14,7 @@ struct ClientSourceTests {
         #expect(talk.said().isEmpty)
         talk.grant(2, total: 5)
         #expect(talk.told() == [.granted(key, events: 2)])
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         #expect(talk.said().map(\.batch) == [[4, 2]])
         #expect(talk.session[key]?.outbox.pendingCount == 1)
     }
@@ -30,10 +30,10 @@ struct ClientSourceTests {
         #expect(said.last?.status?.needBytes == 16)
         talk.send(1, on: key)
         #expect(talk.said().isEmpty, "told once")
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().first?.status?.needBytes == 16, "as long as it holds")
         talk.grant(0, bytes: 16, total: 3, bytesTotal: 36)
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         #expect(talk.said().map(\.batch) == [[2, 1], nil])
     }
 
@@ -70,7 +70,7 @@ struct ClientSourceTests {
         talk.enqueue(2, on: key)
         talk.grant(0, total: 5, flags: .drain)
         #expect(talk.said().isEmpty)
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         let said = talk.said()
         #expect(said.first?.batch == [1, 2])
         #expect(said.last?.status?.isDrained == true)
@@ -91,12 +91,12 @@ struct ClientSourceTests {
     func announcing() {
         var talk = ClientConversation.welcomed()
         let key = talk.openSource(demand: 3)
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().map(\.status?.available) == [7])
         talk.grant(4, total: 7)
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().isEmpty, "the broker knows: it granted 4 of them")
-        talk.session.announce(key, waiting: 0, into: &talk.writer)
+        talk.session.announce(key, waiting: 0, into: &talk.output.frames)
         #expect(talk.said().map(\.status?.available) == [0])
     }
 
@@ -105,9 +105,9 @@ struct ClientSourceTests {
         var talk = ClientConversation.welcomed()
         var open = Open(role: .source, topic: "t")
         open.available = 0
-        let key = talk.session.open(open, into: &talk.writer)
+        let key = talk.session.open(open, into: &talk.output.frames)
         _ = talk.said()
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().isEmpty)
         talk.broker { $0.append(Opened(), link: 1) }
         #expect(talk.said().map(\.status?.available) == [10])
@@ -117,7 +117,7 @@ struct ClientSourceTests {
     func unknownBacklog() {
         var talk = ClientConversation.welcomed()
         let key = talk.openSource(demand: 3, available: nil)
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().isEmpty)
         talk.grant(0, total: 3, flags: .echo)
         #expect(talk.said().map(\.status?.available) == [.max])
@@ -160,7 +160,7 @@ struct ClientSourceTests {
         let key = talk.openSource(demand: 100)
         talk.enqueue(100, size: 96, on: key)
         var batches: [[UInt64]] = []
-        while talk.session.writeEvents(key, room: 1_000, into: &talk.writer) {
+        while talk.session.writeEvents(key, room: 1_000, into: &talk.output) {
             batches += talk.said().compactMap(\.batch)
         }
         batches += talk.said().compactMap(\.batch)
