@@ -6,7 +6,7 @@ import SluiceWire
 // What programs want; each may be called from anywhere.
 extension Connector {
     func open(_ core: SubscriptionCore) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return core.finish(.closed, nil) }
             let most = session.demandMax
             let first = core.firstAsk
@@ -25,7 +25,7 @@ extension Connector {
     }
 
     func ask(_ core: SubscriptionCore, events: UInt64, bytes: UInt64) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sinks[key] != nil else { return }
             wish(key, events)
             if bytes > 0 { askBytes(key, bytes) }
@@ -58,7 +58,7 @@ extension Connector {
 
     /// Ends a subscription by DRAIN or STOP; on a link that is not opened STOP waits for nothing.
     func end(_ core: SubscriptionCore, _ flags: AskFlags) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sinks[key] != nil else { return }
             sinks[key]?.wish = 0
             if flags.contains(.stop) {
@@ -73,7 +73,7 @@ extension Connector {
     }
 
     func open(_ core: ProducerCore, _ open: Open) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return core.finish(.closed) }
             let key = session.open(open, into: &outlet.output.frames)
             core.key = key
@@ -88,12 +88,12 @@ extension Connector {
 
     /// Takes over what `send` has brought and tells the broker what still waits.
     func pump(_ core: ProducerCore) {
-        loop.submit { [self] in takeOver(core) }
+        home.perform { [self] in takeOver(core) }
     }
 
     /// Ends a producer's link as soon as all is confirmed.
     func close(_ core: ProducerCore) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sources[key] != nil else { return }
             sources[key]?.isClosing = true
             session.announce(key, waiting: 0, into: &outlet.output.frames)
@@ -104,7 +104,7 @@ extension Connector {
 
     /// Ends a producer's link though not all is confirmed.
     func abandon(_ core: ProducerCore) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sources.removeValue(forKey: key) != nil else { return }
             session.close(key, Close(.cancelled), into: &outlet.output.frames)
             core.finish(ClientError(.cancelled, "closed before all events were confirmed"))
@@ -115,7 +115,7 @@ extension Connector {
 
     /// Keeps the connection up; answers with a failure when it is given up or the client closed.
     func keepUp(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return answer.give(.failure(.closed)) }
             isWanted = true
             keepers.append(answer)
@@ -124,7 +124,7 @@ extension Connector {
     }
 
     func connect(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             switch phase {
             case .connected: answer.give(.success(()))
             case .closed: answer.give(.failure(.closed))
@@ -136,7 +136,7 @@ extension Connector {
     }
 
     func ping(_ answer: Answer<Duration>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase == .connected else {
                 return answer.give(.failure(ClientError(.connectionLost, "not connected")))
             }
@@ -210,7 +210,7 @@ extension Connector {
 extension Connector {
     /// Drains all links; `answer` is given when none is left or the time is over.
     func drain(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             isWanted = false
             closeWaiters.append(answer)
             for sink in sinks.values { sink.core.end(.stop) }
@@ -224,7 +224,7 @@ extension Connector {
 
     /// Says good-bye and closes the connection; what is left of links ends.
     func shutDown(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return answer.give(.success(())) }
             let isConnected = phase == .connected
             phase = .closed

@@ -147,10 +147,12 @@ struct BenchRun: Sendable {
                             for: topic,
                             options: ProducerOptions(backlog: .announced, name: "sluice-bench")
                         )
+                        try await withTaskExecutorPreference(client.executor) {
                         if let rate = plan.rate {
                             try await produce(producer, index, rate: rate)
                         } else {
                             try await produce(producer, index)
+                        }
                         }
                         try await producer.flush()
                         try await producer.close()
@@ -230,7 +232,7 @@ struct BenchRun: Sendable {
                             )
                         )
                         all.add(subscription)
-                        return try await consume(subscription)
+                        return try await withTaskExecutorPreference(client.executor) { try await consume(subscription) }
                     }
                 }
             }
