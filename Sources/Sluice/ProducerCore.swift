@@ -80,7 +80,12 @@ final class ProducerCore: Sendable {
         guard isFirst else { return }
         var open = Open(role: .source, topic: topic)
         open.name = options.name
-        open.available = (options.backlog ?? backlog) == .announced ? 0 : nil
+        open.available =
+            switch options.backlog ?? backlog {
+            case .announced: 0
+            case .endless: ClientLink.endlessBacklog
+            case .unknown: nil
+            }
         connector?.open(self, open)
     }
 }

@@ -12,6 +12,9 @@ extension ProducerCore {
                 state.queue.removeAll(keepingCapacity: true)
                 state.queued = 0
             }
+            if options.backlog == .endless, !state.isClosing {
+                return (state.queue, ClientLink.endlessBacklog)
+            }
             return (state.queue, state.tickets.reduce(0) { $0 + UInt64($1.rest.count) })
         }
     }

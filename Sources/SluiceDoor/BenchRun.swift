@@ -159,7 +159,10 @@ struct BenchRun: Sendable {
             try await withTaskExecutorPreference(client.executor) {
                 let producer = client.producer(
                     for: topic,
-                    options: ProducerOptions(backlog: .announced, name: "sluice-bench")
+                    options: ProducerOptions(
+                        backlog: plan.rate == nil ? .endless : .announced,
+                        name: "sluice-bench"
+                    )
                 )
                 if let rate = plan.rate {
                     try await produce(producer, index, rate: rate)

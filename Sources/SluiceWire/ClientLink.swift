@@ -37,20 +37,27 @@ package struct ClientLink: Sendable {
     /// The record for which bytes blocked, told once.
     var blockedAt: UInt64 = .max
 
-    init(_ open: Open) { self.open = open }
+    init(_ open: Open) {
+        self.open = open
+        if open.available == Self.endlessBacklog { waiting = Self.endlessBacklog }
+    }
 
     /// Whether frames of the link may be written now.
     var isOnWire: Bool { state == .opening || state == .resuming || state == .open }
 
     /// On the wire this says that a producer does not know its backlog.
     static let unknownBacklog = UInt64.max
+    /// On the wire and as what waits this says that a producer always has more.
+    package static let endlessBacklog = UInt64.max - 1
 
-    private var held: UInt64 { outbox.pendingCount + waiting }
+    private var held: UInt64 {
+        waiting == Self.endlessBacklog ? waiting : outbox.pendingCount + waiting
+    }
 
     /// Events that wait at this source beyond its credit, as STATUS tells it.
     var available: UInt64 {
         guard open.available != nil else { return Self.unknownBacklog }
-        return held - min(held, ledger.credit)
+        return held == Self.endlessBacklog ? held : held - min(held, ledger.credit)
     }
 }
 
@@ -62,7 +69,8 @@ extension ClientLink {
         var open = open
         if open.role == .source, open.available != nil {
             // What was sent and not confirmed may have to be sent again.
-            open.available = held + outbox.sentCount
+            open.available =
+                held == Self.endlessBacklog ? held : held + outbox.sentCount
         }
         announced = open.available ?? Self.unknownBacklog
         if state == .cut {
@@ -253,7 +261,7 @@ extension ClientLink {
     mutating func apply(_ ask: Ask, into writer: inout FrameWriter) throws(LedgerError) -> UInt64 {
         try ledger.apply(ask)
         blockedAt = .max
-        if announced != Self.unknownBacklog { announced -= min(announced, UInt64(ask.events)) }
+        if announced < Self.endlessBacklog { announced -= min(announced, UInt64(ask.events)) }
         if ask.flags.contains(.stop) {
             unanswered = []
             var status = status
