@@ -16,7 +16,8 @@ extension Run {
                 var payload = next + Record.headBytes
                 next = payload + Int(head & 0xFF_FFFF)
                 if head > 0xFF_FFFF {
-                    payload = Self.checked(at: payload - Record.headBytes, of: span).payload.lowerBound
+                    payload =
+                        Self.checked(at: payload - Record.headBytes, of: span).payload.lowerBound
                 }
                 try body(offset, span.extracting(payload..<next))
                 offset &+= 1
@@ -53,7 +54,9 @@ extension Slab {
         _ = unsafe fill { buffer in
             unsafe buffer.storeBytes(of: UInt32(count).bigEndian, as: UInt32.self)
             unsafe payload.withUnsafeBytes { bytes in
-                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[Record.headBytes...])
+                let rest = unsafe UnsafeMutableRawBufferPointer(
+                    rebasing: buffer[Record.headBytes...]
+                )
                 unsafe rest.copyMemory(from: bytes)
             }
             return Record.headBytes + count

@@ -144,7 +144,13 @@ private struct ClientReplay {
         switch sentence.type {
         case "DEMAND":
             let ask = sentence.ask
-            session.ask(key, events: ask.events, bytes: ask.bytes, flags: ask.flags, into: &output.frames)
+            session.ask(
+                key,
+                events: ask.events,
+                bytes: ask.bytes,
+                flags: ask.flags,
+                into: &output.frames
+            )
         case "EVENTS":
             guard session[key]?.outbox.pendingCount == 0 else {
                 // What was lost in a cut waits to be sent again.
@@ -160,7 +166,11 @@ private struct ClientReplay {
         case "STATUS":
             let credit = session[key]?.ledger.credit ?? 0
             let available = sentence["available"] ?? 0
-            session.announce(key, waiting: available > 0 ? available + credit : 0, into: &output.frames)
+            session.announce(
+                key,
+                waiting: available > 0 ? available + credit : 0,
+                into: &output.frames
+            )
         case "CLOSE":
             let close = CloseCode.known.first { $0.name == sentence.fields["code"] }
             session.close(key, Close(close?.code ?? .normal), into: &output.frames)
@@ -213,6 +223,8 @@ private struct ClientReplay {
             guard case .client(let sentence, true) = line.step else { return nil }
             return sentence.words.contains("resume") ? sentence.link : nil
         }
-        for (id, key) in keys where !resumed.contains(id) { session.close(key, into: &output.frames) }
+        for (id, key) in keys where !resumed.contains(id) {
+            session.close(key, into: &output.frames)
+        }
     }
 }

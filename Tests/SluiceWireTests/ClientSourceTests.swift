@@ -123,6 +123,46 @@ struct ClientSourceTests {
         #expect(talk.said().map(\.status?.available) == [.max])
     }
 
+    @Test("a producer that always has more says so until it ends")
+    func endlessBacklog() {
+        let endless = ClientLink.endlessBacklog
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSource(demand: 3, available: endless)
+        talk.send(2, on: key)
+        _ = talk.said()
+        talk.session.announce(key, waiting: endless, into: &talk.output.frames)
+        #expect(talk.said().isEmpty, "the broker knows it since OPEN")
+        talk.grant(4, total: 7, flags: .echo)
+        #expect(talk.said().map(\.status?.available) == [endless])
+        talk.session.announce(key, waiting: 0, into: &talk.output.frames)
+        #expect(talk.said().map(\.status?.available) == [0])
+        talk.reconnect()
+        #expect(talk.said().map(\.open?.available) == [2], "what is not confirmed")
+    }
+
+    @Test("large runs are sent from where they lie, small ones are copied, all in order")
+    func inserts() {
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSource(demand: 10)
+        talk.send(1, size: 5_000, on: key)
+        talk.send(2, size: 10, on: key)
+        talk.send(1, size: 3_000, on: key)
+        #expect(talk.output.inserts.map(\.run.byteCount) == [5_004, 3_004])
+        #expect(talk.output.frames.bytes.count < 1_000)
+        let said = talk.said()
+        #expect(said.map(\.batch) == [[1, 1], [2, 2], [4, 1]])
+        #expect(talk.output.byteCount == 0)
+    }
+
+    @Test("what is left of the room after a frame is not spent on a small one")
+    func wholeFrames() {
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSource(demand: 100)
+        talk.enqueue(100, size: 96, on: key)
+        _ = talk.session.writeEvents(key, room: 1_090, into: &talk.output)
+        #expect(talk.said().map(\.batch) == [[1, 10]])
+    }
+
     @Test("SETTLE confirms in order and forgets what is confirmed")
     func confirming() {
         var talk = ClientConversation.welcomed()
