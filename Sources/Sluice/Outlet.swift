@@ -1,10 +1,10 @@
 import Glibc
 import SluiceCore
-import SluiceNet
-import SluiceWire
+package import SluiceNet
+package import SluiceWire
 
 /// Frames on their way to the socket: one output being sent, one being filled.
-struct Outlet {
+package struct Outlet {
     /// Bytes of events that may wait; what else there is comes on top.
     static let eventBytesMax = 262_144
     /// Bytes that may wait altogether: OPENs of the most links, and more answers than a broker in
@@ -14,7 +14,7 @@ struct Outlet {
     private static let vectorsMax = 256
 
     /// Where new frames go.
-    var output = ClientOutput()
+    package var output = ClientOutput()
     private var sending = ClientOutput()
     // What is sent of `sending`: bytes of its frames, whole inserts, bytes of the insert after
     // them, and all together.
@@ -24,13 +24,15 @@ struct Outlet {
     private var sent = 0
     private var vectors: [iovec] = []
 
+    package init() {}
+
     /// Bytes that wait.
-    var backlog: Int { sending.byteCount - sent + output.byteCount }
+    package var backlog: Int { sending.byteCount - sent + output.byteCount }
 
     mutating func reset() { self = Outlet() }
 
     /// Sends once; false if the socket takes no more.
-    mutating func send(to socket: Descriptor) throws(SystemError) -> Bool {
+    package mutating func send(to socket: Descriptor) throws(SystemError) -> Bool {
         if sent == sending.byteCount {
             sending.removeAll()
             (sentOfFrames, sentInserts, sentOfInsert, sent) = (0, 0, 0, 0)
