@@ -170,7 +170,7 @@ extension Connector {
         } catch {
             return lost(ClientError(.connectionLost, "\(error)"))
         }
-        session.connected(at: now, into: &outlet.writer)
+        session.connected(at: now, into: &outlet.output.frames)
         home.markDirty(self)
     }
 
@@ -233,7 +233,7 @@ extension Connector {
         pings = [:]
         guard phase != .closed else { return }
         for (key, source) in sources {
-            if let link = session[key] { source.core.update(link, granted: 0) }
+            if let link = session[key] { _ = source.core.update(link, granted: 0) }
         }
         for (key, sink) in sinks where sink.isStopping { end(key) }
         let wasGreeting = phase == .greeting

@@ -58,7 +58,7 @@ extension Connector {
     private func postponed(_ key: LinkKey, _ close: Close) {
         let count = (refusals[key] ?? 0) + 1
         if let most = configuration.reconnect.attemptsMax, count >= most {
-            session.close(key, into: &outlet.writer)
+            session.close(key, into: &outlet.output.frames)
             return closed(key, close, .refused)
         }
         if sinks[key]?.isStopping == true { return end(key) }
@@ -68,7 +68,7 @@ extension Connector {
             ? .milliseconds(Int64(close.retryMilliseconds)) : delay(after: count)
         loop.schedule(after: pause) { [weak self] in
             guard let self else { return }
-            session.retry(key, into: &outlet.writer)
+            session.retry(key, into: &outlet.output.frames)
             home.markDirty(self)
         }
     }

@@ -6,7 +6,7 @@ import SluiceWire
 // What programs want; each may be called from anywhere.
 extension Connector {
     func open(_ core: SubscriptionCore) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return core.finish(.closed, nil) }
             let most = session.demandMax
             let first = core.firstAsk
@@ -14,7 +14,7 @@ extension Connector {
                 core.open,
                 asking: UInt32(min(first.events, most)),
                 bytes: UInt32(clamping: first.bytes),
-                into: &outlet.writer
+                into: &outlet.output.frames
             )
             core.key = key
             core.asked(min(first.events, most))
@@ -25,7 +25,7 @@ extension Connector {
     }
 
     func ask(_ core: SubscriptionCore, events: UInt64, bytes: UInt64) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sinks[key] != nil else { return }
             wish(key, events)
             if bytes > 0 { askBytes(key, bytes) }
@@ -41,7 +41,7 @@ extension Connector {
     }
 
     func askBytes(_ key: LinkKey, _ bytes: UInt64) {
-        session.ask(key, events: 0, bytes: UInt32(clamping: bytes), into: &outlet.writer)
+        session.ask(key, events: 0, bytes: UInt32(clamping: bytes), into: &outlet.output.frames)
     }
 
     /// Asks for what the program wished, as far as the broker lets it be outstanding.
@@ -53,12 +53,12 @@ extension Connector {
         guard count > 0 else { return }
         sinks[key]?.wish -= count
         sinks[key]?.core.asked(count)
-        session.ask(key, events: UInt32(count), into: &outlet.writer)
+        session.ask(key, events: UInt32(count), into: &outlet.output.frames)
     }
 
     /// Ends a subscription by DRAIN or STOP; on a link that is not opened STOP waits for nothing.
     func end(_ core: SubscriptionCore, _ flags: AskFlags) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sinks[key] != nil else { return }
             sinks[key]?.wish = 0
             if flags.contains(.stop) {
@@ -67,15 +67,15 @@ extension Connector {
                     session[key]?.state != .planned
                 else { return end(key) }
             }
-            session.ask(key, events: 0, flags: flags, into: &outlet.writer)
+            session.ask(key, events: 0, flags: flags, into: &outlet.output.frames)
             home.markDirty(self)
         }
     }
 
     func open(_ core: ProducerCore, _ open: Open) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return core.finish(.closed) }
-            let key = session.open(open, into: &outlet.writer)
+            let key = session.open(open, into: &outlet.output.frames)
             core.key = key
             sources[key] = Source(core: core)
             wake()
@@ -88,21 +88,15 @@ extension Connector {
 
     /// Takes over what `send` has brought and tells the broker what still waits.
     func pump(_ core: ProducerCore) {
-        loop.submit { [self] in
-            let (runs, waiting) = core.takeQueue()
-            guard let key = core.key, sources[key] != nil else { return }
-            for run in runs { session.enqueue(run, on: key) }
-            session.announce(key, waiting: waiting, into: &outlet.writer)
-            queue(key)
-        }
+        home.perform { [self] in takeOver(core) }
     }
 
     /// Ends a producer's link as soon as all is confirmed.
     func close(_ core: ProducerCore) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sources[key] != nil else { return }
             sources[key]?.isClosing = true
-            session.announce(key, waiting: 0, into: &outlet.writer)
+            session.announce(key, waiting: 0, into: &outlet.output.frames)
             closeIfDone(key)
             home.markDirty(self)
         }
@@ -110,9 +104,9 @@ extension Connector {
 
     /// Ends a producer's link though not all is confirmed.
     func abandon(_ core: ProducerCore) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard let key = core.key, sources.removeValue(forKey: key) != nil else { return }
-            session.close(key, Close(.cancelled), into: &outlet.writer)
+            session.close(key, Close(.cancelled), into: &outlet.output.frames)
             core.finish(ClientError(.cancelled, "closed before all events were confirmed"))
             home.markDirty(self)
             checkClosed()
@@ -121,7 +115,7 @@ extension Connector {
 
     /// Keeps the connection up; answers with a failure when it is given up or the client closed.
     func keepUp(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return answer.give(.failure(.closed)) }
             isWanted = true
             keepers.append(answer)
@@ -130,7 +124,7 @@ extension Connector {
     }
 
     func connect(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             switch phase {
             case .connected: answer.give(.success(()))
             case .closed: answer.give(.failure(.closed))
@@ -142,13 +136,13 @@ extension Connector {
     }
 
     func ping(_ answer: Answer<Duration>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase == .connected else {
                 return answer.give(.failure(ClientError(.connectionLost, "not connected")))
             }
             lastPing = max(lastPing + 1, DispatchTime.now().uptimeNanoseconds)
             pings[lastPing] = answer
-            session.ping(lastPing, into: &outlet.writer)
+            session.ping(lastPing, into: &outlet.output.frames)
             home.markDirty(self)
         }
     }
@@ -160,17 +154,27 @@ extension Connector {
     func end(_ key: LinkKey) {
         guard let sink = sinks.removeValue(forKey: key) else { return }
         let link = session[key]
-        session.close(key, into: &outlet.writer)
+        session.close(key, into: &outlet.output.frames)
         sink.core.publish(sink.items, link)
         sink.core.finish(nil, link)
         refusals[key] = nil
         checkClosed()
     }
 
-    /// Tells a producer where its link's account stands.
+    /// Tells a producer where its link's account stands, and takes over what may go now.
     func refresh(_ key: LinkKey, granted: UInt64) {
-        guard let core = sources[key]?.core, let link = session[key] else { return }
-        core.update(link, granted: granted)
+        guard let core = sources[key]?.core else { return }
+        // The copy of the link ends here: its queues would be copied with the next change.
+        let hasMore = session[key].map { core.update($0, granted: granted) }
+        if hasMore == true { takeOver(core) }
+    }
+
+    private func takeOver(_ core: ProducerCore) {
+        let (runs, waiting) = core.takeQueue()
+        guard let key = core.key, sources[key] != nil else { return }
+        for run in runs { session.enqueue(run, on: key) }
+        session.announce(key, waiting: waiting, into: &outlet.output.frames)
+        queue(key)
     }
 
     /// Puts a producer's link among those that may have something to send.
@@ -186,7 +190,7 @@ extension Connector {
     func closeIfDone(_ key: LinkKey) {
         guard let source = sources[key], source.isClosing, source.core.isDone else { return }
         sources[key] = nil
-        session.close(key, into: &outlet.writer)
+        session.close(key, into: &outlet.output.frames)
         source.core.finish(nil)
         home.markDirty(self)
         checkClosed()
@@ -206,7 +210,7 @@ extension Connector {
 extension Connector {
     /// Drains all links; `answer` is given when none is left or the time is over.
     func drain(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             isWanted = false
             closeWaiters.append(answer)
             for sink in sinks.values { sink.core.end(.stop) }
@@ -220,12 +224,12 @@ extension Connector {
 
     /// Says good-bye and closes the connection; what is left of links ends.
     func shutDown(_ answer: Answer<Void>) {
-        loop.submit { [self] in
+        home.perform { [self] in
             guard phase != .closed else { return answer.give(.success(())) }
             let isConnected = phase == .connected
             phase = .closed
             if isConnected {
-                session.finish(into: &outlet.writer)
+                session.finish(into: &outlet.output.frames)
                 _ = flush()
             }
             drop()

@@ -41,9 +41,10 @@ extension Connector {
                 publish()
                 return lost(lossError("the broker asks for answers and does not read them"))
             }
+            // A read that left room has taken all; what came since wakes the loop again.
+            if !inlet.isFull { break }
         }
         publish()
-        home.markDirty(self)
     }
 
     /// Takes all whole frames out of the inlet.
@@ -54,7 +55,7 @@ extension Connector {
             session.receive(
                 span,
                 from: inlet.start,
-                into: &outlet.writer,
+                into: &outlet.output.frames,
                 events: &events
             )
         }
@@ -98,7 +99,7 @@ extension Connector {
             let hasMore = session.writeEvents(
                 key,
                 room: Self.bytesPerTurnOfLink,
-                into: &outlet.writer
+                into: &outlet.output
             )
             sources[key]?.isQueued = hasMore
             if hasMore { sendQueue.append(key) }
@@ -143,7 +144,7 @@ extension Connector {
                 // The last word cannot be written: the broker does not read.
                 return lost(lossError("the connection has ended"))
             }
-            session.tick(at: now, into: &outlet.writer, events: &events)
+            session.tick(at: now, into: &outlet.output.frames, events: &events)
             for event in events { handle(event, in: inlet.slab) }
             events.removeAll(keepingCapacity: true)
             home.markDirty(self)

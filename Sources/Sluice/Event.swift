@@ -74,21 +74,28 @@ public struct EventHeader: Hashable, Sendable {
 /// One received event: a view into the buffer that its batch shares.
 public struct Event: Sendable {
     private let slab: Slab
-    private let record: RecordSlice
+    private let start: UInt32
+    private let end: UInt32
+    private let attemptNumber: UInt16
     /// The offset of the event in its topic, counted from 0.
     public let offset: UInt64
     /// When the broker took the event, in microseconds since 1970 (UTC).
     public let time: UInt64
-    /// How often the event was delivered before, plus one.
-    public let attempt: Int
 
-    init(_ record: RecordSlice, in run: Run, index: Int) {
-        self.record = record
+    init(in run: Run, at position: Int, index: Int) {
         slab = run.slab
+        start = UInt32(position)
+        end = run.end
+        attemptNumber = run.attempt
         offset = run.offset &+ UInt64(index)
         time = run.time
-        attempt = Int(run.attempt)
     }
+
+    /// How often the event was delivered before, plus one.
+    public var attempt: Int { Int(attemptNumber) }
+
+    private var run: Run { Run(slab: slab, bytes: Int(start)..<Int(end), count: 1) }
+    private var record: RecordSlice { run.record(at: Int(start)) }
 
     /// The payload, without a copy.
     public var payload: EventBytes { EventBytes(slab: slab, range: record.payload) }
@@ -118,9 +125,12 @@ public struct Event: Sendable {
     }
 
     /// Lends the record as it came, for one that goes on as it is.
-    func withRecord<Result>(_ body: (RawSpan) -> Result) -> Result {
-        let start = (record.key ?? record.headers).map { $0.lowerBound - 2 }
-        let head = (start ?? record.payload.lowerBound) - Record.headBytes
-        return slab.withShared(head..<record.payload.upperBound) { body($0.bytes) }
+    func withRecord<Result, Failure: Error>(
+        _ body: (RawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let end = run.endOfRecord(at: Int(start))
+        return try slab.withShared(Int(start)..<end) { (bytes) throws(Failure) in
+            try body(bytes.bytes)
+        }
     }
 }

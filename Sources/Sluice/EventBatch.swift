@@ -81,43 +81,41 @@ extension EventBatch: Collection {
         return Index(
             run: index.run,
             event: index.event + 1,
-            position: run.record(at: index.position).payload.upperBound
+            position: run.endOfRecord(at: index.position)
         )
     }
 
     /// The event at `index`.
     public subscript(index: Index) -> Event {
         let run = runs[index.run]
-        return Event(run.record(at: index.position), in: run, index: index.event)
+        return Event(in: run, at: index.position, index: index.event)
     }
 
     /// Walks the events once, faster than by indices.
     public struct Iterator: IteratorProtocol {
         private let runs: [Run]
-        private var run = 0
+        private var nextRun = 0
+        private var run: Run?
         private var event = 0
-        private var position: Int
+        private var position = 0
 
-        init(_ runs: [Run]) {
-            self.runs = runs
-            position = runs.first.map { Int($0.start) } ?? 0
-        }
+        init(_ runs: [Run]) { self.runs = runs }
 
         /// The next event, or nil after the last.
         public mutating func next() -> Event? {
-            guard run < runs.count else { return nil }
-            let current = runs[run]
-            let record = current.record(at: position)
-            defer {
-                position = record.payload.upperBound
-                event += 1
-                if event == Int(current.count) {
-                    run += 1
-                    event = 0
-                    position = run < runs.count ? Int(runs[run].start) : 0
-                }
+            if event == run.map({ Int($0.count) }) ?? 0 {
+                guard nextRun < runs.count else { return nil }
+                run = runs[nextRun]
+                position = Int(runs[nextRun].start)
+                event = 0
+                nextRun += 1
             }
-            return Event(record, in: current, index: event)
+            guard let run else { return nil }
+            defer {
+                position = run.endOfRecord(at: position)
+                event += 1
+            }
+            return Event(in: run, at: position, index: event)
         }
     }
 
@@ -128,31 +126,11 @@ extension EventBatch: Collection {
     public var byteCount: Int { runs.reduce(0) { $0 + $1.byteCount } }
 
     /// Calls `body` with the offset and the payload of each event; the fastest way through.
+    ///
+    /// The bytes are lent for the length of a call: nothing is copied, allocated or counted.
     public func forEachPayload(
-        _ body: (_ offset: UInt64, _ payload: UnsafeRawBufferPointer) throws -> Void
+        _ body: (_ offset: UInt64, _ payload: RawSpan) throws -> Void
     ) rethrows {
-        for run in runs {
-            try run.slab.withShared(0..<Int(run.end)) { bytes in
-                var reader = RecordReader(run.bytes)
-                var offset = run.offset
-                while let record = try? reader.next(from: bytes.bytes) {
-                    try body(offset, UnsafeRawBufferPointer(rebasing: bytes[record.payload]))
-                    offset &+= 1
-                }
-            }
-        }
-    }
-}
-
-extension Run {
-    /// The record that begins at `position` of the slab.
-    fileprivate func record(at position: Int) -> RecordSlice {
-        slab.withShared(0..<Int(end)) { bytes in
-            var reader = RecordReader(position..<Int(end))
-            guard let record = try? reader.next(from: bytes.bytes) else {
-                preconditionFailure("records were checked when they were received")
-            }
-            return record
-        }
+        for run in runs { try run.forEachPayload(body) }
     }
 }

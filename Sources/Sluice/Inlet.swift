@@ -13,9 +13,12 @@ struct Inlet {
 
     /// Forgets everything: a new connection begins.
     mutating func reset() {
-        slab = Slab(capacity: Limits.receiveSlabBytes)
+        replaceSlab(with: SlabShelf.shared.take())
         start = 0
     }
+
+    /// Whether the last read took all that there was room for, so that there may be more.
+    var isFull: Bool { slab.room == 0 }
 
     /// Reads once.
     mutating func read(from socket: Descriptor) throws(SystemError) -> Descriptor.Receipt {
@@ -54,44 +57,16 @@ struct Inlet {
         let needed = missing
         guard slab.room < max(needed, min(Self.readBytesMin, slab.capacity)) else { return }
         let tail = start..<slab.filled
-        let fresh = Slab(capacity: max(Limits.receiveSlabBytes, tail.count + needed))
+        let isLarge = tail.count + needed > SlabShelf.slabBytes
+        let fresh =
+            isLarge ? Slab(capacity: tail.count + needed) : SlabShelf.shared.take()
         slab.withBytes { span in _ = fresh.append(span.extracting(tail)) }
-        slab = fresh
+        replaceSlab(with: fresh)
         start = 0
     }
-}
 
-/// Frames on their way to the socket: one buffer being sent, one being filled.
-struct Outlet {
-    /// Bytes of events that may wait; what else there is comes on top.
-    static let eventBytesMax = 262_144
-    /// Bytes that may wait altogether: OPENs of the most links, and more answers than a broker in
-    /// its right mind asks for before it reads.
-    static let bytesMax = 16_777_216
-
-    /// Where new frames go.
-    var writer = FrameWriter()
-    private var sending = FrameWriter()
-    private var sent = 0
-
-    /// Bytes that wait.
-    var backlog: Int { sending.bytes.count - sent + writer.bytes.count }
-
-    mutating func reset() { self = Outlet() }
-
-    /// Sends once; false if the socket takes no more.
-    mutating func send(to socket: Descriptor) throws(SystemError) -> Bool {
-        if sent == sending.bytes.count {
-            sending.removeAll()
-            sent = 0
-            swap(&sending, &writer)
-        }
-        // The span lends the bytes to a call with typed errors; the closure of an array cannot.
-        let result = try sending.bytes.span.withUnsafeBytes { (bytes) throws(SystemError) in
-            try socket.send(UnsafeRawBufferPointer(rebasing: bytes[sent...]))
-        }
-        guard case .bytes(let count) = result else { return false }
-        sent += count
-        return true
+    private mutating func replaceSlab(with fresh: Slab) {
+        SlabShelf.shared.retire(slab)
+        slab = fresh
     }
 }

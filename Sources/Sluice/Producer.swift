@@ -4,6 +4,9 @@ public struct ProducerOptions: Sendable {
     public enum Backlog: Sendable, Hashable {
         /// It announces what waits in a suspended `send`; it is served before those that are idle.
         case announced
+        /// It always has more, as one that reads a stream: it is granted all that it may be, and
+        /// not only what waits in `send`. It must send when it is granted, for others may wait.
+        case endless
         /// It does not know: it makes events when demand comes.
         case unknown
     }

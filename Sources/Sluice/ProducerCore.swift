@@ -8,7 +8,8 @@ final class ProducerCore: Sendable {
     /// A `send` that waits for its turn or for demand.
     struct Ticket: Sendable {
         let id: UInt64
-        var left: UInt64
+        /// What is not taken over yet.
+        var rest: Run
         var waiter: CheckedContinuation<Void, Never>?
     }
 
@@ -26,7 +27,7 @@ final class ProducerCore: Sendable {
         /// Events that may be taken over now.
         var allowance: UInt64 = 0
         var isPumpDue = false
-        /// Where the next events are copied to.
+        /// Where small batches are copied to.
         var slab: Slab?
         var tickets: Deque<Ticket> = []
         var lastTicket: UInt64 = 0
@@ -79,7 +80,12 @@ final class ProducerCore: Sendable {
         guard isFirst else { return }
         var open = Open(role: .source, topic: topic)
         open.name = options.name
-        open.available = (options.backlog ?? backlog) == .announced ? 0 : nil
+        open.available =
+            switch options.backlog ?? backlog {
+            case .announced: 0
+            case .endless: ClientLink.endlessBacklog
+            case .unknown: nil
+            }
         connector?.open(self, open)
     }
 }
@@ -87,60 +93,39 @@ final class ProducerCore: Sendable {
 // MARK: - Sending
 
 extension ProducerCore {
-    /// A batch on its way into the link's queue.
-    struct Cursor {
-        let records: [UInt8]
-        var position = 0
-        var left: UInt64
-    }
-
     func send(_ batch: OutgoingBatch) async throws(ClientError) {
-        guard !batch.isEmpty else { return }
+        guard let run = batch.run else { return }
         start(.announced)
-        var cursor = Cursor(records: batch.records, left: UInt64(batch.count))
-        guard let ticket = try begin(&cursor) else { return }
-        while cursor.left > 0 {
-            await wait(for: ticket)
-            try resume(ticket, &cursor)
-        }
+        guard let ticket = try begin(run) else { return }
+        await wait(for: ticket)
+        try end(ticket)
     }
 
-    /// Takes what may go at once; returns a ticket for the rest.
-    private func begin(_ cursor: inout Cursor) throws(ClientError) -> UInt64? {
+    /// Takes what may go at once; returns a ticket for the rest, which goes as demand comes.
+    private func begin(_ run: Run) throws(ClientError) -> UInt64? {
         let (ticket, mustPump) = try state.withLock { state throws(ClientError) in
             guard !state.isEnded, !state.isClosing else { throw state.error ?? .closed }
-            if state.tickets.isEmpty { state.accept(&cursor) }
-            var ticket: UInt64?
-            if cursor.left > 0 {
-                state.lastTicket += 1
-                ticket = state.lastTicket
-                state.tickets.append(Ticket(id: state.lastTicket, left: cursor.left))
-            }
-            return (ticket, state.pumpIsDue())
+            state.lastTicket += 1
+            state.tickets.append(Ticket(id: state.lastTicket, rest: state.gathered(run)))
+            // Whoever waits longer has taken all that there was.
+            _ = state.accept()
+            return (state.tickets.isEmpty ? nil : state.lastTicket, state.pumpIsDue())
         }
         if mustPump { connector?.pump(self) }
         return ticket
     }
 
-    private func resume(_ ticket: UInt64, _ cursor: inout Cursor) throws(ClientError) {
-        let (mustPump, next, error) = state.withLock { state in
-            var next: CheckedContinuation<Void, Never>?
-            var error: ClientError?
-            if state.isEnded || state.isClosing {
-                error = state.error ?? .closed
-            } else if Task.isCancelled {
-                error = .cancelled
-            } else if state.tickets.first?.id == ticket {
-                state.accept(&cursor)
-                state.tickets[0].left = cursor.left
+    /// Gives the ticket back; throws if not all of its batch was taken over.
+    private func end(_ ticket: UInt64) throws(ClientError) {
+        let (error, mustPump): (ClientError?, Bool) = state.withLock { state in
+            guard let index = state.tickets.firstIndex(where: { $0.id == ticket }) else {
+                return (nil, false)
             }
-            if cursor.left == 0 || error != nil {
-                state.tickets.removeAll { $0.id == ticket }
-                if state.allowance > 0 { next = state.takeHeadWaiter() }
-            }
-            return (state.pumpIsDue(), next, error)
+            state.tickets.remove(at: index)
+            let isOver = state.isEnded || state.isClosing
+            return (isOver ? state.error ?? .closed : .cancelled, state.pumpIsDue())
         }
-        next?.resume()
+        // The broker was told that these events wait.
         if mustPump { connector?.pump(self) }
         if let error { throw error }
     }
@@ -149,8 +134,7 @@ extension ProducerCore {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state in
-                    let isTurn = state.tickets.first?.id == ticket && state.allowance > 0
-                    guard !state.isEnded, !state.isClosing, !isTurn, !Task.isCancelled,
+                    guard !state.isEnded, !state.isClosing, !Task.isCancelled,
                         let index = state.tickets.firstIndex(where: { $0.id == ticket })
                     else { return true }
                     state.tickets[index].waiter = continuation
@@ -172,26 +156,41 @@ extension ProducerCore {
 }
 
 extension ProducerCore.State {
-    /// Bytes of a slab that events are copied to.
-    private static let slabBytes = 131_072
+    /// Batches up to this size are copied, so that many of them become one run of one slab.
+    private static let gatheredBytesMax = 4_096
 
-    /// Copies what demand allows from the front of `cursor` into the queue.
-    fileprivate mutating func accept(_ cursor: inout ProducerCore.Cursor) {
-        let count = min(allowance, cursor.left)
-        guard count > 0 else { return }
-        let end = cursor.end(of: count)
-        let bytes = cursor.position..<end
-        if (slab?.room ?? 0) < bytes.count {
-            slab = Slab(capacity: max(Self.slabBytes, bytes.count))
+    /// A small batch behind those before it in one slab; a large one as it is.
+    fileprivate mutating func gathered(_ run: Run) -> Run {
+        guard run.byteCount <= Self.gatheredBytesMax else { return run }
+        if (slab?.room ?? 0) < run.byteCount {
+            if let slab { SlabShelf.shared.retire(slab) }
+            slab = SlabShelf.shared.take()
         }
-        guard let slab else { return }
-        let range = slab.append(cursor.records.span.bytes.extracting(bytes))
-        queue.append(Run(slab: slab, bytes: range, count: UInt32(clamping: count)))
-        cursor.position = end
-        cursor.left -= count
-        allowance -= count
-        queued += count
-        accepted += count
+        guard let slab else { return run }
+        let range = run.withSpan { slab.append($0.extracting(run.bytes)) }
+        return Run(slab: slab, bytes: range, count: run.count)
+    }
+
+    /// Moves what demand allows from the tickets to the queue; returns whose batch is done.
+    mutating func accept() -> [CheckedContinuation<Void, Never>] {
+        var waiters: [CheckedContinuation<Void, Never>] = []
+        guard !isEnded, !isClosing else { return waiters }
+        while allowance > 0, let ticket = tickets.first {
+            let part = ticket.rest.prefix(events: UInt32(clamping: allowance), bytes: .max)
+            queue.append(part)
+            let count = UInt64(part.count)
+            allowance -= count
+            queued += count
+            accepted += count
+            guard part.count == ticket.rest.count else {
+                tickets[0].rest.start = part.end
+                tickets[0].rest.count -= part.count
+                break
+            }
+            tickets.removeFirst()
+            if let waiter = ticket.waiter { waiters.append(waiter) }
+        }
+        return waiters
     }
 
     /// Whether the loop must be told; true once until it has come.
@@ -199,27 +198,6 @@ extension ProducerCore.State {
         guard !isPumpDue else { return false }
         isPumpDue = true
         return true
-    }
-
-    mutating func takeHeadWaiter() -> CheckedContinuation<Void, Never>? {
-        guard !tickets.isEmpty else { return nil }
-        defer { tickets[0].waiter = nil }
-        return tickets[0].waiter
-    }
-}
-
-extension ProducerCore.Cursor {
-    /// Where the next `count` records end.
-    fileprivate func end(of count: UInt64) -> Int {
-        guard count < left else { return records.count }
-        var cursor = RecordCursor(at: position)
-        _ = cursor.take(
-            events: UInt32(clamping: count),
-            bytes: .max,
-            upTo: records.count,
-            from: records.span.bytes
-        )
-        return cursor.position
     }
 }
 

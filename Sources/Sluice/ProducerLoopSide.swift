@@ -12,30 +12,34 @@ extension ProducerCore {
                 state.queue.removeAll(keepingCapacity: true)
                 state.queued = 0
             }
-            return (state.queue, state.tickets.reduce(0) { $0 + $1.left })
+            if options.backlog == .endless, !state.isClosing {
+                return (state.queue, ClientLink.endlessBacklog)
+            }
+            return (state.queue, state.tickets.reduce(0) { $0 + UInt64($1.rest.count) })
         }
     }
 
-    /// The link's account has changed; lets tasks go on that waited for it.
-    func update(_ link: ClientLink, granted: UInt64) {
-        let waiters = state.withLock { state in
+    /// The link's account has changed: what waits for demand is taken over as far as that goes.
+    ///
+    /// Returns whether there is something to take from the queue.
+    func update(_ link: ClientLink, granted: UInt64) -> Bool {
+        let (waiters, hasMore) = state.withLock { state in
             state.counts.asked = link.ledger.asked
             state.counts.delivered = link.ledger.delivered
             state.counts.forfeited = link.ledger.forfeited
             let credit = link.state == .open ? link.ledger.credit : 0
             let taken = link.outbox.pendingCount + state.queued
             state.allowance = credit - min(credit, taken)
+            var waiters = state.accept()
             state.granted = min(state.granted + granted, state.allowance)
-            var waiters: [CheckedContinuation<Void, Never>] = []
-            guard state.allowance > 0 else { return waiters }
-            if let waiter = state.demandWaiter, granted > 0 {
+            if granted > 0, state.allowance > 0, let waiter = state.demandWaiter {
                 waiters.append(waiter)
                 state.demandWaiter = nil
             }
-            if let waiter = state.takeHeadWaiter() { waiters.append(waiter) }
-            return waiters
+            return (waiters, !state.queue.isEmpty)
         }
         for waiter in waiters { waiter.resume() }
+        return hasMore
     }
 
     /// The link goes on after a lost connection.

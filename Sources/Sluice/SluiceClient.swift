@@ -36,6 +36,26 @@ public final class SluiceClient: Service, Sendable {
         if case .success(let connector) = connector { connector.shutDown(Answer()) }
     }
 
+    /// Runs tasks on the thread on which the client reads and writes.
+    ///
+    /// A task that prefers it takes batches and sends them without a change of threads, which is
+    /// the larger part of what an event costs where little is done with it:
+    ///
+    /// ```swift
+    /// try await withTaskExecutorPreference(client.executor) {
+    ///     for try await batch in client.subscribe(to: "greetings") { … }
+    /// }
+    /// ```
+    ///
+    /// While such a task computes, no client of the process reads, writes or gives signs of life:
+    /// it must never block, and leaves long work to other tasks.
+    public var executor: any TaskExecutor {
+        switch connector {
+        case .success(let connector): connector.home
+        case .failure: globalConcurrentExecutor
+        }
+    }
+
     /// Connects and stays until the program shuts down or the task is cancelled; then drains.
     ///
     /// Throws when the reconnect policy gives up and when the broker forbids to come back; returns

@@ -26,8 +26,8 @@ package struct BenchOptions: ParsableArguments {
     @Option(help: "Bytes of a payload.") package var size = ByteCount(128)
     @Option(help: "What each consumer asks for at a time.")
     package var maxDemand = EventCount(10_000)
-    @Option(help: "Events that a producer hands over together.")
-    package var batch = EventCount(1_000)
+    @Option(help: "Events that a producer hands over together (default: 256 KiB of them).")
+    package var batch: EventCount?
     @Option(help: "How many producers, each on a connection.") package var producers = 1
     @Option(help: "How many consumers, each on a connection.") package var consumers = 1
     @Flag(help: "Print the result as JSON, as -o json does.") package var json = false
@@ -40,7 +40,7 @@ package struct BenchOptions: ParsableArguments {
         guard events == nil || duration == nil else {
             throw ValidationError("--events and --duration exclude each other")
         }
-        guard producers > 0, consumers > 0, batch.value > 0, maxDemand.value > 1,
+        guard producers > 0, consumers > 0, (batch?.value ?? 1) > 0, maxDemand.value > 1,
             (events?.value ?? 1) > 0
         else { throw ValidationError("numbers must be above 0, and --max-demand above 1") }
     }

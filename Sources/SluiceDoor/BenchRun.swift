@@ -36,7 +36,7 @@ struct BenchPlan: Sendable {
         producers = options.producers
         consumers = options.consumers
         size = options.size.value
-        batch = options.batch.value
+        batch = options.batch?.value ?? max(1, 262_144 / (size + Record.headBytes))
         maxDemand = options.maxDemand.value
         global = options.global
         isJSON = options.isJSON
@@ -74,6 +74,7 @@ struct BenchRun: Sendable {
     let plan: BenchPlan
     let topic: String
     let counters = BenchCounters()
+    private let subscriptions = Subscriptions()
 
     init(_ plan: BenchPlan) {
         self.plan = plan
@@ -139,28 +140,39 @@ struct BenchRun: Sendable {
     // MARK: - Producers
 
     private func produceAll() async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for index in 0..<plan.producers {
-                group.addTask {
-                    try await plan.global.withClient { client in
-                        let producer = client.producer(
-                            for: topic,
-                            options: ProducerOptions(backlog: .announced, name: "sluice-bench")
-                        )
-                        if let rate = plan.rate {
-                            try await produce(producer, index, rate: rate)
-                        } else {
-                            try await produce(producer, index)
-                        }
-                        try await producer.flush()
-                        try await producer.close()
-                    }
-                }
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for index in 0..<plan.producers { group.addTask { try await produce(index) } }
+                try await group.waitForAll()
             }
-            try await group.waitForAll()
+        } catch {
+            subscriptions.cancel()
+            throw error
         }
-        // The consumers end when they have all of it.
-        counters.total.store(counters.sent.load(ordering: .relaxed), ordering: .releasing)
+        let sent = counters.sent.load(ordering: .sequentiallyConsistent)
+        counters.total.store(sent, ordering: .sequentiallyConsistent)
+        endIfAllCame(counters.received.load(ordering: .sequentiallyConsistent))
+    }
+
+    private func produce(_ index: Int) async throws {
+        try await plan.global.withClient { client in
+            try await withTaskExecutorPreference(client.executor) {
+                let producer = client.producer(
+                    for: topic,
+                    options: ProducerOptions(
+                        backlog: plan.rate == nil ? .endless : .announced,
+                        name: "sluice-bench"
+                    )
+                )
+                if let rate = plan.rate {
+                    try await produce(producer, index, rate: rate)
+                } else {
+                    try await produce(producer, index)
+                }
+                try await producer.flush()
+                try await producer.close()
+            }
+        }
     }
 
     /// As fast as granted: the same batch again and again costs no event anything here.
@@ -214,35 +226,8 @@ struct BenchRun: Sendable {
     // MARK: - Consumers
 
     private func consumeAll() async throws -> Histogram<UInt64>? {
-        let name = topic
-        return try await withThrowingTaskGroup(of: Histogram<UInt64>?.self) { group in
-            // All subscriptions have to end when the last event has come to one of them.
-            let all = Subscriptions()
-            for _ in 0..<plan.consumers {
-                group.addTask {
-                    try await plan.global.withClient { client in
-                        let most = plan.maxDemand
-                        let subscription = client.subscribe(
-                            to: name,
-                            options: SubscriptionOptions(
-                                demand: .automatic(max: most, min: most / 2),
-                                name: "sluice-bench"
-                            )
-                        )
-                        all.add(subscription)
-                        return try await consume(subscription)
-                    }
-                }
-            }
-            group.addTask {
-                while counters.received.load(ordering: .relaxed)
-                    < counters.total.load(ordering: .acquiring)
-                {
-                    guard (try? await Task.sleep(for: .milliseconds(1))) != nil else { break }
-                }
-                all.cancel()
-                return nil
-            }
+        try await withThrowingTaskGroup(of: Histogram<UInt64>?.self) { group in
+            for _ in 0..<plan.consumers { group.addTask { try await consume() } }
             var merged: Histogram<UInt64>?
             for try await times in group {
                 guard let times else { continue }
@@ -252,13 +237,30 @@ struct BenchRun: Sendable {
         }
     }
 
+    private func consume() async throws -> Histogram<UInt64>? {
+        try await plan.global.withClient { client in
+            try await withTaskExecutorPreference(client.executor) {
+                let most = plan.maxDemand
+                let subscription = client.subscribe(
+                    to: topic,
+                    options: SubscriptionOptions(
+                        demand: .automatic(max: most, min: most / 2),
+                        name: "sluice-bench"
+                    )
+                )
+                subscriptions.add(subscription)
+                return try await consume(subscription)
+            }
+        }
+    }
+
     private func consume(_ subscription: Subscription) async throws -> Histogram<UInt64>? {
         guard plan.rate != nil else {
             var bytes = 0
             for try await batch in subscription {
                 // Reads every record, as any program would.
-                batch.forEachPayload { bytes &+= $1.count }
-                counters.received.add(batch.count, ordering: .relaxed)
+                batch.forEachPayload { bytes &+= $1.byteCount }
+                count(batch)
             }
             return nil
         }
@@ -266,12 +268,24 @@ struct BenchRun: Sendable {
         for try await batch in subscription {
             let now = Monotonic.nanoseconds
             batch.forEachPayload { _, payload in
-                let sent = payload.loadUnaligned(as: UInt64.self).bigEndian
+                let sent = payload.unsafeLoadUnaligned(as: UInt64.self).bigEndian
                 _ = times.record(now - min(now, sent))
             }
-            counters.received.add(batch.count, ordering: .relaxed)
+            count(batch)
         }
         return times
+    }
+
+    private func count(_ batch: EventBatch) {
+        let added = counters.received.add(batch.count, ordering: .sequentiallyConsistent)
+        endIfAllCame(added.newValue)
+    }
+
+    /// All subscriptions have to end when the last event has come to one of them.
+    private func endIfAllCame(_ received: Int) {
+        if received >= counters.total.load(ordering: .sequentiallyConsistent) {
+            subscriptions.cancel()
+        }
     }
 
     // MARK: - Progress
@@ -307,12 +321,22 @@ struct BenchRun: Sendable {
 
 /// The subscriptions of a measurement, to be ended together.
 private final class Subscriptions: Sendable {
-    private let all = Mutex<[Subscription]>([])
+    private let all = Mutex<(open: [Subscription], areOver: Bool)>(([], false))
 
-    func add(_ subscription: Subscription) { all.withLock { $0.append(subscription) } }
+    func add(_ subscription: Subscription) {
+        let isLate = all.withLock { all in
+            all.open.append(subscription)
+            return all.areOver
+        }
+        if isLate { subscription.cancel() }
+    }
 
     func cancel() {
-        for subscription in all.withLock({ $0 }) { subscription.cancel() }
+        let open = all.withLock { all in
+            all.areOver = true
+            return all.open
+        }
+        for subscription in open { subscription.cancel() }
     }
 }
 

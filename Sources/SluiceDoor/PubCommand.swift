@@ -214,15 +214,7 @@ final class Publisher {
     func append(_ bytes: [UInt8], _ range: Range<Int>) throws(ClientError) {
         count += 1
         if key == nil, headers.isEmpty {
-            var failure: ClientError?
-            bytes.withUnsafeBytes { all in
-                do throws(ClientError) {
-                    try batch.append(payload: UnsafeRawBufferPointer(rebasing: all[range]))
-                } catch {
-                    failure = error
-                }
-            }
-            if let failure { throw failure }
+            try batch.append(payload: bytes.span.bytes.extracting(range))
         } else {
             try batch.append(OutgoingEvent(Array(bytes[range]), key: key, headers: headers))
         }

@@ -37,20 +37,27 @@ package struct ClientLink: Sendable {
     /// The record for which bytes blocked, told once.
     var blockedAt: UInt64 = .max
 
-    init(_ open: Open) { self.open = open }
+    init(_ open: Open) {
+        self.open = open
+        if open.available == Self.endlessBacklog { waiting = Self.endlessBacklog }
+    }
 
     /// Whether frames of the link may be written now.
     var isOnWire: Bool { state == .opening || state == .resuming || state == .open }
 
     /// On the wire this says that a producer does not know its backlog.
     static let unknownBacklog = UInt64.max
+    /// On the wire and as what waits this says that a producer always has more.
+    package static let endlessBacklog = UInt64.max - 1
 
-    private var held: UInt64 { outbox.pendingCount + waiting }
+    private var held: UInt64 {
+        waiting == Self.endlessBacklog ? waiting : outbox.pendingCount + waiting
+    }
 
     /// Events that wait at this source beyond its credit, as STATUS tells it.
     var available: UInt64 {
         guard open.available != nil else { return Self.unknownBacklog }
-        return held - min(held, ledger.credit)
+        return held == Self.endlessBacklog ? held : held - min(held, ledger.credit)
     }
 }
 
@@ -62,7 +69,8 @@ extension ClientLink {
         var open = open
         if open.role == .source, open.available != nil {
             // What was sent and not confirmed may have to be sent again.
-            open.available = held + outbox.sentCount
+            open.available =
+                held == Self.endlessBacklog ? held : held + outbox.sentCount
         }
         announced = open.available ?? Self.unknownBacklog
         if state == .cut {
@@ -154,31 +162,40 @@ extension ClientLink {
     /// Writes EVENTS while credit, events and `room` last; true if more could go.
     ///
     /// `room` is in bytes; one event of any size goes even if it is larger than the room.
-    mutating func writeEvents(room: Int, frameBytesMax: Int, into writer: inout FrameWriter) -> Bool
-    {
+    mutating func writeEvents(
+        room: Int,
+        frameBytesMax: Int,
+        into output: inout ClientOutput
+    ) -> Bool {
         guard state == .open, open.role == .source else { return false }
         var left = room
-        while left > 0, outbox.pendingCount > 0, ledger.credit > 0 {
-            let written = writeFrame(room: left, frameBytesMax: frameBytesMax, into: &writer)
-            guard written > 0 else { break }
+        var isBlocked = false
+        repeat {
+            guard outbox.pendingCount > 0, ledger.credit > 0 else {
+                isBlocked = true
+                break
+            }
+            let written = writeFrame(room: left, frameBytesMax: frameBytesMax, into: &output)
+            isBlocked = written == 0
             left -= written
-        }
-        let isBlocked = outbox.pendingCount == 0 || ledger.credit == 0 || left > 0
-        if isBlocked { answerDrain(into: &writer) }
+            // What is left is not spent on a small frame: a larger one goes in the next turn.
+        } while !isBlocked && left > room / 2
+        isBlocked = isBlocked || outbox.pendingCount == 0 || ledger.credit == 0
+        if isBlocked { answerDrain(into: &output.frames) }
         return !isBlocked
     }
 
     private mutating func writeFrame(
         room: Int,
         frameBytesMax: Int,
-        into writer: inout FrameWriter
+        into output: inout ClientOutput
     ) -> Int {
         let runsMax = 64
         let overhead = FrameWriter.eventsOverhead(runs: runsMax)
         let byteCredit = ledger.byteCredit ?? .max
         let head = outbox.headBytes ?? 0
         guard UInt64(head) <= byteCredit else {
-            writeBytesBlocked(head, into: &writer)
+            writeBytesBlocked(into: &output.frames)
             return 0
         }
         let room = max(head, min(room, frameBytesMax - overhead))
@@ -189,26 +206,24 @@ extension ClientLink {
         )
         let bytes = runs.reduce(0) { $0 + $1.byteCount }
         let count = runs.reduce(0) { $0 + UInt64($1.count) }
-        writer.appendEventsHead(
+        output.frames.appendEventsHead(
             link: id,
             firstSequence: ledger.delivered + 1,
             runs: runs.count,
             recordBytes: bytes
         )
         for run in runs {
-            writer.appendRunHead(RunHeader(count: run.count, length: UInt32(run.byteCount)))
-            run.withSpan { writer.append(records: $0.extracting(run.bytes)) }
+            let head = RunHeader(count: run.count, length: UInt32(run.byteCount))
+            output.frames.appendRunHead(head)
+            output.append(records: run)
         }
         ledger.deliver(events: count, bytes: UInt64(bytes))
         return bytes + FrameWriter.eventsOverhead(runs: runs.count)
     }
 
-    private mutating func writeBytesBlocked(_ needed: Int, into writer: inout FrameWriter) {
+    private mutating func writeBytesBlocked(into writer: inout FrameWriter) {
         guard blockedAt != ledger.delivered else { return }
         blockedAt = ledger.delivered
-        var status = status
-        status.blockedBy = .bytes
-        status.needBytes = UInt32(clamping: needed)
         write(status, into: &writer)
     }
 
@@ -229,6 +244,11 @@ extension ClientLink {
         status.unsettled = UInt32(clamping: outbox.sentCount)
         status.blockedBy =
             if held == 0 { .noEvents } else { ledger.credit > 0 ? .nothing : .noDemand }
+        if blockedAt == ledger.delivered, ledger.credit > 0, let needed = outbox.headBytes {
+            // The latest STATUS counts: one that left this out would take the need back.
+            status.blockedBy = .bytes
+            status.needBytes = UInt32(clamping: needed)
+        }
         return status
     }
 
@@ -241,7 +261,7 @@ extension ClientLink {
     mutating func apply(_ ask: Ask, into writer: inout FrameWriter) throws(LedgerError) -> UInt64 {
         try ledger.apply(ask)
         blockedAt = .max
-        if announced != Self.unknownBacklog { announced -= min(announced, UInt64(ask.events)) }
+        if announced < Self.endlessBacklog { announced -= min(announced, UInt64(ask.events)) }
         if ask.flags.contains(.stop) {
             unanswered = []
             var status = status

@@ -102,7 +102,7 @@ extension Run {
     }
 
     /// Lends the slab up to the end of the run; the slab's filler may go on behind that.
-    func withSpan<Result>(_ body: (RawSpan) -> Result) -> Result {
+    package func withSpan<Result>(_ body: (RawSpan) -> Result) -> Result {
         unsafe slab.withShared(0..<Int(end)) { unsafe body($0.bytes) }
     }
 }

@@ -215,11 +215,11 @@ extension ClientSession {
     package mutating func writeEvents(
         _ key: LinkKey,
         room: Int,
-        into writer: inout FrameWriter
+        into output: inout ClientOutput
     ) -> Bool {
         guard state == .open else { return false }
         let frameBytesMax = frameBytesMax
-        return links[key]?.writeEvents(room: room, frameBytesMax: frameBytesMax, into: &writer)
+        return links[key]?.writeEvents(room: room, frameBytesMax: frameBytesMax, into: &output)
             ?? false
     }
 

@@ -9,7 +9,7 @@ struct ClientConversation {
     }
 
     var session = ClientSession(name: "test", keepaliveSeconds: 10)
-    var writer = FrameWriter()
+    var output = ClientOutput()
     var events: [ClientEvent] = []
 
     /// A session that was welcomed; what was said until then is forgotten.
@@ -21,7 +21,7 @@ struct ClientConversation {
 
     /// A connection stands and the broker welcomes it.
     mutating func connect(resumed: Bool = false) {
-        session.connected(at: Instant(nanoseconds: 0), into: &writer)
+        session.connected(at: Instant(nanoseconds: 0), into: &output.frames)
         _ = said()
         broker { $0.append(Self.welcome(resumed: resumed)) }
         events.removeAll { $0 == .welcomed(resumed: resumed) }
@@ -48,7 +48,7 @@ struct ClientConversation {
         let end = session.receive(
             bytes.span.bytes,
             from: 0,
-            into: &self.writer,
+            into: &output.frames,
             events: &events
         )
         precondition(end == bytes.count)
@@ -61,7 +61,7 @@ struct ClientConversation {
 
     /// What the client has written since the last look.
     mutating func said() -> [Said] {
-        let bytes = writer.take()
+        let bytes = output.take()
         var said: [Said] = []
         var next = 0
         let span = bytes.span.bytes
@@ -86,7 +86,7 @@ struct ClientConversation {
             Open(role: .sink, topic: "t"),
             asking: demand,
             bytes: bytes,
-            into: &writer
+            into: &output.frames
         )
         answerOpen()
         return key
@@ -100,7 +100,7 @@ struct ClientConversation {
     ) -> LinkKey {
         var open = Open(role: .source, topic: "t")
         open.available = available
-        let key = session.open(open, into: &writer)
+        let key = session.open(open, into: &output.frames)
         answerOpen()
         if demand > 0 { grant(demand, bytes: bytes, total: UInt64(demand)) }
         _ = said()
@@ -134,7 +134,7 @@ struct ClientConversation {
     /// The program sends plain events of `size` bytes, and what may go is written.
     mutating func send(_ count: Int, size: Int = 1, on key: LinkKey) {
         enqueue(count, size: size, on: key)
-        _ = session.writeEvents(key, room: 1_000_000, into: &writer)
+        _ = session.writeEvents(key, room: 1_000_000, into: &output)
     }
 
     mutating func enqueue(_ count: Int, size: Int = 1, on key: LinkKey) {
@@ -144,6 +144,21 @@ struct ClientConversation {
         let slab = Slab(capacity: bytes.count)
         let range = slab.append(bytes.span.bytes)
         session.enqueue(Run(slab: slab, bytes: range, count: UInt32(count)), on: key)
+    }
+}
+
+extension ClientOutput {
+    /// Gives away all bytes in the order in which they go to the socket.
+    mutating func take() -> [UInt8] {
+        defer { removeAll() }
+        var bytes: [UInt8] = []
+        var next = 0
+        for insert in inserts {
+            bytes += frames.bytes[next..<insert.place]
+            insert.run.withSpan { bytes += $0.array(in: insert.run.bytes) }
+            next = insert.place
+        }
+        return bytes + frames.bytes[next...]
     }
 }
 

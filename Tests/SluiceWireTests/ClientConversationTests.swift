@@ -33,7 +33,7 @@ private struct ClientReplay {
     private let conversation: Conversation
     private let piece: Int
     private var session: ClientSession
-    private var writer = FrameWriter()
+    private var output = ClientOutput()
     private var events: [ClientEvent] = []
     /// What the client has said and no line has asked for yet.
     private var said: [Sentence] = []
@@ -84,7 +84,7 @@ private struct ClientReplay {
 
     /// What the client has written since the last look joins what it said.
     private mutating func listen() {
-        let bytes = writer.take()
+        let bytes = output.take()
         let span = bytes.span.bytes
         var next = 0
         while let header = FrameHeader.decode(from: span, at: next) {
@@ -127,15 +127,15 @@ private struct ClientReplay {
     private mutating func act(_ sentence: Sentence) throws {
         let id = sentence.link
         switch sentence.type {
-        case "HELLO": session.connected(at: now, into: &writer)
-        case "PING": session.ping(sentence["opaque"] ?? 0, into: &writer)
+        case "HELLO": session.connected(at: now, into: &output.frames)
+        case "PING": session.ping(sentence["opaque"] ?? 0, into: &output.frames)
         case "OPEN" where !sentence.words.contains("resume"):
             let demand = UInt32(sentence["demand"] ?? 0)
             let bytes = UInt32(sentence["bytes"] ?? 0)
             let open = try sentence.open()
             wireIDs[id] = UInt32(wireIDs.count + 1)
-            keys[id] = session.open(open, asking: demand, bytes: bytes, into: &writer)
-        case "CLOSE" where id == 0: session.finish(into: &writer)
+            keys[id] = session.open(open, asking: demand, bytes: bytes, into: &output.frames)
+        case "CLOSE" where id == 0: session.finish(into: &output.frames)
         default: try act(sentence, try #require(keys[id]))
         }
     }
@@ -144,11 +144,17 @@ private struct ClientReplay {
         switch sentence.type {
         case "DEMAND":
             let ask = sentence.ask
-            session.ask(key, events: ask.events, bytes: ask.bytes, flags: ask.flags, into: &writer)
+            session.ask(
+                key,
+                events: ask.events,
+                bytes: ask.bytes,
+                flags: ask.flags,
+                into: &output.frames
+            )
         case "EVENTS":
             guard session[key]?.outbox.pendingCount == 0 else {
                 // What was lost in a cut waits to be sent again.
-                _ = session.writeEvents(key, room: .max, into: &writer)
+                _ = session.writeEvents(key, room: .max, into: &output)
                 return
             }
             let records = try sentence.records()
@@ -156,14 +162,18 @@ private struct ClientReplay {
             let range = slab.append(records.span.bytes)
             let run = Run(slab: slab, bytes: range, count: UInt32(sentence.events.count))
             session.enqueue(run, on: key)
-            _ = session.writeEvents(key, room: .max, into: &writer)
+            _ = session.writeEvents(key, room: .max, into: &output)
         case "STATUS":
             let credit = session[key]?.ledger.credit ?? 0
             let available = sentence["available"] ?? 0
-            session.announce(key, waiting: available > 0 ? available + credit : 0, into: &writer)
+            session.announce(
+                key,
+                waiting: available > 0 ? available + credit : 0,
+                into: &output.frames
+            )
         case "CLOSE":
             let close = CloseCode.known.first { $0.name == sentence.fields["code"] }
-            session.close(key, Close(close?.code ?? .normal), into: &writer)
+            session.close(key, Close(close?.code ?? .normal), into: &output.frames)
         default: throw Sentence.Unspeakable(sentence: sentence)
         }
     }
@@ -177,7 +187,7 @@ private struct ClientReplay {
             let taken = session.receive(
                 buffer.span.bytes,
                 from: 0,
-                into: &writer,
+                into: &output.frames,
                 events: &events
             )
             buffer.removeFirst(taken)
@@ -213,6 +223,8 @@ private struct ClientReplay {
             guard case .client(let sentence, true) = line.step else { return nil }
             return sentence.words.contains("resume") ? sentence.link : nil
         }
-        for (id, key) in keys where !resumed.contains(id) { session.close(key, into: &writer) }
+        for (id, key) in keys where !resumed.contains(id) {
+            session.close(key, into: &output.frames)
+        }
     }
 }

@@ -10,9 +10,9 @@ struct ClientResumeTests {
         let key = talk.openSink(demand: 10)
         talk.brokerSends([[1], [2]], first: 1)
         talk.session.disconnected()
-        talk.session.ask(key, events: 3, into: &talk.writer)
+        talk.session.ask(key, events: 3, into: &talk.output.frames)
         #expect(talk.said().isEmpty)
-        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.writer)
+        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.output.frames)
         guard case .hello(let hello)? = talk.said().first?.frame else {
             Issue.record("no HELLO")
             return
@@ -43,7 +43,7 @@ struct ClientResumeTests {
     func resumeStop() {
         var talk = ClientConversation.welcomed()
         let key = talk.openSink(demand: 4)
-        talk.session.ask(key, events: 0, flags: .stop, into: &talk.writer)
+        talk.session.ask(key, events: 0, flags: .stop, into: &talk.output.frames)
         talk.reconnect()
         let said = talk.said()
         #expect(said.first?.open?.resume?.stoppedTo == 4)
@@ -59,7 +59,7 @@ struct ClientResumeTests {
         let open = talk.said().first?.open
         #expect(open?.demandEvents == 0)
         #expect(open?.demandBytes == 95)
-        talk.session.ask(key, events: 1, bytes: 5, into: &talk.writer)
+        talk.session.ask(key, events: 1, bytes: 5, into: &talk.output.frames)
         #expect(talk.said().last?.ask?.bytesTotal == 100)
     }
 
@@ -67,13 +67,13 @@ struct ClientResumeTests {
     func busy() {
         var talk = ClientConversation.welcomed()
         let open = Open(role: .sink, topic: "t")
-        let key = talk.session.open(open, asking: 10, into: &talk.writer)
+        let key = talk.session.open(open, asking: 10, into: &talk.output.frames)
         let busy = Close(.busy, reason: "", retryMilliseconds: 5)
         talk.broker { $0.append(busy, link: 1) }
         #expect(talk.told() == [.postponed(key, busy)])
         _ = talk.said()
-        talk.session.retry(key, into: &talk.writer)
-        talk.session.retry(key, into: &talk.writer)
+        talk.session.retry(key, into: &talk.output.frames)
+        talk.session.retry(key, into: &talk.output.frames)
         let said = talk.said()
         #expect(said.map(\.link) == [2])
         #expect(said.first?.open?.demandEvents == 10)
@@ -114,10 +114,10 @@ struct ClientResumeTests {
                 .settled(key, count: 2, outcome: .accept, argument: 0),
             ]
         )
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         #expect(talk.said().map(\.status?.available) == [2], "what was granted is void")
         talk.grant(9, total: 14)
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         #expect(talk.said().map(\.batch) == [[4, 2]])
     }
 
@@ -164,7 +164,7 @@ struct ClientResumeTests {
             $0.append(Opened(), link: 2)
             $0.append(Ask(events: 3, total: 3), link: 2)
         }
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         #expect(talk.said().map(\.batch) == [[1, 3]])
     }
 
@@ -192,7 +192,7 @@ struct ClientResumeTests {
         for cut in 0...bytes.count {
             let parts = Self.take(bytes, cutAt: [cut], from: start)
             #expect(parts.events == whole.events, "cut at \(cut)")
-            #expect(parts.writer.bytes == whole.writer.bytes, "cut at \(cut)")
+            #expect(parts.output.frames.bytes == whole.output.frames.bytes, "cut at \(cut)")
         }
         let single = Self.take(bytes, cutAt: Array(0..<bytes.count), from: start)
         #expect(single.events == whole.events)
@@ -205,7 +205,7 @@ struct ClientResumeTests {
         _ = talk.session.receive(
             bytes.span.bytes,
             from: 0,
-            into: &talk.writer,
+            into: &talk.output.frames,
             events: &talk.events
         )
         #expect(talk.said().map(\.closeCode) == [.protocolError])
@@ -223,7 +223,7 @@ struct ClientResumeTests {
             next = talk.session.receive(
                 bytes.span.bytes.extracting(0..<end),
                 from: next,
-                into: &talk.writer,
+                into: &talk.output.frames,
                 events: &talk.events
             )
         }

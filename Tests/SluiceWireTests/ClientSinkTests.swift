@@ -10,11 +10,11 @@ struct ClientSinkTests {
         let key = talk.session.open(
             Open(role: .sink, topic: "t"),
             asking: 5,
-            into: &talk.writer
+            into: &talk.output.frames
         )
-        talk.session.ask(key, events: 2, into: &talk.writer)
+        talk.session.ask(key, events: 2, into: &talk.output.frames)
         #expect(talk.said().isEmpty)
-        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.writer)
+        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.output.frames)
         guard case .hello(let hello)? = talk.said().first?.frame else {
             Issue.record("no HELLO")
             return
@@ -31,7 +31,7 @@ struct ClientSinkTests {
     @Test("a refused greeting ends the connection and names the reason")
     func refusedGreeting() {
         var talk = ClientConversation()
-        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.writer)
+        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.output.frames)
         let close = Close(.version, reason: "speak 2")
         talk.broker { $0.append(close) }
         #expect(talk.told() == [.ended(close, .refused)])
@@ -41,7 +41,7 @@ struct ClientSinkTests {
     @Test("anything but WELCOME first is a violation")
     func noWelcome() {
         var talk = ClientConversation()
-        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.writer)
+        talk.session.connected(at: Instant(nanoseconds: 0), into: &talk.output.frames)
         _ = talk.said()
         talk.broker { $0.append(Ping()) }
         #expect(talk.said().map(\.closeCode) == [.protocolError])
@@ -95,7 +95,7 @@ struct ClientSinkTests {
     func stop() {
         var talk = ClientConversation.welcomed()
         let key = talk.openSink(demand: 4)
-        talk.session.ask(key, events: 0, flags: .stop, into: &talk.writer)
+        talk.session.ask(key, events: 0, flags: .stop, into: &talk.output.frames)
         #expect(talk.said().map(\.ask) == [Ask(events: 0, total: 4, flags: .stop)])
         var ledger = Ledger()
         _ = try? ledger.apply(Ask(events: 4, total: 4))
@@ -120,7 +120,7 @@ struct ClientSinkTests {
     @Test("a refused OPEN is told and not answered")
     func refusedOpen() {
         var talk = ClientConversation.welcomed()
-        let key = talk.session.open(Open(role: .sink, topic: "t"), into: &talk.writer)
+        let key = talk.session.open(Open(role: .sink, topic: "t"), into: &talk.output.frames)
         _ = talk.said()
         let close = Close(.notFound, reason: "no topic")
         talk.broker { $0.append(close, link: 1) }
@@ -147,7 +147,7 @@ struct ClientSinkTests {
     func closedByUs() {
         var talk = ClientConversation.welcomed()
         let key = talk.openSink(demand: 4)
-        talk.session.close(key, into: &talk.writer)
+        talk.session.close(key, into: &talk.output.frames)
         #expect(talk.said().map(\.closeCode) == [.normal])
         talk.brokerSends([[1]], first: 1)
         talk.broker { $0.append(Close(.normal), link: 1) }
@@ -187,15 +187,15 @@ struct ClientSinkTests {
     func keepalive() {
         var talk = ClientConversation.welcomed()
         func at(_ seconds: UInt64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
-        talk.session.tick(at: at(9), into: &talk.writer, events: &talk.events)
+        talk.session.tick(at: at(9), into: &talk.output.frames, events: &talk.events)
         #expect(talk.said().isEmpty)
-        talk.session.tick(at: at(10), into: &talk.writer, events: &talk.events)
+        talk.session.tick(at: at(10), into: &talk.output.frames, events: &talk.events)
         #expect(talk.said().map(\.frame) == [.ping(Ping())])
         talk.session.heard(at: at(11))
         talk.session.said(at: at(30))
-        talk.session.tick(at: at(30), into: &talk.writer, events: &talk.events)
+        talk.session.tick(at: at(30), into: &talk.output.frames, events: &talk.events)
         #expect(talk.told().isEmpty)
-        talk.session.tick(at: at(31), into: &talk.writer, events: &talk.events)
+        talk.session.tick(at: at(31), into: &talk.output.frames, events: &talk.events)
         #expect(talk.said().map(\.closeCode) == [.idle])
         #expect(talk.session.state == .ended)
     }

@@ -14,7 +14,7 @@ struct ClientSourceTests {
         #expect(talk.said().isEmpty)
         talk.grant(2, total: 5)
         #expect(talk.told() == [.granted(key, events: 2)])
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         #expect(talk.said().map(\.batch) == [[4, 2]])
         #expect(talk.session[key]?.outbox.pendingCount == 1)
     }
@@ -30,8 +30,10 @@ struct ClientSourceTests {
         #expect(said.last?.status?.needBytes == 16)
         talk.send(1, on: key)
         #expect(talk.said().isEmpty, "told once")
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
+        #expect(talk.said().first?.status?.needBytes == 16, "as long as it holds")
         talk.grant(0, bytes: 16, total: 3, bytesTotal: 36)
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         #expect(talk.said().map(\.batch) == [[2, 1], nil])
     }
 
@@ -68,7 +70,7 @@ struct ClientSourceTests {
         talk.enqueue(2, on: key)
         talk.grant(0, total: 5, flags: .drain)
         #expect(talk.said().isEmpty)
-        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.writer)
+        _ = talk.session.writeEvents(key, room: 1_000, into: &talk.output)
         let said = talk.said()
         #expect(said.first?.batch == [1, 2])
         #expect(said.last?.status?.isDrained == true)
@@ -89,12 +91,12 @@ struct ClientSourceTests {
     func announcing() {
         var talk = ClientConversation.welcomed()
         let key = talk.openSource(demand: 3)
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().map(\.status?.available) == [7])
         talk.grant(4, total: 7)
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().isEmpty, "the broker knows: it granted 4 of them")
-        talk.session.announce(key, waiting: 0, into: &talk.writer)
+        talk.session.announce(key, waiting: 0, into: &talk.output.frames)
         #expect(talk.said().map(\.status?.available) == [0])
     }
 
@@ -103,9 +105,9 @@ struct ClientSourceTests {
         var talk = ClientConversation.welcomed()
         var open = Open(role: .source, topic: "t")
         open.available = 0
-        let key = talk.session.open(open, into: &talk.writer)
+        let key = talk.session.open(open, into: &talk.output.frames)
         _ = talk.said()
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().isEmpty)
         talk.broker { $0.append(Opened(), link: 1) }
         #expect(talk.said().map(\.status?.available) == [10])
@@ -115,10 +117,50 @@ struct ClientSourceTests {
     func unknownBacklog() {
         var talk = ClientConversation.welcomed()
         let key = talk.openSource(demand: 3, available: nil)
-        talk.session.announce(key, waiting: 10, into: &talk.writer)
+        talk.session.announce(key, waiting: 10, into: &talk.output.frames)
         #expect(talk.said().isEmpty)
         talk.grant(0, total: 3, flags: .echo)
         #expect(talk.said().map(\.status?.available) == [.max])
+    }
+
+    @Test("a producer that always has more says so until it ends")
+    func endlessBacklog() {
+        let endless = ClientLink.endlessBacklog
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSource(demand: 3, available: endless)
+        talk.send(2, on: key)
+        _ = talk.said()
+        talk.session.announce(key, waiting: endless, into: &talk.output.frames)
+        #expect(talk.said().isEmpty, "the broker knows it since OPEN")
+        talk.grant(4, total: 7, flags: .echo)
+        #expect(talk.said().map(\.status?.available) == [endless])
+        talk.session.announce(key, waiting: 0, into: &talk.output.frames)
+        #expect(talk.said().map(\.status?.available) == [0])
+        talk.reconnect()
+        #expect(talk.said().map(\.open?.available) == [2], "what is not confirmed")
+    }
+
+    @Test("large runs are sent from where they lie, small ones are copied, all in order")
+    func inserts() {
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSource(demand: 10)
+        talk.send(1, size: 5_000, on: key)
+        talk.send(2, size: 10, on: key)
+        talk.send(1, size: 3_000, on: key)
+        #expect(talk.output.inserts.map(\.run.byteCount) == [5_004, 3_004])
+        #expect(talk.output.frames.bytes.count < 1_000)
+        let said = talk.said()
+        #expect(said.map(\.batch) == [[1, 1], [2, 2], [4, 1]])
+        #expect(talk.output.byteCount == 0)
+    }
+
+    @Test("what is left of the room after a frame is not spent on a small one")
+    func wholeFrames() {
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSource(demand: 100)
+        talk.enqueue(100, size: 96, on: key)
+        _ = talk.session.writeEvents(key, room: 1_090, into: &talk.output)
+        #expect(talk.said().map(\.batch) == [[1, 10]])
     }
 
     @Test("SETTLE confirms in order and forgets what is confirmed")
@@ -158,7 +200,7 @@ struct ClientSourceTests {
         let key = talk.openSource(demand: 100)
         talk.enqueue(100, size: 96, on: key)
         var batches: [[UInt64]] = []
-        while talk.session.writeEvents(key, room: 1_000, into: &talk.writer) {
+        while talk.session.writeEvents(key, room: 1_000, into: &talk.output) {
             batches += talk.said().compactMap(\.batch)
         }
         batches += talk.said().compactMap(\.batch)
