@@ -249,8 +249,8 @@ extension Topic {
     /// The first in the queue keeps its grant and gets what the others give back.
     private mutating func recallNeedy(at now: Instant, into effects: inout Effects) {
         var held: UInt64 = 0
-        for index in needy {
-            if kinds[Int(index)] == .producer { held += producerLinks[Int(index)].ledger.credit }
+        for index in needy where kinds[Int(index)] == .producer {
+            held += producerLinks[Int(index)].ledger.credit
         }
         guard held == granted, recalls == 0 else { return }
         for index in needy.dropFirst() { recall(index, at: now, into: &effects) }

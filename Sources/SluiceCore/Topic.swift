@@ -15,8 +15,9 @@ package struct Topic: Sendable {
     /// The first offset that no group was ever given.
     var untouched: UInt64 = 0
     var hadGroup = false
-    /// What each place of the table of links holds. The links lie beside it in arrays of their own
-    /// kind, so that they are read and changed where they are.
+    /// What each place of the table of links holds.
+    ///
+    /// The links lie beside it in arrays of their own kind, so that they are changed where they are.
     var kinds: [LinkKind] = []
     var consumerLinks: [ConsumerLink] = []
     var producerLinks: [ProducerLink] = []
