@@ -64,9 +64,9 @@ final class Guest: Peer {
 extension Engine {
     /// The engine that a client without any link belongs to, if it is another than this.
     package func destination(of open: Open, _ session: Session) -> Int? {
-        guard place.count > 1, session.isFresh, !isStopping, !open.topic.hasPrefix("$") else {
-            return nil
-        }
+        guard place.count > 1, configuration.movesClients, session.isFresh, !isStopping,
+            !open.topic.hasPrefix("$")
+        else { return nil }
         let home = place.home(of: open.topic)
         return home == place.index ? nil : home
     }

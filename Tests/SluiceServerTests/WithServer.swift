@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Logging
 import SluiceServer
 import Testing
@@ -26,6 +27,7 @@ func startServer(
 ) async throws -> (server: Server, address: String) {
     var configuration = ServerConfiguration()
     configuration.listen = ["127.0.0.1:0"]
+    configuration.shards = ProcessInfo.processInfo.environment["SLUICE_SHARDS"].flatMap(Int.init) ?? 1
     configure(&configuration)
     let logger = Logger(label: "server", factory: { _ in SwiftLogNoOpLogHandler() })
     let server = try Server(configuration: configuration, logger: logger)
