@@ -20,7 +20,6 @@ package final class Engine {
 
     var topics: [String: TopicBox] = [:]
     var sessions: [SessionToken: Session] = [:]
-    private var nextSession: UInt64 = 1
     /// Sessions without a connection, the longest alone first; stale once they came back.
     private var detached = Deque<(session: Session, since: Instant)>()
     var detachedCount = 0
@@ -177,13 +176,12 @@ extension Engine {
     /// A client has said HELLO and is new.
     package func connect(name: String, peerAddress: String, peer: any Peer) -> Session {
         let session = Session(
-            number: nextSession,
+            number: place.census.nextSession(),
             name: name,
             peerAddress: peerAddress,
             peer: peer,
             since: now
         )
-        nextSession += 1
         sessions[session.token] = session
         return session
     }

@@ -156,8 +156,7 @@ extension Engine {
         case .inspection(let inspection)?:
             inspection.room += bytes
             if inspection.isAnswering, !inspection.isWaiting { pump(inspection, session, link) }
-        case .remote(let remote)?:
-            post(.wrote(session.number, link, bytes: bytes), to: remote.engine)
+        case .remote(let remote)?: wrote(bytes, remote, session, link)
         case .control?, nil: break
         }
     }

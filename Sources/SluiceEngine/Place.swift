@@ -40,6 +40,7 @@ package struct Place: Sendable {
 /// What the engines of one broker count together, because a limit speaks of all of them.
 package final class Census: Sendable {
     private let topics = Atomic<Int>(0)
+    private let sessions = Atomic<UInt64>(0)
 
     package init() {}
 
@@ -51,6 +52,9 @@ package final class Census: Sendable {
         }
         return true
     }
+
+    /// The number of a new session, which no other of the broker has.
+    func nextSession() -> UInt64 { sessions.add(1, ordering: .relaxed).newValue }
 
     func removeTopic() { topics.subtract(1, ordering: .relaxed) }
 }

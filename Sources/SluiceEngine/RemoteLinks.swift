@@ -10,10 +10,42 @@ final class RemoteLink {
     var ledger = Ledger()
     /// The producer broke its account: the topic's engine ends the link, in its place.
     var hasFailed = false
+    /// Bytes of a consumer's events that its connection has not written yet.
+    private var unwritten = 0
+    /// Bytes that the topic's engine has not been given room for again.
+    private var owed = 0
 
     init(engine: Int, isResumable: Bool) {
         self.engine = engine
         self.isResumable = isResumable
+    }
+
+    /// Events came, which have to be written; returns the room to give back at once.
+    ///
+    /// While there is room here the next events may come when these are taken, not only when they
+    /// are written: so both engines work at the same time.
+    func take(_ bytes: Int, window: Int) -> Int {
+        unwritten += bytes
+        owed += bytes
+        return dues(window)
+    }
+
+    /// Events are written; returns the room to give back.
+    func write(_ bytes: Int, window: Int) -> Int {
+        unwritten -= bytes
+        return dues(window)
+    }
+
+    private func dues(_ window: Int) -> Int {
+        guard unwritten <= window else { return 0 }
+        defer { owed = 0 }
+        return owed
+    }
+
+    /// A new connection has nothing to write, and both ends count the window anew.
+    func clear() {
+        unwritten = 0
+        owed = 0
     }
 }
 
@@ -181,13 +213,17 @@ extension Engine {
         switch word {
         case .opened(let opened):
             remote.ledger = Ledger(opened)
+            remote.clear()
             peer.opened(link, opened)
         case .refused(let close):
             session.remove(link)
             peer.refused(link, close)
         case .events(let sequence, let runs, let bytes):
+            giveRoom(remote.take(bytes, window: windowBytes), remote, session, link)
             peer.deliver(link, firstSequence: sequence, runs: runs[...], bytes: bytes)
-        case .gap(let gap, let next): peer.gap(link, gap, nextSequence: next)
+        case .gap(let gap, let next):
+            giveRoom(remote.take(Limits.gapWindowBytes, window: windowBytes), remote, session, link)
+            peer.gap(link, gap, nextSequence: next)
         case .ask(let ask):
             _ = remote.ledger.ask(events: ask.events, bytes: ask.bytes, flags: ask.flags)
             peer.ask(link, ask)
@@ -195,6 +231,23 @@ extension Engine {
         case .status(let status): peer.status(link, status)
         case .closed: break
         }
+    }
+}
+
+extension Engine {
+    /// The kernel took bytes of a remote link's events.
+    func wrote(_ bytes: Int, _ remote: RemoteLink, _ session: Session, _ link: UInt32) {
+        giveRoom(remote.write(bytes, window: windowBytes), remote, session, link)
+    }
+
+    private func giveRoom(
+        _ bytes: Int,
+        _ remote: RemoteLink,
+        _ session: Session,
+        _ link: UInt32
+    ) {
+        guard bytes > 0 else { return }
+        post(.wrote(session.number, link, bytes: bytes), to: remote.engine)
     }
 }
 

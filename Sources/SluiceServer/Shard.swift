@@ -99,6 +99,8 @@ extension Shard {
         var hasMore = false
         for _ in 0..<Self.roundsPerTurnMax {
             hasMore = engine.turn()
+            // First what others can work on while we write.
+            sendPost()
             guard !flushing.isEmpty else { break }
             let due = flushing
             flushing.removeAll(keepingCapacity: true)
