@@ -101,7 +101,11 @@ extension Shard {
             hasMore = engine.turn()
             // First what others can work on while we write.
             sendPost()
-            guard !flushing.isEmpty else { break }
+            if flushing.isEmpty {
+                // What another shard sends meanwhile needs no turn of its own.
+                guard loop.runSubmitted() else { break }
+                continue
+            }
             let due = flushing
             flushing.removeAll(keepingCapacity: true)
             for connection in due { connection.flush() }
