@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 
-# python3 runs the second client in the system tests, and the books of the demo. The others are what
-# Swift starts and links with on Debian 12, where it was unpacked and no more; other releases name
-# them otherwise.
-packages := python3
+# python3 runs the second client in the system tests, and the books of the demo; valgrind counts
+# instructions. The others are what Swift starts and links with on Debian 12, where it was unpacked
+# and no more; other releases name them otherwise.
+packages := python3 valgrind
 ifneq ($(filter 12%,$(file </etc/debian_version)),)
 packages += binutils ca-certificates libcurl4 libncurses6 libsqlite3-0 libstdc++-12-dev libxml2
 endif
@@ -22,7 +22,7 @@ export SWIFT_BACKTRACE := enable=no
 STEPS ?= 1000000
 SLUICE_FUZZ_CASES ?= 2000000
 
-.PHONY: setup demo test build release check bench simulate fuzz clean
+.PHONY: setup demo test build release check bench budget budget-update simulate fuzz clean
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -62,7 +62,7 @@ test: setup
 
 # The style, and the rules of the house that no compiler knows.
 check:
-	swift format lint --strict -r Sources Tests Package.swift
+	swift format lint --strict -r Sources Tests Benchmarks Package.swift
 	swift build --build-tests $(swift_flags)
 	swift test --skip-build --filter TidyTests
 
@@ -74,6 +74,14 @@ demo: setup
 # make bench [BENCH_FLAGS=--quick]: speed and memory beside the C broker of Benchmarks/anchors.
 bench: setup release
 	Benchmarks/bench.py $(BENCH_FLAGS)
+
+# make budget [BUDGET_FLAGS=road-128]: instructions of the hot paths, held against the budget.
+budget: setup
+	Benchmarks/budget.py $(BUDGET_FLAGS)
+
+# Writes the budget anew: commit it with the change that moved it.
+budget-update: setup
+	Benchmarks/budget.py --update $(BUDGET_FLAGS)
 
 # make simulate [STEPS=1000000] [SEED=…]: random histories of the core, every law at every step.
 simulate:

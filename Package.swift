@@ -143,6 +143,16 @@ let package = Package(
             path: "Tests/Simulate",
             swiftSettings: rules
         ),
+        // The work that `make budget` counts the instructions of.
+        .executableTarget(
+            name: "sluice-budget",
+            dependencies: [
+                "SluiceCore", "SluiceEngine", "SluiceServer", "SluiceWire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Benchmarks/Budget",
+            swiftSettings: rules
+        ),
         .testTarget(
             name: "SluiceCoreTests",
             dependencies: ["SluiceCore", "SluiceTestKit"],

@@ -87,7 +87,7 @@ extension Topic {
             from: &group.cursor,
             events: events,
             bytes: min(byteCredit, link.eventBytesMax),
-            window: link.room,
+            window: min(link.room, link.deliveryBytesMax),
             windowIsEmpty: link.room >= link.window,
             into: &effects.runs
         )

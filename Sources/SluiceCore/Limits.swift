@@ -58,6 +58,8 @@ package enum Limits {
     package static let bufferBytesMax: UInt64 = 1_099_511_627_776
     /// Bytes of events that one link may have in its connection's write queue.
     package static let writeWindowBytes = 65_536
+    /// A link's write window while the kernel has room for all links of its connection at once.
+    package static let writeBurstBytes = 262_144
     /// Bytes of events in all write queues of a loop; above it a link's window shrinks.
     package static let writeLoopBytesMax = 8_388_608
     /// A link's write window once `writeLoopBytesMax` is reached.

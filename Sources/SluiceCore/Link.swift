@@ -25,6 +25,9 @@ package struct ConsumerLink: Sendable {
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 
+    /// Bytes of one delivery: with the heads of its runs it still fits into the consumer's frames.
+    var deliveryBytesMax: Int { eventBytesMax - eventBytesMax / 16 }
+
     init(group: Int, eventBytesMax: Int) {
         self.group = group
         self.eventBytesMax = eventBytesMax

@@ -161,6 +161,17 @@ extension Engine {
         }
     }
 
+    /// How much of the events of each of the session's links may wait to be written.
+    ///
+    /// While the loop's queues are full, what `setWindows` said holds.
+    package func setWindows(of session: Session, bytes: Int) {
+        guard windowBytes == Limits.writeWindowBytes else { return }
+        for link in session.links {
+            guard case .topic(let box, let id) = link.target else { continue }
+            apply(.window(id, bytes: bytes), to: box)
+        }
+    }
+
     /// How much of each link's events may wait to be written.
     package func setWindows(bytes: Int) {
         windowBytes = bytes

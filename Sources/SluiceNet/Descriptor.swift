@@ -89,6 +89,18 @@ extension Descriptor {
         try set(SOL_SOCKET, SO_SNDBUF, CInt(clamping: bytes))
     }
 
+    /// Bytes that the kernel still takes for sending; 0 if it does not say.
+    package var sendRoom: Int {
+        // The kernel's list begins: received, its limit, sent, its limit, reserved, queued to send.
+        var books: (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0, 0, 0)
+        var size = socklen_t(MemoryLayout.size(ofValue: books))
+        guard getsockopt(number, SOL_SOCKET, Self.memoryBooks, &books, &size) == 0 else { return 0 }
+        return Int(books.3) - Int(max(books.2, books.5))
+    }
+
+    /// SO_MEMINFO, which Glibc's module does not show.
+    private static let memoryBooks: CInt = 55
+
     /// Asks for a kernel receive buffer of `bytes`; the kernel books twice that.
     package func setReceiveBuffer(bytes: Int) throws(SystemError) {
         try set(SOL_SOCKET, SO_RCVBUF, CInt(clamping: bytes))

@@ -333,6 +333,15 @@ extension ClientPeer {
         wantsFlush()
     }
 
+    /// Links that are not closed.
+    package var linkCount: Int { machine.linkCount }
+
+    /// How much of the events of each link may wait to be written.
+    package func setWindows(bytes: Int) {
+        guard let session else { return }
+        engine.setWindows(of: session, bytes: bytes)
+    }
+
     /// The kernel took these window bytes of a link.
     package func wrote(_ link: UInt32, bytes: Int) {
         guard let session else { return }

@@ -33,6 +33,10 @@ final class Connection: IOHandler {
     var needsFlush = false
     var wasRead = false
     private var blockedAt: UInt64 = 0
+    /// Links that have a wide write window, because the kernel had room for all of them at once.
+    private var wideLinks = 0
+    /// Bytes written since the kernel was asked for its room.
+    private var unmeasured = 0
     private let acceptedAt: UInt64
     private var receivedAt: UInt64
     private var sentAt: UInt64
@@ -268,6 +272,7 @@ extension Connection {
             shard.queuedBytes += peer.out.eventBytes - queued
             queued = peer.out.eventBytes
             for credit in outcome.credits { peer.wrote(credit.link, bytes: credit.bytes) }
+            updateWindows(outcome)
         } catch {
             close()
             return
@@ -275,6 +280,27 @@ extension Connection {
         if peer.isEnding, peer.out.isEmpty { finish() }
         resumeReading()
     }
+
+    /// Opens the write windows wide while the kernel takes at once what comes through them.
+    ///
+    /// A large write costs less than several small ones, and what the kernel takes does not wait.
+    private func updateWindows(_ outcome: OutQueue.Outcome) {
+        var links = wideLinks
+        unmeasured += outcome.byteCount
+        if outcome.isBlocked {
+            links = 0
+        } else if unmeasured >= Limits.writeWindowBytes / 2 {
+            unmeasured = 0
+            let wanted = 2 * Limits.writeBurstBytes * peer.linkCount
+            links = descriptor.sendRoom >= wanted ? peer.linkCount : 0
+        }
+        guard links != wideLinks else { return }
+        wideLinks = links
+        peer.setWindows(bytes: links > 0 ? Limits.writeBurstBytes : Limits.writeWindowBytes)
+    }
+
+    /// All write windows were set anew.
+    func forgetWideLinks() { wideLinks = 0 }
 
     private func setBlocked(_ blocked: Bool) {
         guard blocked != isBlocked else { return }

@@ -135,6 +135,7 @@ extension Shard {
         } else if isTight, queuedBytes < Limits.writeLoopBytesMax / 2 {
             isTight = false
             engine.setWindows(bytes: Limits.writeWindowBytes)
+            for connection in connections { connection?.forgetWideLinks() }
         }
     }
 

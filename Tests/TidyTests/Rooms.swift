@@ -28,6 +28,9 @@ enum Rooms {
             "DequeModule", "FoundationEssentials", "Glibc", "SluiceCore", "SluiceWire",
         ],
         "Tests/Simulate": ["Glibc", "SluiceTestKit"],
+        "Benchmarks/Budget": [
+            "Glibc", "Logging", "SluiceCore", "SluiceEngine", "SluiceServer", "SluiceWire",
+        ],
         "Tests/SluiceCoreTests": tests(of: "SluiceCore"),
         "Tests/SluiceWireTests": tests(of: "SluiceCore", "SluiceWire"),
         "Tests/SluiceNetTests": tests(of: "SluiceNet"),
@@ -68,7 +71,9 @@ enum Rooms {
     /// The room that a file belongs to: the first two parts of its path.
     static func room(of path: String) -> String? {
         let parts = path.split(separator: "/")
-        guard parts.count > 2, parts[0] == "Sources" || parts[0] == "Tests" else { return nil }
+        guard parts.count > 2, ["Sources", "Tests", "Benchmarks"].contains(parts[0]) else {
+            return nil
+        }
         return "\(parts[0])/\(parts[1])"
     }
 
