@@ -119,6 +119,8 @@ extension Engine {
         case .close(let number, let link): guest(number) { close($0, link) }
         case .wrote(let number, let link, let bytes):
             guest(number) { wrote($0, link, bytes: bytes) }
+        case .window(let number, let link, let bytes):
+            guest(number) { setWindow(of: $0, link, bytes: bytes) }
         case .windows(let bytes): setWindows(ofGuestsFrom: engine, bytes: bytes)
         case .detach(let number, let epoch): guest(number) { detach($0, epoch: epoch) }
         case .end(let number):

@@ -166,10 +166,7 @@ extension Engine {
     /// While the loop's queues are full, what `setWindows` said holds.
     package func setWindows(of session: Session, bytes: Int) {
         guard windowBytes == Limits.writeWindowBytes else { return }
-        for link in session.links {
-            guard case .topic(let box, let id) = link.target else { continue }
-            apply(.window(id, bytes: bytes), to: box)
-        }
+        for link in session.links { setWindow(of: session, link, bytes: bytes) }
     }
 
     /// How much of each link's events may wait to be written.
@@ -181,9 +178,7 @@ extension Engine {
                 apply(.window(box.core.id(UInt32(index)), bytes: bytes), to: box)
             }
         }
-        for engine in 0..<place.count where engine != place.index {
-            post(.windows(bytes: bytes), to: engine)
-        }
+        setRemoteWindows(bytes: bytes)
     }
 }
 

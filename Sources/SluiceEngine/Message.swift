@@ -14,7 +14,8 @@ package enum Message: Sendable {
     case fail(UInt64, UInt32, LedgerError)
     case close(UInt64, UInt32)
     case wrote(UInt64, UInt32, bytes: Int)
-    /// How much of each link's events may wait to be written at the sender's clients.
+    /// How much of a link's events may be on their way, or of each link's of the sender's clients.
+    case window(UInt64, UInt32, bytes: Int)
     case windows(bytes: Int)
     /// The client's connection is gone; what is told it before `epoch` falls into the void.
     case detach(UInt64, epoch: UInt32)
@@ -32,7 +33,7 @@ package enum Message: Sendable {
     var isOfClient: Bool {
         switch self {
         case .open, .demand, .publish, .report, .fail, .close, .wrote, .look, .request: true
-        case .windows, .detach, .end, .told, .sighted, .answered, .dealtWith: false
+        case .window, .windows, .detach, .end, .told, .sighted, .answered, .dealtWith: false
         }
     }
 }

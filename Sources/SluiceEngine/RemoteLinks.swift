@@ -10,13 +10,16 @@ final class RemoteLink {
     var ledger = Ledger()
     /// The producer broke its account: the topic's engine ends the link, in its place.
     var hasFailed = false
-    /// Bytes of a consumer's events that its connection has not written yet.
+    /// How much of a consumer's events may wait here, and as much again on its way.
+    var window: Int
+    /// Bytes of them that its connection has not written yet.
     private var unwritten = 0
     /// Bytes that the topic's engine has not been given room for again.
     private var owed = 0
 
-    init(engine: Int, isResumable: Bool) {
+    init(engine: Int, isResumable: Bool, window: Int) {
         self.engine = engine
+        self.window = window
         self.isResumable = isResumable
     }
 
@@ -24,19 +27,19 @@ final class RemoteLink {
     ///
     /// While there is room here the next events may come when these are taken, not only when they
     /// are written: so both engines work at the same time.
-    func take(_ bytes: Int, window: Int) -> Int {
+    func take(_ bytes: Int) -> Int {
         unwritten += bytes
         owed += bytes
-        return dues(window)
+        return dues()
     }
 
     /// Events are written; returns the room to give back.
-    func write(_ bytes: Int, window: Int) -> Int {
+    func write(_ bytes: Int) -> Int {
         unwritten -= bytes
-        return dues(window)
+        return dues()
     }
 
-    private func dues(_ window: Int) -> Int {
+    private func dues() -> Int {
         guard unwritten <= window else { return 0 }
         defer { owed = 0 }
         return owed
@@ -112,7 +115,11 @@ extension Engine {
         }
         let home = place.home(of: open)
         guard home != place.index else { return false }
-        let remote = RemoteLink(engine: home, isResumable: !open.topic.hasPrefix("$"))
+        let remote = RemoteLink(
+            engine: home,
+            isResumable: !open.topic.hasPrefix("$"),
+            window: windowBytes
+        )
         session.add(SessionLink(id: link, target: .remote(remote)))
         session.isAbroad = true
         if !session.visited.contains(home) { session.visited.append(home) }
@@ -219,10 +226,10 @@ extension Engine {
             session.remove(link)
             peer.refused(link, close)
         case .events(let sequence, let runs, let bytes):
-            giveRoom(remote.take(bytes, window: windowBytes), remote, session, link)
+            giveRoom(remote.take(bytes), remote, session, link)
             peer.deliver(link, firstSequence: sequence, runs: runs[...], bytes: bytes)
         case .gap(let gap, let next):
-            giveRoom(remote.take(Limits.gapWindowBytes, window: windowBytes), remote, session, link)
+            giveRoom(remote.take(Limits.gapWindowBytes), remote, session, link)
             peer.gap(link, gap, nextSequence: next)
         case .ask(let ask):
             _ = remote.ledger.ask(events: ask.events, bytes: ask.bytes, flags: ask.flags)
@@ -237,7 +244,7 @@ extension Engine {
 extension Engine {
     /// The kernel took bytes of a remote link's events.
     func wrote(_ bytes: Int, _ remote: RemoteLink, _ session: Session, _ link: UInt32) {
-        giveRoom(remote.write(bytes, window: windowBytes), remote, session, link)
+        giveRoom(remote.write(bytes), remote, session, link)
     }
 
     private func giveRoom(
@@ -248,6 +255,44 @@ extension Engine {
     ) {
         guard bytes > 0 else { return }
         post(.wrote(session.number, link, bytes: bytes), to: remote.engine)
+    }
+}
+
+// MARK: - Windows
+
+extension Engine {
+    /// How much of a link's events may wait to be written, or be on their way to there.
+    func setWindow(of session: Session, _ link: SessionLink, bytes: Int) {
+        switch link.target {
+        case .topic(let box, let id): apply(.window(id, bytes: bytes), to: box)
+        case .remote(let remote):
+            remote.window = bytes
+            post(.window(session.number, link.id, bytes: bytes), to: remote.engine)
+        case .inspection, .control: break
+        }
+    }
+
+    func setWindow(of guest: Session, _ link: UInt32, bytes: Int) {
+        guard let link = guest.link(link) else { return }
+        setWindow(of: guest, link, bytes: bytes)
+    }
+
+    func setRemoteWindows(bytes: Int) {
+        for session in exchange.travellers.values {
+            for case .remote(let remote) in session.links.lazy.map(\.target) {
+                remote.window = bytes
+            }
+        }
+        for engine in 0..<place.count where engine != place.index {
+            post(.windows(bytes: bytes), to: engine)
+        }
+    }
+
+    func setWindows(ofGuestsFrom home: Int, bytes: Int) {
+        exchange.windowBytes[home] = bytes
+        for session in exchange.guests.values where session.home == home {
+            for link in session.links { setWindow(of: session, link, bytes: bytes) }
+        }
     }
 }
 
@@ -290,16 +335,6 @@ extension Engine {
     func fail(_ session: Session, _ link: UInt32, _ error: LedgerError) {
         guard case .topic(let box, let id)? = session.link(link)?.target else { return }
         apply(.fail(id, error), to: box)
-    }
-
-    func setWindows(ofGuestsFrom home: Int, bytes: Int) {
-        exchange.windowBytes[home] = bytes
-        for session in exchange.guests.values where session.home == home {
-            for link in session.links {
-                guard case .topic(let box, let id) = link.target else { continue }
-                apply(.window(id, bytes: bytes), to: box)
-            }
-        }
     }
 }
 
