@@ -1,4 +1,4 @@
-import SluiceCore
+package import SluiceCore
 import SluiceWire
 import Synchronization
 
@@ -57,4 +57,9 @@ package final class Census: Sendable {
     func nextSession() -> UInt64 { sessions.add(1, ordering: .relaxed).newValue }
 
     func removeTopic() { topics.subtract(1, ordering: .relaxed) }
+}
+
+extension Engine {
+    /// The topics as they are now, to hold the laws against them.
+    package var cores: [Topic] { topics.values.map(\.core) }
 }

@@ -1,4 +1,4 @@
-import SluiceCore
+package import SluiceCore
 package import SluiceWire
 
 /// The near half of a link whose topic lives on another engine.
@@ -339,7 +339,8 @@ extension Engine {
 }
 
 extension Ledger {
-    init(_ opened: Opened) {
+    /// The account of a link as its OPENED tells it.
+    package init(_ opened: Opened) {
         self.init(
             asked: opened.asked,
             askedBytes: opened.askedBytes,
