@@ -159,6 +159,8 @@ package enum Command: Sendable {
     /// How large the link's write window is.
     case window(LinkID, bytes: Int)
     case close(LinkID)
+    /// Whoever keeps the producer's account for the topic found that it does not hold.
+    case fail(LinkID, LedgerError)
     case detach(LinkID)
     case attachConsumer(LinkID, ResumePoint, eventBytesMax: Int)
     case attachProducer(LinkID, ResumePoint, Backlog)

@@ -18,6 +18,23 @@ package struct Ledger: Hashable, Sendable {
 
     package init() {}
 
+    /// The account that the other end of a link has told.
+    package init(
+        asked: UInt64,
+        askedBytes: UInt64,
+        delivered: UInt64,
+        deliveredBytes: UInt64,
+        forfeited: UInt64,
+        forfeitedBytes: UInt64
+    ) {
+        self.asked = asked
+        self.askedBytes = askedBytes
+        self.delivered = delivered
+        self.deliveredBytes = deliveredBytes
+        self.forfeited = forfeited
+        self.forfeitedBytes = forfeitedBytes
+    }
+
     /// Asked for and not yet delivered or forfeited, in events.
     package var credit: UInt64 { asked - delivered - forfeited }
 

@@ -82,6 +82,10 @@ package enum Limits {
     package static let effectsPerStepMax = 256
     /// Delivered and not yet acknowledged stretches that a link remembers for an exact gap.
     package static let cutRangesMax = 4_096
+    /// Event loops that one broker spreads its topics over.
+    package static let shardsMax = 64
+    /// Messages that clients of one shard may have under way to another; half of it lets them go on.
+    package static let exchangeMessagesMax = 4_096
     /// Seconds between signs of life, by default.
     package static let keepaliveSecondsDefault = 10
     /// Seconds of the longest keepalive that may be agreed.

@@ -1,6 +1,8 @@
+import Synchronization
+
 /// Raw memory that runs of events share: filled once from the front, then only read.
 ///
-/// A slab is confined to the event loop that fills it. It crosses to another thread only as a
+/// A slab is confined to the event loop that fills it. Another thread gets a view of it, or the
 /// whole, when its filler has let go of it.
 // filled ≤ capacity; bytes that were handed on never change
 @safe
@@ -11,21 +13,37 @@ package final class Slab: @unchecked Sendable {
     package var charged = 0
     private let memory: UnsafeMutableRawPointer
     private let pool: SlabPool?
+    /// The slab whose memory this one shows.
+    private let origin: Slab?
 
     package init(capacity: Int) {
         precondition(capacity > 0)
         self.capacity = capacity
         pool = nil
+        origin = nil
         unsafe memory = .allocate(byteCount: capacity, alignment: 16)
     }
 
     fileprivate init(from pool: SlabPool, memory: UnsafeMutableRawPointer) {
         capacity = pool.slabBytes
         self.pool = pool
+        origin = nil
         unsafe self.memory = memory
     }
 
+    /// The bytes that `other` has now, with counters of their own, for another thread to read.
+    ///
+    /// The memory goes back where it came from when `other` and all its views are gone.
+    package init(viewing other: Slab) {
+        capacity = other.capacity
+        filled = other.filled
+        pool = nil
+        origin = other.origin ?? other
+        unsafe memory = other.memory
+    }
+
     deinit {
+        guard origin == nil else { return }
         if let pool {
             unsafe pool.takeBack(memory)
         } else {
@@ -33,8 +51,8 @@ package final class Slab: @unchecked Sendable {
         }
     }
 
-    /// Bytes that can still be filled.
-    package var room: Int { capacity - filled }
+    /// Bytes that can still be filled; none in a view, whose bytes are another's.
+    package var room: Int { origin == nil ? capacity - filled : 0 }
 
     /// Lets `body` write into the unfilled part and say how many bytes it wrote.
     package func fill<Failure: Error>(
@@ -110,37 +128,66 @@ package final class Slab: @unchecked Sendable {
 
 /// Slabs of one size that go round: the memory of those that nobody holds is kept for the next.
 ///
-/// Confined to one event loop, and so are the last holders of its slabs.
+/// Slabs are made on one event loop; their last holders may be anywhere. What is given back joins
+/// a chain by one exchange, and only its maker takes from that.
 @safe
 package final class SlabPool: @unchecked Sendable {
     package let slabBytes: Int
     private let keptMax: Int
     private var kept: [UnsafeMutableRawPointer] = unsafe []
+    /// What came back since the last look; each begins with the address of the next.
+    private let returned = unsafe Atomic<UnsafeMutableRawPointer?>(nil)
+    /// How many there are in both.
+    private let keptCount = Atomic<Int>(0)
 
     package init(slabBytes: Int, keptMax: Int) {
+        precondition(slabBytes >= MemoryLayout<UInt>.size)
         self.slabBytes = slabBytes
         self.keptMax = keptMax
     }
 
     deinit {
+        collect()
         while let memory = unsafe kept.popLast() { unsafe memory.deallocate() }
     }
 
     package func make() -> Slab {
+        if unsafe kept.isEmpty { collect() }
         guard let memory = unsafe kept.popLast() else {
             return unsafe Slab(
                 from: self,
                 memory: .allocate(byteCount: slabBytes, alignment: 16)
             )
         }
+        keptCount.subtract(1, ordering: .relaxed)
         return unsafe Slab(from: self, memory: memory)
     }
 
-    fileprivate func takeBack(_ memory: UnsafeMutableRawPointer) {
-        if unsafe kept.count < keptMax {
+    /// Takes the whole chain: no other taker can pull a link out of it meanwhile.
+    private func collect() {
+        var next = unsafe returned.exchange(nil, ordering: .acquiring)
+        while let memory = unsafe next {
+            unsafe next = memory.load(as: UnsafeMutableRawPointer?.self)
             unsafe kept.append(memory)
-        } else {
+        }
+    }
+
+    fileprivate func takeBack(_ memory: UnsafeMutableRawPointer) {
+        guard keptCount.load(ordering: .relaxed) < keptMax else {
             unsafe memory.deallocate()
+            return
+        }
+        keptCount.add(1, ordering: .relaxed)
+        var first = unsafe returned.load(ordering: .relaxed)
+        while true {
+            unsafe memory.storeBytes(of: first, as: UnsafeMutableRawPointer?.self)
+            let (isDone, now) = unsafe returned.weakCompareExchange(
+                expected: first,
+                desired: memory,
+                ordering: .releasing
+            )
+            if isDone { return }
+            unsafe first = now
         }
     }
 }

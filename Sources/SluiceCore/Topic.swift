@@ -197,6 +197,9 @@ extension Topic {
         case .close(let id):
             guard isCurrent(id) else { return }
             close(id)
+        case .fail(let id, let error):
+            guard isCurrent(id) else { return }
+            fail(id, error, into: &effects)
         case .detach(let id):
             guard isCurrent(id) else { return }
             detach(id)

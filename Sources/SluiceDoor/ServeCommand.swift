@@ -59,6 +59,14 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     package var maxConnections: String?
     @Option(
         help: ArgumentHelp(
+            "Event loops that topics are spread over, each on a core of its own. "
+                + "(default: cores - 1)",
+            valueName: "n"
+        )
+    )
+    package var shards: String?
+    @Option(
+        help: ArgumentHelp(
             "How long a stop may deliver what has credit. (default: 5s)",
             valueName: "time"
         )
@@ -77,7 +85,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
             ("ready-file", readyFile), ("buffer", buffer), ("buffer-bytes", bufferBytes),
             ("ahead", ahead), ("on-full", onFull), ("keepalive", keepalive),
             ("resume-window", resumeWindow), ("max-connections", maxConnections),
-            ("drain-timeout", drainTimeout), ("log-format", logFormat), ("log-level", logLevel),
+            ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat), ("log-level", logLevel),
             ("no-auto-create", noAutoCreate ? "true" : nil),
         ]
         var flags: [AbsoluteConfigKey: ConfigValue] = [:]
@@ -115,6 +123,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
             metadata: [
                 "listen": "\(addresses.joined(separator: ","))", "pid": "\(getpid())",
                 "version": "\(SluiceCommand.version)", "descriptors": "\(descriptors)",
+                "shards": "\(settings.server.shards)",
             ]
         )
         await server.waitUntilStopped()

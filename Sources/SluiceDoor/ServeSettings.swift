@@ -72,6 +72,12 @@ package struct ServeSettings: Sendable {
         if let most = try source.value("max-connections", "a number", EventCount.init) {
             server.connectionsMax = most.value
         }
+        let shards = try source.value("shards", "a number from 1 to \(Limits.shardsMax)") {
+            Int($0).flatMap { (1...Limits.shardsMax).contains($0) ? $0 : nil }
+        }
+        // One core is left for the clients on this machine and for the kernel.
+        let spare = ProcessInfo.processInfo.activeProcessorCount - 1
+        server.shards = shards ?? min(max(1, spare), Limits.shardsMax)
         if let span = try source.value("drain-timeout", "a time such as 5s", TimeSpan.init) {
             server.drainSeconds = Int(span.seconds.rounded(.up))
         }
@@ -111,8 +117,8 @@ package struct ServeSettings: Sendable {
 private struct SettingSource {
     private static let names: Set<String> = [
         "listen", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full", "no-auto-create",
-        "keepalive", "resume-window", "max-connections", "drain-timeout", "log-format",
-        "log-level",
+        "keepalive", "resume-window", "max-connections", "shards", "drain-timeout",
+        "log-format", "log-level",
     ]
 
     private let layers: ServeSettings.Layers

@@ -1,3 +1,4 @@
+import DequeModule
 import FoundationEssentials
 import SluiceCore
 import SluiceWire
@@ -7,6 +8,16 @@ final class ControlLink {
     var ledger = Ledger()
     /// What the client has announced and was not granted.
     var backlog: Backlog
+    /// Requests that are not settled yet, the oldest first.
+    var pending = Deque<Pending>()
+    /// Whether requests of one frame are being done: what they free is granted after the last.
+    var isTaking = false
+
+    /// A request, and what became of it once that is known.
+    struct Pending {
+        let sequence: UInt64
+        var settlement: Settlement?
+    }
 
     init(_ backlog: Backlog) { self.backlog = backlog }
 }
@@ -31,7 +42,8 @@ extension Engine {
     private func grant(_ control: ControlLink, _ session: Session, _ link: UInt32) {
         guard !isStopping else { return }
         let credit = control.ledger.credit
-        var events = Self.requestsMax - min(Self.requestsMax, credit)
+        let busy = credit + UInt64(control.pending.count)
+        var events = Self.requestsMax - min(Self.requestsMax, busy)
         if case .events(let backlog) = control.backlog {
             events = min(events, backlog)
             control.backlog = .events(backlog - events)
@@ -81,20 +93,43 @@ extension Engine {
             return
         }
         var sequence = publication.firstSequence
+        control.isTaking = true
         for run in [publication.run] + publication.more {
             for payload in payloads(of: run) {
-                let code = perform(payload)
-                let settlement = Settlement(
-                    from: sequence,
-                    count: 1,
-                    outcome: code == nil ? .accept : .reject,
-                    argument: UInt32(code?.rawValue ?? 0)
-                )
-                session.peer?.settle(link, settlement)
+                let number = sequence
                 sequence += 1
+                control.pending.append(ControlLink.Pending(sequence: number))
+                perform(payload, for: session) { code in
+                    self.settle(number, code, control, session, link)
+                }
             }
         }
+        control.isTaking = false
         grant(control, session, link)
+    }
+
+    /// Notes what became of a request, and says it once all before it are said.
+    private func settle(
+        _ sequence: UInt64,
+        _ code: CloseCode?,
+        _ control: ControlLink,
+        _ session: Session,
+        _ link: UInt32
+    ) {
+        guard case .control(let known)? = session.link(link)?.target, known === control,
+            let index = control.pending.firstIndex(where: { $0.sequence == sequence })
+        else { return }
+        control.pending[index].settlement = Settlement(
+            from: sequence,
+            count: 1,
+            outcome: code == nil ? .accept : .reject,
+            argument: UInt32(code?.rawValue ?? 0)
+        )
+        while let settlement = control.pending.first?.settlement {
+            control.pending.removeFirst()
+            session.peer?.settle(link, settlement)
+        }
+        if !control.isTaking { grant(control, session, link) }
     }
 
     private func payloads(of run: Run) -> [[UInt8]] {
@@ -108,13 +143,33 @@ extension Engine {
         }
     }
 
-    /// Does what a request says; the code of its refusal, or nil.
-    private func perform(_ bytes: [UInt8]) -> CloseCode? {
+    /// Has done what a request says where its topic lives; answers the code of its refusal.
+    private func perform(
+        _ bytes: [UInt8],
+        for session: Session,
+        _ answer: @escaping (CloseCode?) -> Void
+    ) {
         guard let request = try? JSONDecoder().decode(Snapshot.Request.self, from: Data(bytes)),
             Name.isLegal(request.topic),
             request.topic.utf8.count <= Limits.topicNameBytesMax,
             !request.topic.hasPrefix("$")
-        else { return .badOption }
+        else {
+            answer(.badOption)
+            return
+        }
+        let home = place.home(of: request.topic)
+        guard home != place.index else {
+            answer(perform(request))
+            return
+        }
+        session.isAbroad = true
+        let ticket = exchange.ticket()
+        exchange.requests[ticket] = answer
+        post(.request(ticket: ticket, request), to: home)
+    }
+
+    /// Does what a request says; the code of its refusal, or nil.
+    func perform(_ request: Snapshot.Request) -> CloseCode? {
         if request.op == "create-topic" { return create(request) }
         guard let act = action(of: request) else { return .badOption }
         guard let box = topics[request.topic] else { return .notFound }
@@ -150,7 +205,6 @@ extension Engine {
 
     private func create(_ request: Snapshot.Request) -> CloseCode? {
         guard topics[request.topic] == nil else { return .exists }
-        guard topics.count < Limits.topicsMax else { return .limit }
         var options = configuration.topicDefaults
         if let buffer = request.buffer {
             options.capacity = buffer
@@ -165,13 +219,13 @@ extension Engine {
         guard options.ahead <= options.capacity, options.capacity <= Limits.bufferEventsMax,
             options.bufferBytes <= Limits.bufferBytesMax
         else { return .badOption }
-        _ = create(request.topic, options)
-        return nil
+        return create(request.topic, options) == nil ? .limit : nil
     }
 
     private func remove(_ box: TopicBox) {
         box.isRemoved = true
         topics[box.core.name] = nil
+        place.census.removeTopic()
         for index in box.owners.indices {
             guard let owner = box.owners[index] else { continue }
             box.owners[index] = nil

@@ -15,10 +15,11 @@ package final class Engine {
     /// Microseconds since 1970 (UTC).
     package var time: UInt64 = 0
     let startedAt: Instant
+    package let place: Place
+    let exchange: Exchange
 
     var topics: [String: TopicBox] = [:]
     var sessions: [SessionToken: Session] = [:]
-    private var nextSession: UInt64 = 1
     /// Sessions without a connection, the longest alone first; stale once they came back.
     private var detached = Deque<(session: Session, since: Instant)>()
     var detachedCount = 0
@@ -34,7 +35,14 @@ package final class Engine {
     var eventsIn: UInt64 = 0
     var eventsOut: UInt64 = 0
 
-    package init(configuration: EngineConfiguration, logger: Logger, now: Instant) {
+    package init(
+        configuration: EngineConfiguration,
+        logger: Logger,
+        now: Instant,
+        place: Place = .alone
+    ) {
+        self.place = place
+        exchange = Exchange(engines: place.count)
         self.configuration = configuration
         self.logger = logger
         self.startedAt = now
@@ -168,13 +176,12 @@ extension Engine {
     /// A client has said HELLO and is new.
     package func connect(name: String, peerAddress: String, peer: any Peer) -> Session {
         let session = Session(
-            number: nextSession,
+            number: place.census.nextSession(),
             name: name,
             peerAddress: peerAddress,
             peer: peer,
             since: now
         )
-        nextSession += 1
         sessions[session.token] = session
         return session
     }
@@ -204,9 +211,7 @@ extension Engine {
     /// A connection is gone without a farewell: keeps the session if it had a link on a topic.
     package func disconnect(_ session: Session, links table: LinkTable) {
         session.peer = nil
-        let hasLink = session.links.contains { link in
-            if case .topic = link.target { true } else { false }
-        }
+        let hasLink = session.links.contains { $0.target.isResumable }
         guard hasLink, configuration.resumeWindowMilliseconds > 0, !isStopping else {
             end(session)
             return
@@ -218,12 +223,14 @@ extension Engine {
         for link in session.links {
             switch link.target {
             case .topic(let box, let id): apply(.detach(id), to: box)
-            case .inspection, .control:
+            case .remote(let remote) where remote.isResumable: remote.ledger.forfeitAsSink()
+            case .inspection, .control, .remote:
                 session.remove(link.id)
                 session.table.end(link.id)
             }
         }
-        while detachedCount > Limits.detachedSessionsMax { expireOldest() }
+        detachAbroad(session)
+        while detachedCount > Limits.detachedSessionsMax / place.count { expireOldest() }
     }
 
     /// The session is over: its links close.
@@ -236,7 +243,14 @@ extension Engine {
         }
         session.links = []
         sessions[session.token] = nil
+        endAbroad(session)
     }
+
+    /// Lets a session go that moves to another engine; it has no links.
+    package func release(_ session: Session) { sessions[session.token] = nil }
+
+    /// Takes a session that another engine let go.
+    package func adopt(_ session: Session) { sessions[session.token] = session }
 
     private func expireOldest() {
         while let oldest = detached.popFirst() {

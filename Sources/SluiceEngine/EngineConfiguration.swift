@@ -8,6 +8,8 @@ package struct EngineConfiguration: Sendable {
     package var topicDefaults = TopicOptions()
     /// Whether opening an unknown topic creates it.
     package var createsTopics = true
+    /// Whether a client without links goes to the engine of the first topic that it opens.
+    package var movesClients = true
     package var resumeWindowMilliseconds = UInt64(Limits.resumeWindowMilliseconds)
 
     /// What the process has used, asked when an inspection wants to know.

@@ -33,6 +33,8 @@ final class Inspection {
     var isAnswering = false
     var owesEcho = false
     var shown: UInt64 = 0
+    /// What the other engines have of the round that begins.
+    var sightings: [Sighting]?
 
     init(_ subject: Subject) { self.subject = subject }
 
@@ -112,7 +114,13 @@ extension Engine {
         guard case .inspection(let known)? = session.link(link)?.target, known === inspection,
             inspection.isAnswering
         else { return }
-        if inspection.round == nil, inspection.ledger.credit > 0 { begin(inspection) }
+        if inspection.round == nil, inspection.ledger.credit > 0 {
+            if inspection.sightings == nil, gather(inspection, session, link) {
+                inspection.isWaiting = true
+                return
+            }
+            begin(inspection)
+        }
         pump(inspection, session, link)
     }
 
@@ -256,7 +264,8 @@ extension Engine {
     }
 
     private func begin(_ inspection: Inspection) {
-        let round = newRound(inspection.subject)
+        let round = newRound(inspection)
+        inspection.sightings = nil
         inspection.round = round
         inspection.position = 0
         if case .events = round, case .peek(let box) = inspection.subject {
@@ -264,28 +273,46 @@ extension Engine {
         }
     }
 
-    private func newRound(_ subject: Inspection.Subject) -> Inspection.Round {
-        switch subject {
-        case .server: return .documents([{ self.encode(self.serverSnapshot()) }])
+    private func newRound(_ inspection: Inspection) -> Inspection.Round {
+        let elsewhere = inspection.sightings ?? []
+        switch inspection.subject {
+        case .server: return .documents([{ self.encode(self.serverSnapshot(elsewhere)) }])
         case .topics(let name):
-            let names = name.map { [$0] } ?? topics.keys.sorted()
-            return .documents(
-                names.map { name in { self.topics[name].map { self.encode(self.snapshot($0)) } } }
-            )
+            var topics = (name.map { [$0] } ?? Array(topics.keys)).map { name in
+                (name, { self.topics[name].map { self.encode(self.snapshot($0)) } })
+            }
+            for case .topics(let others) in elsewhere {
+                topics += others.map { topic in (topic.topic, { self.encode(topic) }) }
+            }
+            return .documents(topics.sorted { $0.0 < $1.0 }.map(\.1))
         case .links(let name):
             let boxes = name.map { [topics[$0]].compactMap { $0 } } ?? Array(topics.values)
-            let owners = boxes.flatMap { box in
-                box.owners.indices.filter { box.owners[$0] != nil }.map { (box, $0) }
+            var links: [() -> [UInt8]?] = boxes.flatMap { box in
+                box.owners.indices.filter { box.owners[$0] != nil }.map { index in
+                    { self.snapshot(box, index).map(self.encode) }
+                }
             }
-            return .documents(
-                owners.map { box, index in { self.snapshot(box, index).map(self.encode) } }
-            )
+            for case .links(let others) in elsewhere {
+                links += others.map { link in { self.encode(link) } }
+            }
+            return .documents(links)
         case .connections:
-            let sessions = sessions.values.sorted { $0.number < $1.number }
-            return .documents(sessions.map { session in { self.encode(self.snapshot(session)) } })
+            var sessions = sessions.values.map { session in
+                (session.number, { self.encode(self.snapshot(session)) })
+            }
+            for case .connections(let others) in elsewhere {
+                sessions += others.map { other in (other.connection, { self.encode(other) }) }
+            }
+            return .documents(sessions.sorted { $0.0 < $1.0 }.map(\.1))
         case .peek(let box):
             return .events(until: box.core.log.head)
         }
+    }
+
+    private func serverSnapshot(_ elsewhere: [Sighting]) -> Snapshot.Server {
+        var server = serverSnapshot()
+        for case .server(let other) in elsewhere { server.add(other) }
+        return server
     }
 
     private func encode(_ document: some Encodable) -> [UInt8] {

@@ -5,6 +5,7 @@ package import SluiceWire
 
 extension Engine {
     package func open(_ session: Session, _ link: UInt32, _ open: Open) {
+        session.isFresh = false
         if isStopping {
             let close = Close(
                 .busy,
@@ -14,6 +15,7 @@ extension Engine {
             session.peer?.refused(link, close)
             return
         }
+        if openRemote(session, link, open) { return }
         if open.topic.hasPrefix("$") {
             openSystem(session, link, open)
             return
@@ -36,8 +38,9 @@ extension Engine {
                 eventBytesMax: session.peer?.eventBytesMax ?? Limits.eventBytesMax
             )
             apply(.openConsumer(id, opening), to: box)
-            guard windowBytes != Limits.writeWindowBytes else { return }
-            apply(.window(id, bytes: windowBytes), to: box)
+            let window = session.home.map { exchange.windowBytes[$0] } ?? windowBytes
+            guard window != Limits.writeWindowBytes else { return }
+            apply(.window(id, bytes: window), to: box)
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.openProducer(id, backlog), to: box)
@@ -76,15 +79,17 @@ extension Engine {
             session.peer?.refused(link, Close(.notFound, reason: text))
             return nil
         }
-        guard topics.count < Limits.topicsMax else {
+        guard let box = create(name, configuration.topicDefaults) else {
             let text = "the broker holds \(Limits.topicsMax) topics, its limit"
             session.peer?.refused(link, Close(.limit, reason: text))
             return nil
         }
-        return create(name, configuration.topicDefaults)
+        return box
     }
 
-    func create(_ name: String, _ options: TopicOptions) -> TopicBox {
+    /// Makes a topic; nil if the broker holds as many as it may.
+    func create(_ name: String, _ options: TopicOptions) -> TopicBox? {
+        guard place.census.addTopic() else { return nil }
         let box = TopicBox(Topic(name: name, options: options))
         topics[name] = box
         return box
@@ -94,6 +99,8 @@ extension Engine {
         switch session.link(link)?.target {
         case .topic(let box, let id)?: apply(.ask(id, ask), to: box)
         case .inspection(let inspection)?: self.ask(inspection, ask, session, link)
+        case .remote(let remote)?:
+            post(.demand(session.number, link, ask), to: remote.engine)
         case .control?, nil: break
         }
     }
@@ -104,22 +111,27 @@ extension Engine {
             eventsIn += publication.events
             apply(.publish(id, publication), to: box)
         case .control(let control)?: take(publication, control, session, link)
+        case .remote(let remote)?: publish(publication, remote, session, link)
         case .inspection?, nil: break
         }
     }
 
     /// What a producer may still send, in events and in bytes; nil if its link is none of a topic.
     package func credit(_ session: Session, _ link: UInt32) -> (events: UInt64, bytes: UInt64)? {
-        guard case .topic(let box, let id)? = session.link(link)?.target,
-            let ledger = box.core.producer(id)?.ledger
-        else { return nil }
-        return (ledger.credit, ledger.byteCredit ?? .max)
+        let ledger: Ledger?
+        switch session.link(link)?.target {
+        case .topic(let box, let id)?: ledger = box.core.producer(id)?.ledger
+        case .remote(let remote)?: ledger = remote.ledger
+        case .inspection?, .control?, nil: ledger = nil
+        }
+        return ledger.map { ($0.credit, $0.byteCredit ?? .max) }
     }
 
     package func report(_ session: Session, _ link: UInt32, _ status: Status) {
         switch session.link(link)?.target {
         case .topic(let box, let id)?: apply(.report(id, ProducerReport(status)), to: box)
         case .control(let control)?: report(status, control, session, link)
+        case .remote(let remote)?: report(status, remote, session, link)
         case .inspection?, nil: break
         }
     }
@@ -128,9 +140,13 @@ extension Engine {
     package func close(_ session: Session, _ link: UInt32) {
         guard let target = session.link(link)?.target else { return }
         session.remove(link)
-        guard case .topic(let box, let id) = target else { return }
-        box.setOwner(nil, of: id)
-        apply(.close(id), to: box)
+        switch target {
+        case .topic(let box, let id):
+            box.setOwner(nil, of: id)
+            apply(.close(id), to: box)
+        case .remote(let remote): post(.close(session.number, link), to: remote.engine)
+        case .inspection, .control: break
+        }
     }
 
     /// The kernel took this many bytes of the link's events.
@@ -140,6 +156,7 @@ extension Engine {
         case .inspection(let inspection)?:
             inspection.room += bytes
             if inspection.isAnswering, !inspection.isWaiting { pump(inspection, session, link) }
+        case .remote(let remote)?: wrote(bytes, remote, session, link)
         case .control?, nil: break
         }
     }
@@ -149,20 +166,19 @@ extension Engine {
     /// While the loop's queues are full, what `setWindows` said holds.
     package func setWindows(of session: Session, bytes: Int) {
         guard windowBytes == Limits.writeWindowBytes else { return }
-        for link in session.links {
-            guard case .topic(let box, let id) = link.target else { continue }
-            apply(.window(id, bytes: bytes), to: box)
-        }
+        for link in session.links { setWindow(of: session, link, bytes: bytes) }
     }
 
     /// How much of each link's events may wait to be written.
     package func setWindows(bytes: Int) {
         windowBytes = bytes
         for box in topics.values {
-            for index in box.owners.indices where box.owners[index] != nil {
+            for index in box.owners.indices {
+                guard let owner = box.owners[index], owner.session.home == nil else { continue }
                 apply(.window(box.core.id(UInt32(index)), bytes: bytes), to: box)
             }
         }
+        setRemoteWindows(bytes: bytes)
     }
 }
 

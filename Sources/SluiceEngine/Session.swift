@@ -44,6 +44,15 @@ package final class Session {
     /// Sorted by id, as ids only rise.
     var links: [SessionLink] = []
     var detachedAt: Instant?
+    /// Counts the connections that were lost.
+    var epoch: UInt32 = 0
+    /// Whether it never opened a link, so that it may still move to another engine.
+    var isFresh = true
+    /// Whether other engines work for it, and those on which it has opened links.
+    var isAbroad = false
+    var visited: [Int] = []
+    /// The engine of the client if that is not this one.
+    var home: Int?
 
     init(number: UInt64, name: String, peerAddress: String, peer: any Peer, since: Instant) {
         self.number = number
@@ -85,6 +94,16 @@ struct SessionLink {
         case topic(TopicBox, LinkID)
         case inspection(Inspection)
         case control(ControlLink)
+        case remote(RemoteLink)
+
+        /// Whether the link waits for its client when the connection is lost.
+        var isResumable: Bool {
+            switch self {
+            case .topic: true
+            case .remote(let remote): remote.isResumable
+            case .inspection, .control: false
+            }
+        }
     }
 
     let id: UInt32

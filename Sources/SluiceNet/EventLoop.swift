@@ -50,6 +50,10 @@ package final class EventLoop: Sendable {
     private let queue: DispatchQueue
     private let poller: Poller
     private let mailbox = Lock(Mailbox())
+    /// Whether the mailbox holds jobs, to be looked at without its lock.
+    private let hasMail = Atomic<Bool>(false)
+    /// Whether the loop may be sleeping, so that mail has to wake it.
+    private let isAsleep = Atomic<Bool>(false)
     private let isStarted = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
     private let running = DispatchGroup()
@@ -94,13 +98,20 @@ package final class EventLoop: Sendable {
     /// Runs `job` on the loop, after those submitted before; false if the loop has ended.
     @discardableResult
     package func submit(_ job: @escaping Job) -> Bool {
-        let (isFirst, isTaken) = mailbox.withLock { mailbox in
-            guard !mailbox.isClosed else { return (false, false) }
+        let isTaken = mailbox.withLock { mailbox in
+            guard !mailbox.isClosed else { return false }
             mailbox.jobs.append(job)
-            return (mailbox.jobs.count == 1, true)
+            return true
         }
-        if isFirst { poller.interruptWait() }
-        return isTaken
+        guard isTaken else { return false }
+        // In one total order with `sleep`: either the loop sees the mail or we see it asleep.
+        hasMail.store(true, ordering: .sequentiallyConsistent)
+        if isAsleep.load(ordering: .sequentiallyConsistent),
+            isAsleep.exchange(false, ordering: .relaxed)
+        {
+            poller.interruptWait()
+        }
+        return true
     }
 
     /// Traps in debug builds unless it is called on the loop.
@@ -221,22 +232,34 @@ extension EventLoop {
         defer { events.deallocate() }
         var hasMoreWork = false
         while !isStopping.load(ordering: .acquiring) {
-            let timeout = hasMoreWork ? 0 : millisecondsToNextTimer()
-            let count = poller.wait(into: events, timeoutMilliseconds: timeout)
+            let count = wait(into: events, hasMoreWork: hasMoreWork)
             turnStart = monotonicNanoseconds()
-            var hasMail = false
             for event in events[..<count] {
                 if event.data.u64 == Poller.interruptToken {
-                    hasMail = true
+                    poller.clearInterrupt()
                 } else {
                     tell(Registration(token: event.data.u64), IOEvents(mask: event.events))
                 }
             }
-            if hasMail { openMail() }
+            runSubmitted()
             runTimers()
             hasMoreWork = endOfTurn?() ?? false
         }
         finish()
+    }
+
+    /// Sleeps until there is something to do, unless there is already.
+    private func wait(
+        into events: UnsafeMutableBufferPointer<epoll_event>,
+        hasMoreWork: Bool
+    ) -> Int {
+        var timeout = hasMoreWork ? 0 : millisecondsToNextTimer()
+        if timeout != 0 {
+            isAsleep.store(true, ordering: .sequentiallyConsistent)
+            if hasMail.load(ordering: .sequentiallyConsistent) { timeout = 0 }
+        }
+        defer { isAsleep.store(false, ordering: .relaxed) }
+        return poller.wait(into: events, timeoutMilliseconds: timeout)
     }
 
     private func tell(_ id: Registration, _ events: IOEvents) {
@@ -246,16 +269,20 @@ extension EventLoop {
         slot.handler?.ready(events)
     }
 
-    private func openMail() {
+    /// Runs the jobs that were submitted meanwhile; true if there were any.
+    @discardableResult
+    package func runSubmitted() -> Bool {
+        guard hasMail.load(ordering: .relaxed) else { return false }
         // Cleared before the jobs are taken: a job that comes in between costs an empty turn, the
         // other way round it would be left lying.
-        poller.clearInterrupt()
+        hasMail.store(false, ordering: .sequentiallyConsistent)
         let jobs = mailbox.withLock { mailbox in
             let jobs = mailbox.jobs
             mailbox.jobs = []
             return jobs
         }
         for job in jobs { job() }
+        return !jobs.isEmpty
     }
 
     private func runTimers() {

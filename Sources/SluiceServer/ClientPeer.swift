@@ -6,7 +6,7 @@ package import SluiceWire
 ///
 /// It knows no socket: bytes come in slabs, and leave through its queue.
 package final class ClientPeer: Peer {
-    private let engine: Engine
+    private var engine: Engine
     private let settings: Settings
     private var machine = ServerSession()
     private var session: Session?
@@ -17,6 +17,8 @@ package final class ClientPeer: Peer {
     package private(set) var isEnding = false
     /// Seconds between signs of life, as agreed.
     package private(set) var keepaliveSeconds: UInt16
+    /// Where the client has to go on, and with what; nothing more is read until it is there.
+    package private(set) var departure: Departure?
     package var bytesIn: UInt64 = 0
     package var bytesOut: UInt64 = 0
 
@@ -26,6 +28,19 @@ package final class ClientPeer: Peer {
         package var peerAddress = ""
 
         package init() {}
+    }
+
+    /// A client's way to another engine, and the frame that it begins with there.
+    package struct Departure {
+        package let engine: Int
+        let reason: Reason
+
+        enum Reason {
+            /// Its first topic lives there.
+            case open(UInt32, Open)
+            /// Its session may live there.
+            case hello(Hello)
+        }
     }
 
     package init(
@@ -77,6 +92,7 @@ extension ClientPeer {
                 } else {
                     publish(&gathering, from: slab)
                     act(on: action)
+                    if departure != nil { break }
                 }
             } catch {
                 publish(&gathering, from: slab)
@@ -135,7 +151,12 @@ extension ClientPeer {
         guard let session else { return }
         switch action {
         case .hello, .events, .pong, .skipped: break
-        case .open(let link, let open): engine.open(session, link, open)
+        case .open(let link, let open):
+            if let home = engine.destination(of: open, session) {
+                departure = Departure(engine: home, reason: .open(link, open))
+            } else {
+                engine.open(session, link, open)
+            }
         case .demand(let link, let ask): engine.demand(session, link, ask)
         case .status(let link, let status): engine.report(session, link, status)
         case .closed(let link, _, let needsAnswer):
@@ -151,12 +172,19 @@ extension ClientPeer {
         }
     }
 
-    private func greet(_ hello: Hello) {
+    private func greet(_ hello: Hello, onTour: Bool = false) {
         var welcome = Welcome()
         let resumed =
             hello.session.isEmpty
             ? nil
             : engine.resume(hello.session, peerAddress: settings.peerAddress, peer: self)
+        let place = engine.place
+        if resumed == nil, !hello.session.isEmpty, place.count > 1, !onTour || place.index > 0 {
+            // The session may live elsewhere: asked around, the client ends where it began.
+            let next = (place.index + 1) % place.count
+            departure = Departure(engine: next, reason: .hello(hello))
+            return
+        }
         let session: Session
         if let resumed {
             session = resumed.session
@@ -222,6 +250,33 @@ extension ClientPeer {
         out.settleNow(link: link)
         out.drop(link: link)
         urgently { $0.append(close, link: link) }
+    }
+}
+
+// MARK: - From engine to engine
+
+extension ClientPeer {
+    /// Leaves its engine, which forgets it.
+    package func depart() {
+        if let session { engine.release(session) }
+    }
+
+    /// Goes on at another engine with the frame that sent it there.
+    package func arrive(at engine: Engine) {
+        guard let departure else { return }
+        self.engine = engine
+        self.departure = nil
+        if let session { engine.adopt(session) }
+        switch departure.reason {
+        case .open(let link, let open):
+            if let session { engine.open(session, link, open) }
+        case .hello(let hello): greet(hello, onTour: true)
+        }
+    }
+
+    /// Whether its client has to wait until other engines have dealt with what it said.
+    package var isHeldUp: Bool {
+        engine.isCongested && session.map { engine.isHeldUp($0) } ?? false
     }
 }
 

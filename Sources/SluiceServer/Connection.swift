@@ -1,5 +1,6 @@
 import Glibc
 import SluiceCore
+import SluiceEngine
 import SluiceNet
 import SluiceWire
 
@@ -23,6 +24,8 @@ final class Connection: IOHandler {
     private var isBlocked = false
     private(set) var isReadingStopped = false
     private var waitsForAssembly = false
+    /// Whether other shards have to deal first with what its client said.
+    private var isHeld = false
     private(set) var isClosed = false
     /// When an ending connection is closed even if its client has not read everything.
     private var endsAt: UInt64?
@@ -48,6 +51,18 @@ final class Connection: IOHandler {
         var settings = shard.peerSettings
         settings.peerAddress = address
         peer = ClientPeer(engine: shard.engine, settings: settings)
+        peer.wantsFlush = { [unowned self] in wantFlush() }
+    }
+
+    /// Goes on with a connection that another shard has sent.
+    init(_ traveller: Traveller, slot: Int, shard: Shard) {
+        descriptor = traveller.descriptor
+        self.slot = slot
+        self.shard = shard
+        peer = traveller.peer
+        acceptedAt = traveller.acceptedAt
+        receivedAt = traveller.receivedAt
+        sentAt = traveller.sentAt
         peer.wantsFlush = { [unowned self] in wantFlush() }
     }
 
@@ -82,6 +97,10 @@ extension Connection {
     private func read() {
         for _ in 0..<Self.readsPerTurnMax {
             guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(), let slab else {
+                return
+            }
+            if shard.engine.isCongested, peer.isHeldUp {
+                hold()
                 return
             }
             let room = slab.room
@@ -147,6 +166,7 @@ extension Connection {
         }
         needed = progress.frameBytes
         if peer.out.replyBytes > Limits.replyBytesMax { stopReading() }
+        if peer.departure != nil { depart(with: slab) }
     }
 
     /// Makes sure that there is room for what comes; false if that has to wait.
@@ -204,6 +224,18 @@ extension Connection {
         updateInterest()
     }
 
+    private func hold() {
+        isHeld = true
+        shard.held.append(self)
+        stopReading()
+    }
+
+    /// The other shards have caught up.
+    func letGo() {
+        isHeld = false
+        resumeReading()
+    }
+
     /// There may be room for the large frame that was waiting.
     func assemblyFreed() {
         waitsForAssembly = false
@@ -211,7 +243,7 @@ extension Connection {
     }
 
     func resumeReading() {
-        guard isReadingStopped, !waitsForAssembly,
+        guard isReadingStopped, !waitsForAssembly, !isHeld,
             peer.out.replyBytes <= Limits.replyBytesMax
         else { return }
         isReadingStopped = false
@@ -316,7 +348,7 @@ extension Connection {
             }
             return
         }
-        if waitsForAssembly { receivedAt = now }
+        if waitsForAssembly || isHeld { receivedAt = now }
         let patience = UInt64(Limits.assemblySecondsMax) * second
         if assembling > 0, now - min(now, assemblingSince) > patience {
             let text = "a large frame has to arrive in \(Limits.assemblySecondsMax) s"
@@ -336,12 +368,56 @@ extension Connection {
         guard !isClosed else { return }
         isClosed = true
         peer.lost()
+        letLoose()
+        descriptor.close()
+        shard.forget(self)
+    }
+
+    /// Gives back what it has of the shard.
+    private func letLoose() {
         if let registration { shard.loop.deregister(registration) }
         registration = nil
         slab = nil
         shard.queuedBytes -= queued
         if assembling > 0 { shard.releaseAssembly(assembling) }
-        descriptor.close()
-        shard.forget(self)
+    }
+}
+
+// MARK: - From shard to shard
+
+extension Connection {
+    /// Leaves for the shard where its client goes on, with what is read and not understood.
+    private func depart(with slab: Slab) {
+        guard let departure = peer.departure, !isClosed else { return }
+        let traveller = Traveller(
+            descriptor: descriptor,
+            peer: peer,
+            unread: slab.withBytes { $0.array(in: parsed..<$0.byteCount) },
+            acceptedAt: acceptedAt,
+            receivedAt: receivedAt,
+            sentAt: sentAt
+        )
+        isClosed = true
+        peer.depart()
+        letLoose()
+        shard.send(traveller, to: departure.engine, from: self)
+    }
+
+    /// Does what brought it here, and takes what was read on the way.
+    func arrive(with unread: [UInt8]) throws(SystemError) {
+        try start()
+        peer.arrive(at: shard.engine)
+        if !peer.out.isEmpty { wantFlush() }
+        let slab = unread.count > shard.pool.slabBytes
+            ? Slab(capacity: unread.count) : shard.pool.make()
+        _ = slab.append(unread.span.bytes)
+        self.slab = slab
+        wasRead = true
+        shard.reading.append(self)
+        guard peer.departure == nil else {
+            depart(with: slab)
+            return
+        }
+        understand(slab)
     }
 }

@@ -1,22 +1,16 @@
 package import Logging
 package import SluiceNet
 
-/// The broker on its sockets: binds, serves on an event loop, and stops in peace.
+/// The broker on its sockets: binds, serves on its event loops, and stops in peace.
 package final class Server: Sendable {
     package let configuration: ServerConfiguration
     private let logger: Logger
-    private let loop: EventLoop
-    private let state = Lock(State())
-
-    private struct State {
-        /// Confined to the loop; kept here so that it lives as long as the server.
-        nonisolated(unsafe) var shard: Shard?
-    }
+    private let house: House
 
     package init(configuration: ServerConfiguration, logger: Logger) throws(SystemError) {
         self.configuration = configuration
         self.logger = logger
-        loop = try EventLoop(label: "sluice")
+        house = try House(shards: max(1, configuration.shards))
     }
 
     /// Binds everything that is configured and begins to serve; returns the bound addresses.
@@ -26,34 +20,39 @@ package final class Server: Sendable {
         for text in configuration.listen {
             let endpoint = try Endpoint(parsing: text)
             guard let address = try endpoint.resolve().first else { continue }
-            listeners.append(try Listener(on: address, loop: loop))
+            listeners.append(try Listener(on: address, loop: house.loops[0]))
         }
-        loop.start()
+        for loop in house.loops { loop.start() }
         let bound = listeners.map { listener in
             listener.address.path.map { "unix:\($0)" } ?? listener.address.description
         }
-        let ready = listeners
-        try await withCheckedThrowingContinuation { continuation in
-            loop.submit { @Sendable [self] in
-                continuation.resume(with: Result { try begin(ready) })
+        // The first shard, which accepts, begins when all others are there to send to.
+        for index in house.loops.indices.reversed() {
+            let ready = index == 0 ? listeners : []
+            try await withCheckedThrowingContinuation { continuation in
+                house.loops[index].submit { @Sendable [self] in
+                    continuation.resume(with: Result { try begin(index, ready) })
+                }
             }
         }
         return bound
     }
 
-    private func begin(_ listeners: [Listener]) throws(SystemError) {
-        let shard = Shard(loop: loop, configuration: configuration, logger: logger)
-        state.withLock { $0.shard = shard }
-        try shard.start(listeners) { [loop] in loop.stop() }
+    private func begin(_ index: Int, _ listeners: [Listener]) throws(SystemError) {
+        let shard = Shard(index: index, house: house, configuration: configuration, logger: logger)
+        house.add(shard)
+        try shard.start(listeners) { [loop = house.loops[index]] in loop.stop() }
     }
 
     /// Stops in peace, or at once when called again; from any thread.
     package func stop() {
-        loop.submit { @Sendable [self] in
-            state.withLock { $0.shard }?.stop()
+        for index in house.loops.indices {
+            house.submit(to: index) { @Sendable shard in shard?.stop() }
         }
     }
 
     /// Returns when everything is closed.
-    package func waitUntilStopped() async { await loop.waitUntilStopped() }
+    package func waitUntilStopped() async {
+        for loop in house.loops { await loop.waitUntilStopped() }
+    }
 }

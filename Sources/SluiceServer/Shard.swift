@@ -9,6 +9,9 @@ import SluiceWire
 /// One event loop with its engine and connections; everything in it is confined to the loop.
 final class Shard {
     let loop: EventLoop
+    /// What all shards of the server share, and this one's number among them.
+    let house: House
+    let index: Int
     let engine: Engine
     let logger: Logger
     let configuration: ServerConfiguration
@@ -17,23 +20,27 @@ final class Shard {
     /// Connections with something to write, and those that were read in this turn.
     var flushing: [Connection] = []
     var reading: [Connection] = []
+    /// Connections that wait for other shards to deal with what they said.
+    var held: [Connection] = []
     var vectors: [iovec] = []
     /// Bytes of events in all write queues.
     var queuedBytes = 0 { didSet { if queuedBytes != oldValue { checkQueues() } } }
     private var isTight = false
     private var assemblyBytes = 0
     private var waitingForAssembly = Deque<Connection>()
-    private var connections: [Connection?] = []
+    var connections: [Connection?] = []
     private var freeSlots: [Int] = []
     private(set) var connectionCount = 0
     private var listeners: [Listener] = []
     private var stopped: (() -> Void)?
-    private var drainDeadline: UInt64?
+    private(set) var drainDeadline: UInt64?
     /// All is said: clients may read it and close while the time to drain lasts.
-    private var isLeaving = false
+    private(set) var isLeaving = false
 
-    init(loop: EventLoop, configuration: ServerConfiguration, logger: Logger) {
-        self.loop = loop
+    init(index: Int, house: House, configuration: ServerConfiguration, logger: Logger) {
+        self.index = index
+        self.house = house
+        loop = house.loops[index]
         self.configuration = configuration
         self.logger = logger
         var settings = configuration.engine
@@ -47,7 +54,8 @@ final class Shard {
         engine = Engine(
             configuration: settings,
             logger: logger,
-            now: Instant(nanoseconds: loop.now)
+            now: Instant(nanoseconds: loop.now),
+            place: house.place(of: index)
         )
         peerSettings.keepaliveSeconds = UInt16(clamping: configuration.keepaliveSeconds)
         vectors.reserveCapacity(512)
@@ -91,13 +99,20 @@ extension Shard {
         var hasMore = false
         for _ in 0..<Self.roundsPerTurnMax {
             hasMore = engine.turn()
-            guard !flushing.isEmpty else { break }
+            // First what others can work on while we write.
+            sendPost()
+            if flushing.isEmpty {
+                // What another shard sends meanwhile needs no turn of its own.
+                guard loop.runSubmitted() else { break }
+                continue
+            }
             let due = flushing
             flushing.removeAll(keepingCapacity: true)
             for connection in due { connection.flush() }
         }
         for connection in reading { connection.idle() }
         reading.removeAll(keepingCapacity: true)
+        sendPost()
         return hasMore || !flushing.isEmpty
     }
 
@@ -146,26 +161,30 @@ extension Shard {
 
 extension Shard {
     private func accept(_ socket: consuming Socket, from address: SocketAddress) {
-        guard connectionCount < configuration.connectionsMax, drainDeadline == nil else {
+        guard drainDeadline == nil, house.enter(configuration.connectionsMax) else {
             turnAway(socket)
             return
         }
         let descriptor = socket.release()
         if address.path == nil { try? descriptor.setNoDelay() }
-        let slot = freeSlots.popLast() ?? connections.count
-        if slot == connections.count { connections.append(nil) }
+        let slot = takeSlot()
         let text = address.path == nil ? address.description : "unix"
         let connection = Connection(descriptor, address: text, slot: slot, shard: self)
+        connections[slot] = connection
         do {
             try connection.start()
         } catch {
             logger.warning("connection not taken", metadata: ["reason": "\(error)"])
-            freeSlots.append(slot)
-            descriptor.close()
-            return
+            connection.close()
         }
-        connections[slot] = connection
+    }
+
+    /// A place in the table for a connection that comes now.
+    func takeSlot() -> Int {
         connectionCount += 1
+        if let slot = freeSlots.popLast() { return slot }
+        connections.append(nil)
+        return connections.count - 1
     }
 
     private func turnAway(_ socket: consuming Socket) {
@@ -177,6 +196,11 @@ extension Shard {
     }
 
     func forget(_ connection: Connection) {
+        house.leave()
+        vacate(connection)
+    }
+
+    func vacate(_ connection: Connection) {
         connections[connection.slot] = nil
         freeSlots.append(connection.slot)
         connectionCount -= 1
@@ -207,9 +231,14 @@ extension Shard {
                 connection.peer.end(farewell)
             }
         }
+        scheduleDrainCheck()
+    }
+
+    private func scheduleDrainCheck() {
         loop.schedule(after: .milliseconds(1)) { [weak self] in
-            guard let self else { return }
+            guard let self, !isLeaving else { return }
             checkDrained(loop.now)
+            scheduleDrainCheck()
         }
     }
 
@@ -217,8 +246,14 @@ extension Shard {
         guard let drainDeadline else { return }
         if now >= drainDeadline {
             closeAll()
-        } else if !isLeaving, engine.isDrained, queuedBytes == 0 {
-            leave()
+        } else if !isLeaving {
+            // A link from shard to shard needs both ends: none leaves before all are drained.
+            let isOver = house.drain.note(index) {
+                let (sent, received) = engine.postCounts
+                let isDrained = engine.isDrained && queuedBytes == 0
+                return Drain.Report(isDrained: isDrained, sent: sent, received: received)
+            }
+            if isOver { leave() }
         }
     }
 
@@ -234,7 +269,7 @@ extension Shard {
         if connectionCount == 0 { closeAll() }
     }
 
-    private var farewell: Close {
+    var farewell: Close {
         Close(
             .goingAway,
             reason: "the broker has stopped",
@@ -245,6 +280,7 @@ extension Shard {
     private func closeAll() {
         guard let stopped else { return }
         self.stopped = nil
+        house.remove(index)
         for case let connection? in connections {
             connection.peer.end(farewell)
             connection.flush()

@@ -35,6 +35,17 @@ final class Listener: Peer {
         return words
     }
 
+    /// What was shown, as documents of an inspection.
+    func documents<Document: Decodable>(as type: Document.Type) throws -> [Document] {
+        var documents: [Document] = []
+        for case .events(_, _, let payloads) in take() {
+            documents += try payloads.map {
+                try JSONDecoder().decode(type, from: Data($0.utf8))
+            }
+        }
+        return documents
+    }
+
     func opened(_ link: UInt32, _ opened: Opened) {
         words.append(.opened(link, resumed: opened.resumed, asked: opened.asked))
     }
@@ -156,18 +167,7 @@ struct Bench {
         first: UInt64,
         _ payloads: [String]
     ) throws {
-        var writer = FrameWriter()
-        for payload in payloads { try writer.appendRecord(payload: Array(payload.utf8).span.bytes) }
-        let slab = Slab(capacity: writer.bytes.count)
-        let range = slab.append(writer.bytes.span.bytes)
-        let publication = Publication(
-            firstSequence: first,
-            events: UInt64(payloads.count),
-            bytes: UInt64(range.count),
-            runs: [Run(slab: slab, bytes: range, count: UInt32(payloads.count))],
-            time: 1
-        )
-        engine.publish(session, link, publication)
+        engine.publish(session, link, try Publication(first: first, payloads))
         run()
     }
 
@@ -199,13 +199,7 @@ struct Bench {
         let (peer, session) = connect("inspector")
         openSink(session, 1, topic, demand: 1_000)
         defer { engine.end(session) }
-        var documents: [Document] = []
-        for case .events(_, _, let payloads) in peer.take() {
-            documents += try payloads.map {
-                try JSONDecoder().decode(type, from: Data($0.utf8))
-            }
-        }
-        return documents
+        return try peer.documents(as: type)
     }
 
     /// What a request on `$sys/ctl` is answered; nil is accept.
@@ -219,5 +213,22 @@ struct Bench {
         }
         Issue.record("\(json) was not answered")
         return nil
+    }
+}
+
+extension Publication {
+    /// Plain events that a client sends, the first with this sequence.
+    init(first: UInt64, _ payloads: [String]) throws {
+        var writer = FrameWriter()
+        for payload in payloads { try writer.appendRecord(payload: Array(payload.utf8).span.bytes) }
+        let slab = Slab(capacity: writer.bytes.count)
+        let range = slab.append(writer.bytes.span.bytes)
+        self.init(
+            firstSequence: first,
+            events: UInt64(payloads.count),
+            bytes: UInt64(range.count),
+            runs: [Run(slab: slab, bytes: range, count: UInt32(payloads.count))],
+            time: 1
+        )
     }
 }

@@ -1,4 +1,5 @@
 import SluiceCore
+import SluiceEngine
 import SluiceServer
 import SluiceTestKit
 import SluiceWire
@@ -10,14 +11,42 @@ import Testing
         #expect(Conversation.all.count >= 40)
     }
 
-    @Test("The broker says what the conversation says", arguments: Conversation.all)
-    func whole(_ conversation: Conversation) throws {
-        try BrokerReplay(conversation, piece: .max).run()
+    @Test(
+        "The broker says what the conversation says",
+        arguments: Conversation.all,
+        Arrangement.allCases
+    )
+    func whole(_ conversation: Conversation, _ arrangement: Arrangement) throws {
+        try BrokerReplay(conversation, arrangement, piece: .max).run()
     }
 
-    @Test("It says the same when every byte comes alone", arguments: Conversation.all)
-    func byteByByte(_ conversation: Conversation) throws {
-        try BrokerReplay(conversation, piece: 1).run()
+    @Test(
+        "It says the same when every byte comes alone",
+        arguments: Conversation.all,
+        Arrangement.allCases
+    )
+    func byteByByte(_ conversation: Conversation, _ arrangement: Arrangement) throws {
+        try BrokerReplay(conversation, arrangement, piece: 1).run()
+    }
+}
+
+/// Where the topic of a conversation lives, seen from the shard that accepts its client.
+enum Arrangement: CaseIterable {
+    /// There is only one shard.
+    case alone
+    /// On the other, and the client moves there.
+    case moved
+    /// On the other, and the client stays.
+    case remote
+
+    func bench(for conversation: Conversation) -> PeerBench {
+        guard self != .alone else { return PeerBench() }
+        let topics = conversation.lines.lazy.compactMap { line in
+            if case .client(let sentence, _) = line.step { sentence.fields["topic"] } else { nil }
+        }
+        let topic = topics.first { !$0.hasPrefix("$") } ?? ""
+        let home = Place(index: 0, of: 2, census: Census()).home(of: topic)
+        return PeerBench(shards: 2, accepting: 1 - home) { $0.movesClients = self == .moved }
     }
 }
 
@@ -25,16 +54,17 @@ import Testing
 private final class BrokerReplay {
     private let conversation: Conversation
     private let piece: Int
-    private let bench = PeerBench()
+    private let bench: PeerBench
     private var client: BenchClient
     private var expected: [Sentence] = []
     private var line = 0
     /// Values that `*` stands for.
     private var bound: [String: String] = [:]
 
-    init(_ conversation: Conversation, piece: Int) {
+    init(_ conversation: Conversation, _ arrangement: Arrangement, piece: Int) {
         self.conversation = conversation
         self.piece = piece
+        bench = arrangement.bench(for: conversation)
         client = bench.connect()
     }
 

@@ -7,22 +7,49 @@ import SluiceTestKit
 import SluiceWire
 import Testing
 
-/// A broker without sockets and clocks, for clients that speak bytes.
+/// A broker without sockets, clocks and threads, for clients that speak bytes.
 final class PeerBench {
+    let engines: [Engine]
+    /// The one that accepts.
     let engine: Engine
 
-    init(_ configure: (inout EngineConfiguration) -> Void = { _ in }) {
+    init(
+        shards: Int = 1,
+        accepting: Int = 0,
+        _ configure: (inout EngineConfiguration) -> Void = { _ in }
+    ) {
         var configuration = EngineConfiguration()
         configure(&configuration)
-        engine = Engine(
-            configuration: configuration,
-            logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }),
-            now: Instant(nanoseconds: 1_000_000_000)
-        )
-        engine.time = 1_700_000_000_000_000
+        let census = Census()
+        engines = (0..<shards).map { index in
+            let engine = Engine(
+                configuration: configuration,
+                logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }),
+                now: Instant(nanoseconds: 1_000_000_000),
+                place: Place(index: index, of: shards, census: census)
+            )
+            engine.time = 1_700_000_000_000_000
+            return engine
+        }
+        engine = engines[accepting]
     }
 
     func connect() -> BenchClient { BenchClient(self) }
+
+    /// Lets every engine work, and what they say to each other arrive, until nothing moves.
+    func work() {
+        var moved = true
+        while moved {
+            moved = false
+            for engine in engines {
+                while engine.turn() {}
+                engine.sendPost { other, messages in
+                    moved = true
+                    engines[other].receive(messages, from: engine.place.index)
+                }
+            }
+        }
+    }
 }
 
 /// One connection of a bench: what a socket would carry, in memory.
@@ -53,14 +80,20 @@ final class BenchClient {
         }
         _ = slab.append(bytes.span.bytes)
         parsed = peer.receive(slab, from: parsed).parsed
+        while let departure = peer.departure {
+            peer.depart()
+            peer.arrive(at: bench.engines[departure.engine])
+            if peer.departure == nil { parsed = peer.receive(slab, from: parsed).parsed }
+        }
     }
 
     /// Lets the broker work, and takes what it writes; `chunk` bytes a call.
     func run(chunk: Int = .max) {
         repeat {
-            while bench.engine.turn() {}
+            bench.work()
             flush(chunk)
-        } while bench.engine.turn() || !peer.out.isEmpty
+            bench.work()
+        } while !peer.out.isEmpty
     }
 
     private func flush(_ chunk: Int) {

@@ -1,5 +1,6 @@
 import Logging
 import SluiceServer
+import SluiceTestKit
 import Testing
 
 /// Starts a broker on loopback, lets `body` use it on a thread of its own, and stops it.
@@ -26,6 +27,8 @@ func startServer(
 ) async throws -> (server: Server, address: String) {
     var configuration = ServerConfiguration()
     configuration.listen = ["127.0.0.1:0"]
+    // As for a broker that is a process: the same tests, on several shards.
+    configuration.shards = Environment.number("SLUICE_SHARDS").map { Int($0) } ?? 1
     configure(&configuration)
     let logger = Logger(label: "server", factory: { _ in SwiftLogNoOpLogHandler() })
     let server = try Server(configuration: configuration, logger: logger)

@@ -1,0 +1,87 @@
+import SluiceCore
+import SluiceWire
+
+/// A round of an inspection that waits for what the other engines have.
+final class Gathering {
+    let inspection: Inspection
+    let session: Session
+    let link: UInt32
+    var missing: Int
+    var sightings: [Sighting] = []
+
+    init(_ inspection: Inspection, _ session: Session, _ link: UInt32, missing: Int) {
+        self.inspection = inspection
+        self.session = session
+        self.link = link
+        self.missing = missing
+    }
+}
+
+extension Inspection.Subject {
+    /// What has to be looked at on every engine, nil if the subject lives on one.
+    var look: Look? {
+        switch self {
+        case .server: .server
+        case .topics(nil): .topics
+        case .links(nil): .links
+        case .connections: .connections
+        case .topics, .links, .peek: nil
+        }
+    }
+}
+
+extension Engine {
+    /// Asks the other engines what they have for a round; false if there is nobody to ask.
+    func gather(_ inspection: Inspection, _ session: Session, _ link: UInt32) -> Bool {
+        guard place.count > 1, let look = inspection.subject.look else { return false }
+        session.isAbroad = true
+        let ticket = exchange.ticket()
+        exchange.gatherings[ticket] = Gathering(
+            inspection,
+            session,
+            link,
+            missing: place.count - 1
+        )
+        for engine in 0..<place.count where engine != place.index {
+            post(.look(ticket: ticket, look), to: engine)
+        }
+        return true
+    }
+
+    /// What this engine has of it, at once: the lists are short against what they tell of.
+    func sight(_ look: Look) -> Sighting {
+        switch look {
+        case .server: .server(serverSnapshot())
+        case .topics: .topics(topics.values.map { snapshot($0) })
+        case .links:
+            .links(
+                topics.values.flatMap { box in
+                    box.owners.indices.compactMap { snapshot(box, $0) }
+                }
+            )
+        case .connections: .connections(sessions.values.map { snapshot($0) })
+        }
+    }
+
+    func add(_ sighting: Sighting, to ticket: UInt64) {
+        guard let gathering = exchange.gatherings[ticket] else { return }
+        gathering.sightings.append(sighting)
+        gathering.missing -= 1
+        guard gathering.missing == 0 else { return }
+        exchange.gatherings[ticket] = nil
+        gathering.inspection.sightings = gathering.sightings
+        inspecting.append((gathering.inspection, gathering.session, gathering.link))
+    }
+}
+
+extension Snapshot.Server {
+    /// Adds what another engine of the same broker counts.
+    mutating func add(_ other: Self) {
+        connections += other.connections
+        detachedSessions += other.detachedSessions
+        topics += other.topics
+        links += other.links
+        eventsIn += other.eventsIn
+        eventsOut += other.eventsOut
+    }
+}

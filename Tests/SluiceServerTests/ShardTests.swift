@@ -1,0 +1,155 @@
+import SluiceCore
+import SluiceEngine
+import SluiceServer
+import SluiceTestKit
+import Testing
+
+@Suite struct ShardTests {
+    private static let shards = 3
+
+    /// A topic for each shard.
+    private static let topics = (0..<shards).map { shard in
+        let place = Place(index: 0, of: shards, census: Census())
+        return (0...).lazy.map { "t\($0)" }.first { place.home(of: $0) == shard } ?? ""
+    }
+
+    @Test("A client that says all at once is served wherever its first topic is", arguments: topics)
+    func pipelined(_ topic: String) async throws {
+        try await withServer {
+            $0.shards = Self.shards
+        } _: { address in
+            let client = try RawClient(address)
+            let lines = [
+                "HELLO versions=1..1 keepalive=10 name=all", "PING 1",
+                "OPEN 1 sink topic=\(topic) demand=3", "OPEN 2 source topic=\(topic) available=2",
+                "PING 2",
+            ]
+            let bytes = try lines.flatMap { try #require(Sentence(parsing: $0)).encoded() }
+            let middle = bytes.count - 40
+            try client.send(Array(bytes[..<(middle - 11)]))
+            try client.send(Array(bytes[(middle - 11)..<middle]))
+            try client.send(Array(bytes[middle...]))
+            try client.hear("OPENED", 1)
+            try client.hear("DEMAND", 2)
+            try client.say("EVENTS 2 seq=1 [a b]")
+            let events = try client.hear("EVENTS", 1)
+            #expect(events.events.map(\.payload) == ["a", "b"])
+        }
+    }
+
+    @Test("One connection uses topics of every shard, and each event comes once, in order")
+    func everywhere() async throws {
+        try await withServer {
+            $0.shards = Self.shards
+        } _: { address in
+            let client = try RawClient(address)
+            try client.greet()
+            for (index, topic) in Self.topics.enumerated() {
+                try client.say("OPEN \(2 * index + 1) sink topic=\(topic) demand=1000")
+                try client.say("OPEN \(2 * index + 2) source topic=\(topic) available=1000")
+                try client.hear("DEMAND", UInt32(2 * index + 2))
+            }
+            for batch in 0..<10 {
+                for index in Self.topics.indices {
+                    let payloads = (1...100).map { "\(index).\(batch * 100 + $0)" }
+                    let text = payloads.joined(separator: " ")
+                    try client.say("EVENTS \(2 * index + 2) seq=\(batch * 100 + 1) [\(text)]")
+                }
+            }
+            var came: [[String]] = Array(repeating: [], count: Self.shards)
+            while !came.allSatisfy({ $0.count >= 1_000 }) {
+                let frame = try client.hear("all events") { $0.type == "EVENTS" }
+                came[Int(frame.link) / 2] += frame.events.compactMap(\.payload)
+            }
+            for index in Self.topics.indices {
+                #expect(came[index] == (1...1_000).map { "\(index).\($0)" })
+            }
+        }
+    }
+
+    @Test("A session is found on the shard where it lives, and taken over there", arguments: topics)
+    func resume(_ topic: String) async throws {
+        try await withServer {
+            $0.shards = Self.shards
+        } _: { address in
+            let client = try RawClient(address)
+            let token = try client.greet()
+            for (index, other) in ([topic] + Self.topics).enumerated() {
+                try client.say("OPEN \(index + 1) sink topic=\(other) group=g demand=7")
+                try client.hear("OPENED", UInt32(index + 1))
+            }
+            for _ in 0..<2 {
+                let again = try RawClient(address)
+                try again.say("HELLO versions=1..1 keepalive=10 name=raw session=\(token)")
+                #expect(try again.hear("WELCOME").flags == ["RESUMED"])
+                for (index, other) in ([topic] + Self.topics).enumerated() {
+                    try again.say("OPEN \(index + 1) sink topic=\(other) group=g resume asked=7")
+                    #expect(try again.hear("OPENED", UInt32(index + 1))["asked"] == 7)
+                }
+                again.cut()
+            }
+            let stranger = try RawClient(address)
+            let nobody = String(repeating: "ab", count: 16)
+            try stranger.say("HELLO versions=1..1 keepalive=10 name=raw session=\(nobody)")
+            #expect(try stranger.hear("WELCOME").flags == [])
+            try stranger.sync()
+        }
+    }
+
+    @Test("A stop delivers what was asked of topics on other shards, and then ends")
+    func deliveringStop() async throws {
+        let (server, address) = try await startServer { $0.shards = Self.shards }
+        try await blocking {
+            let client = try RawClient(address)
+            try client.narrow()
+            try client.greet()
+            for (index, topic) in Self.topics.enumerated() {
+                try client.say("OPEN \(index + 1) source topic=\(topic) available=500")
+                try client.hear("DEMAND", UInt32(index + 1))
+                let payload = String(repeating: "p", count: 400)
+                let events = Array(repeating: payload, count: 100).joined(separator: " ")
+                for batch in 0..<5 {
+                    try client.say("EVENTS \(index + 1) seq=\(batch * 100 + 1) [\(events)]")
+                }
+                try client.say("CLOSE \(index + 1) NORMAL")
+                try client.hear("CLOSE", UInt32(index + 1))
+            }
+            var said: [Sentence] = []
+            for (index, topic) in Self.topics.enumerated() {
+                try client.say("OPEN \(index + 11) sink topic=\(topic) demand=500")
+                while said.last?.type != "OPENED" || said.last?.link != UInt32(index + 11) {
+                    said.append(try client.hear("OPENED") { _ in true })
+                }
+            }
+            server.stop()
+            said += try client.hearTheEnd()
+            for index in Self.topics.indices {
+                let last = said.last { $0.link == index + 11 && $0.type == "EVENTS" }
+                #expect(last?.events.last?.sequence == 500, "of shard \(index)")
+            }
+            #expect(said.last?.type == "CLOSE" && said.last?.link == 0)
+        }
+        await server.waitUntilStopped()
+    }
+
+    @Test("A stop while clients come, move and talk ends all the same")
+    func hurriedStop() async throws {
+        let (server, address) = try await startServer {
+            $0.shards = Self.shards
+            $0.drainSeconds = 1
+        }
+        try await blocking {
+            var clients: [RawClient] = []
+            for round in 0..<60 {
+                guard let client = try? RawClient(address) else { continue }
+                clients.append(client)
+                let topic = Self.topics[round % Self.shards]
+                try? client.say("HELLO versions=1..1 keepalive=10 name=raw")
+                try? client.say("OPEN 1 sink topic=\(topic) demand=5")
+                try? client.say("OPEN 2 source topic=\(Self.topics[0])")
+                if round == 30 { server.stop() }
+            }
+        }
+        await server.waitUntilStopped()
+    }
+}
