@@ -17,7 +17,7 @@ package struct Topic: Sendable {
     var hadGroup = false
     /// What each place of the table of links holds.
     ///
-    /// The links lie beside it in arrays of their own kind, so that they are changed where they are.
+    /// The links lie beside it, each kind in an array of its own, to be changed where they are.
     var kinds: [LinkKind] = []
     var consumerLinks: [ConsumerLink] = []
     var producerLinks: [ProducerLink] = []
