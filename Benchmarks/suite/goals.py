@@ -92,7 +92,9 @@ def stalled(results):
         most = results.spread(key, "hwm_kib")
         found = most.most / 1024 if most else None
         start = results.spread(key, "start_rss_kib")
-        text = "–" if found is None else f"{found:.1f} MiB ({start.median / 1024:.1f} at the start)"
+        text = "–"
+        if found is not None:
+            text = f"{found:.1f} MiB ({start.median / 1024:.1f} at the start)"
         yield Verdict(f"RSS with 1 stalled {name}: buffer + 16 MiB", found, text, round(bound, 1))
 
 
