@@ -22,7 +22,8 @@ export SWIFT_BACKTRACE := enable=no
 STEPS ?= 1000000
 SLUICE_FUZZ_CASES ?= 2000000
 
-.PHONY: setup demo test build release check bench budget budget-update simulate fuzz clean
+.PHONY: setup demo test build release check bench bench-quick bench-setup budget budget-update \
+    simulate fuzz clean
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -55,6 +56,7 @@ test_rooms := $(notdir $(wildcard Tests/*Tests))
 
 # The tests of the whole: the system tests start the `sluice` that this builds.
 test: setup
+	python3 -m unittest discover -q Benchmarks/tests
 	swift build --build-tests $(swift_flags)
 	for room in $(test_rooms); do \
 	    swift test --skip-build --parallel --filter "^$$room\." || exit 1; \
@@ -71,9 +73,18 @@ demo: setup
 	swift build $(swift_flags)
 	Examples/UserActivity/demo.sh
 
-# make bench [BENCH_FLAGS=--quick]: speed and memory beside the C broker of Benchmarks/anchors.
-bench: setup release
+# make bench [BENCH_FLAGS='--only latency']: speed, CPU and memory beside brokers in C, NATS, Redis.
+# All of it takes half an hour, writes Benchmarks/results, and wants the machine for itself.
+bench: bench-setup release
 	Benchmarks/bench.py $(BENCH_FLAGS)
+
+# Fewer cells and shorter ones, in under 3 minutes; prints its report.
+bench-quick: bench-setup release
+	Benchmarks/bench.py --quick $(BENCH_FLAGS)
+
+# The others to measure against. Without them the suite runs too, and says whom it left out.
+bench-setup: setup
+	-@$(MAKE) --no-print-directory setup packages="redis-tools python3-venv"
 
 # make budget [BUDGET_FLAGS=road-128]: instructions of the hot paths, held against the budget.
 budget: setup

@@ -1,261 +1,141 @@
 #!/usr/bin/env python3
-"""Measures the broker beside the C re-framing broker, and its memory; prints Markdown.
+"""Measures Sluice beside its anchors, interleaved; README.md beside this file tells how to read it.
 
-Figures are medians with [least-most] of interleaved repetitions. Compare only within one run,
-and quote ratios: the machine under it is never quiet. Every process listens on 127.0.0.1 and
-ends with the run.
+It installs nats-server beside the build, starts every broker on a free port of 127.0.0.1, and ends
+what it started, also when it is interrupted.
 """
 import argparse
-import contextlib
-import json
+import datetime
 import os
-import re
-import resource
-import shutil
-import socket
-import statistics
-import struct
+import pathlib
+import platform
+import shlex
+import signal
 import subprocess
 import sys
-import tempfile
-import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-WORK = tempfile.mkdtemp(prefix="sluice-bench-")
+from suite import cells, goals, measure, peers, plot, processes, report
 
-
-def build():
-    """Compiles the generator and the anchors."""
-    compiler = shutil.which("cc") or shutil.which("clang") or sys.exit("no C compiler")
-    for name in ("generator.c", "anchors/cbroker.c", "anchors/lg.c"):
-        out = os.path.join(WORK, os.path.basename(name)[:-2])
-        subprocess.run(
-            [compiler, "-O2", "-w", "-o", out, os.path.join(HERE, name), "-lpthread"], check=True
-        )
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 
-def tool(name):
-    return os.path.join(WORK, name)
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split(";")[0])
+    parser.add_argument(
+        "--sluice", action="append", metavar="PATH",
+        help="the binary; repeat it to compare several in one run (.build/release/sluice)",
+    )
+    parser.add_argument(
+        "--only", metavar="GROUPS", help=f"with commas, of: {', '.join(cells.GROUPS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer cells, 3 short repetitions")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="5, or 3 with --quick")
+    parser.add_argument("--seconds", type=float, metavar="S", help="2, or 0.5 with --quick")
+    parser.add_argument(
+        "--against", metavar="PEERS", help="anchors to run, with commas; none: Sluice alone"
+    )
+    parser.add_argument(
+        "--serve", metavar="FLAGS", default="", help="more flags for every `sluice serve`"
+    )
+    parser.add_argument(
+        "--output", metavar="DIRECTORY", type=pathlib.Path,
+        help="write report.md, report.json and plot.svg there (a full run: Benchmarks/results; "
+        "else the report is printed)",
+    )
+    options = parser.parse_args()
+    options.repetitions = options.repetitions or (3 if options.quick else 5)
+    options.seconds = options.seconds or (0.5 if options.quick else 2)
+    options.only = options.only.split(",") if options.only else []
+    if not (options.only or options.quick or options.against or options.serve):
+        options.output = options.output or HERE / "results"
+    unknown = [name for name in options.only if name not in cells.GROUPS]
+    if unknown:
+        parser.error(f"no such group: {', '.join(unknown)}")
+    return options
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(command, port):
-    """Runs a broker until it answers on its port, and ends it after."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def first_line(command):
     try:
-        deadline = time.monotonic() + 10
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} does not answer on port {port}")
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        return run.stdout.strip().splitlines()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
 
 
-def memory(pid, key="VmRSS"):
-    with open(f"/proc/{pid}/status") as lines:
+def processor():
+    with open("/proc/cpuinfo") as lines:
         for line in lines:
-            if line.startswith(key):
-                return int(line.split()[1])
-    return 0
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
 
 
-def sluice(options, port, *more):
-    return [options.sluice, "serve", "--listen", f"127.0.0.1:{port}", *more]
-
-
-def generate(port, pid, **flags):
-    """One run of the load generator: its figures."""
-    command = [tool("generator"), "-p", str(port), "-P", str(pid)]
-    for flag, value in flags.items():
-        command += [f"-{flag}", str(value)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if run.returncode not in (0, 1) or not run.stdout:
-        raise SystemExit(f"generator failed: {run.stderr}")
-    return json.loads(run.stdout)
-
-
-def anchor(size, consumers, seconds):
-    """One run of the C re-framing broker under its own generator."""
-    port = free_port()
-    process = subprocess.Popen([tool("cbroker"), str(port)])
-    try:
-        time.sleep(0.3)
-        command = [
-            tool("lg"), "-t", "frame", "-p", str(port), "-s", str(size), "-f", str(consumers),
-            "-m", "shared", "-P", str(process.pid), "-d", str(seconds),
-        ]
-        text = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-    finally:
-        process.kill()
-        process.wait()
+def about(options, there):
+    commit = first_line(["git", "rev-parse", "--short=10", "HEAD"])
+    if first_line(["git", "status", "--porcelain", "-uno"]) != "unknown":
+        commit += " and changes"
     return {
-        "delivered_per_s": float(re.search(r"del/s=([\d.]+)", text).group(1)),
-        "cpu_s_per_million": float(re.search(r"cpu_per_Mdel=([\d.]+)", text).group(1)),
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "cores": os.cpu_count(),
+        "cpu": processor(),
+        "system": f"{platform.system()} {platform.release()}",
+        "repetitions": options.repetitions,
+        "seconds": options.seconds,
+        "repeat": repeat(options),
+        "peers": [version(peer) for peer in there.values() if not peer.name.startswith("sluice")],
     }
 
 
-def ours(options, size, consumers, seconds):
-    port = free_port()
-    with running(sluice(options, port), port) as pid:
-        return generate(port, pid, s=size, f=consumers, d=seconds)
+def repeat(options):
+    command = "make bench-quick" if options.quick else "make bench"
+    return f"{command} BENCH_FLAGS='--only {','.join(options.only)}'" if options.only else command
 
 
-def pipeline(options, size, seconds):
-    """What a user sees: `sluice bench pipeline` through the client library."""
-    port = free_port()
-    with running(sluice(options, port), port):
-        command = [
-            options.sluice, "bench", "pipeline", "--server", f"127.0.0.1:{port}", "--size",
-            str(size), "--duration", f"{seconds:g}s", "--json", "--no-progress",
-        ]
-        text = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    return json.loads(text)
-
-
-def spread(values, form="{:.3f}"):
-    middle, least, most = statistics.median(values), min(values), max(values)
-    return f"{form} [{form}–{form}]".format(middle, least, most)
-
-
-def speed(options):
-    print("## Speed, one producer\n")
-    print("| size | consumers | Sluice M ev/s | C broker M ev/s | Sluice CPU s/M "
-          "| C broker CPU s/M | CPU ratio |")
-    print("|---|---|---|---|---|---|---|")
-    for size, consumers in options.cells:
-        mine, theirs = [], []
-        for _ in range(options.repetitions):
-            theirs.append(anchor(size, consumers, options.seconds))
-            mine.append(ours(options, size, consumers, options.seconds))
-        rate = [run["delivered_per_s"] / 1e6 for run in mine]
-        other = [run["delivered_per_s"] / 1e6 for run in theirs]
-        cpu = [run["cpu_s_per_million"] for run in mine]
-        reference = [run["cpu_s_per_million"] for run in theirs]
-        ratio = statistics.median(cpu) / max(statistics.median(reference), 1e-9)
-        print(f"| {size} B | {consumers} | {spread(rate)} | {spread(other)} "
-              f"| {spread(cpu)} | {spread(reference)} | {ratio:.2f} |", flush=True)
-    print()
-
-
-def library(options):
-    print("## `sluice bench pipeline`, 128 B, 1 → 1 through the client library\n")
-    runs = [pipeline(options, 128, options.seconds) for _ in range(options.repetitions)]
-    for key in sorted(runs[0]):
-        values = [run[key] for run in runs]
-        if all(isinstance(value, (int, float)) for value in values):
-            print(f"- {key}: {spread(values, '{:,.3f}')}")
-    print()
-
-
-def no_demand(options):
-    """Four producers offering without end, a consumer that never asks."""
-    port = free_port()
-    # The consumer does not read, so it could not answer a PING either.
-    with running(sluice(options, port, "--keepalive", "1h"), port) as pid:
-        before = memory(pid)
-        load = [
-            subprocess.Popen(
-                [tool("generator"), "-p", str(port), "-s", "1024", "-f", "1", "-Z", "1", "-b",
-                 "0", "-d", str(options.stall_seconds)],
-                stdout=subprocess.DEVNULL,
-            )
-            for _ in range(4)
-        ]
-        for process in load:
-            process.wait()
-        grown = memory(pid, "VmHWM") - before
-    print("## Memory\n")
-    print(f"- 10,000 × 1 KiB topic, 4 producers, nobody asks for {options.stall_seconds} s: "
-          f"RSS grew by {grown / 1024:.1f} MiB at most (the buffer is 9.8 MiB of payload)")
-
-
-def never_reading(options):
-    """A hundred consumers with a million credits each that never read, and one that reads."""
-    rates, stalled, grown = [], [], []
-    for _ in range(max(3, options.repetitions)):
-        port = free_port()
-        with running(sluice(options, port), port) as pid:
-            run = generate(port, pid, s=1024, f=1, b=1_000_000, d=options.seconds)
-            rates.append(run["delivered_per_s"] / 1e6)
-        port = free_port()
-        with running(sluice(options, port), port) as pid:
-            before = memory(pid)
-            run = generate(
-                port, pid, s=1024, f=101, Z=100, b=1_000_000, d=options.seconds, w=2
-            )
-            stalled.append(run["delivered_per_s"] / 1e6)
-            grown.append((memory(pid, "VmHWM") - before) / 1024)
-    print(f"- a reading consumer alone: {spread(rates, '{:.2f}')} M ev/s; beside 100 that hold a "
-          f"million credits each and never read: {spread(stalled, '{:.2f}')} M ev/s, "
-          f"RSS grew by {max(grown):.1f} MiB at most")
-
-
-def frame(kind, body, link=0):
-    return struct.pack(">I", len(body))[1:] + bytes([kind, 0]) + struct.pack(">I", link) + body
-
-
-def idle(options):
-    """Many connections, each with one open link, that say nothing."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(options.connections, hard - 200)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    hello = struct.pack(">IBBHII", 0x534C4345, 1, 1, 3600, 0, 1 << 20) + bytes(4) + b"\x04idle"
-    opening = bytes([0, 4]) + b"idle"
-    port = free_port()
-    with running(sluice(options, port, "--keepalive", "1h"), port) as pid:
-        before = memory(pid)
-        sockets = []
-        for _ in range(count):
-            s = socket.create_connection(("127.0.0.1", port))
-            s.sendall(frame(1, hello) + frame(4, opening, 1))
-            sockets.append(s)
-        for s in sockets:
-            s.recv(4096)
-        time.sleep(1)
-        grown = memory(pid) - before
-        for s in sockets:
-            s.close()
-    print(f"- {count:,} idle connections with one link each: {grown / count:.2f} KiB RSS each")
+def version(peer):
+    if peer.name == "nats":
+        return first_line([peer.executable, "--version"]).replace(": ", " ")
+    if peer.name == "redis":
+        words = first_line([peer.executable, "--version"]).split()
+        return "redis-server " + next(w[2:] for w in words if w.startswith("v="))
+    return {"cbroker": "C broker", "relay": "C relay"}[peer.name]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sluice", default=".build/release/sluice")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--stall-seconds", type=int, default=60)
-    parser.add_argument("--connections", type=int, default=10_000)
-    parser.add_argument("--quick", action="store_true", help="one size, short runs")
-    options = parser.parse_args()
-    options.sluice = os.path.abspath(options.sluice)
-    options.cells = [(128, 1)] if options.quick else [
-        (16, 1), (128, 1), (1024, 1), (16384, 1), (128, 4),
-    ]
-    if options.quick:
-        options.repetitions, options.stall_seconds = 3, 5
-    build()
-    print(f"# Sluice beside the C re-framing broker, {time.strftime('%Y-%m-%d')}, "
-          f"{os.cpu_count()} cores\n")
-    speed(options)
-    library(options)
-    no_demand(options)
-    never_reading(options)
-    idle(options)
+    options = arguments()
+    # So that every `finally` runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    processes.build()
+    processes.raise_descriptors()
+    peers.install_nats()
+    binaries = options.sluice or [ROOT / ".build/release/sluice"]
+    there, missing = peers.find(binaries, shlex.split(options.serve))
+    if options.against is not None:
+        kept = options.against.split(",")
+        there = {k: v for k, v in there.items() if k.startswith("sluice") or k in kept}
+    results = measure.Results()
+    for sentence in missing:
+        results.note(sentence)
+    groups = measure.leave_out(cells.chosen(options.only, options.quick), there, results)
+    measure.run(groups, there, options.repetitions, options.seconds, results)
+    meta = {**about(options, there), "others_cores": results.others()}
+    verdicts = goals.verdicts(
+        results, with_unmeasured=not options.only and not options.quick
+    )
+    text = report.markdown(results, groups, there, verdicts, meta)
+    if not options.output:
+        print(text)
+        return
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "report.md").write_text(text)
+    (options.output / "report.json").write_text(
+        report.document(results, groups, there, verdicts, meta)
+    )
+    if picture := plot.svg(results, meta):
+        (options.output / "plot.svg").write_text(picture)
+    print(f"{options.output}/report.md", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

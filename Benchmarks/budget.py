@@ -254,7 +254,8 @@ def profile(program, name, unit, units, top, with_lines):
             callers[kind][(caller[1], plain(callee[1]))] += number
         elif is_library(callee, "libswiftCore") and caller[0] == program:
             callers["runtime"][(caller[1], plain(callee[1]))] += number
-    names = {place[1] for place in shown} | {c for found in callers.values() for p in found for c in p}
+    names = {place[1] for place in shown}
+    names |= {c for found in callers.values() for p in found for c in p}
     readable = demangle(sorted(names))
 
     def label(place):
@@ -282,7 +283,8 @@ def profile(program, name, unit, units, top, with_lines):
             if number / units < 0.0005:
                 break
             mark = " [harness]" if is_harness(caller) else ""
-            print(f"{number / units:8.3f}  {readable[callee][:48]} ← {readable[caller][:110]}{mark}")
+            names_shown = f"{readable[callee][:48]} ← {readable[caller][:110]}"
+            print(f"{number / units:8.3f}  {names_shown}{mark}")
     if with_lines:
         print(f"\nself by line per {unit} (inlined code where it was written)")
         by_line = collections.Counter()

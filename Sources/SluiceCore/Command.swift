@@ -61,16 +61,36 @@ package struct Publication: Sendable {
     package var firstSequence: UInt64
     package var events: UInt64
     package var bytes: UInt64
-    package var runs: [Run]
+    /// The first run, and those behind it: most have only one, which needs no array.
+    package var run: Run
+    package var more: [Run] = []
     /// The wall clock, in microseconds since 1970 (UTC).
     package var time: UInt64
 
-    package init(firstSequence: UInt64, events: UInt64, bytes: UInt64, runs: [Run], time: UInt64) {
+    package init(firstSequence: UInt64, events: UInt64, bytes: UInt64, run: Run, time: UInt64) {
         self.firstSequence = firstSequence
         self.events = events
         self.bytes = bytes
-        self.runs = runs
+        self.run = run
         self.time = time
+    }
+
+    /// There must be a run.
+    package init(
+        firstSequence: UInt64,
+        events: UInt64,
+        bytes: UInt64,
+        runs: [Run],
+        time: UInt64
+    ) {
+        self.init(
+            firstSequence: firstSequence,
+            events: events,
+            bytes: bytes,
+            run: runs[0],
+            time: time
+        )
+        if runs.count > 1 { more = Array(runs[1...]) }
     }
 }
 

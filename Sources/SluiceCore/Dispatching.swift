@@ -10,7 +10,7 @@ extension Topic {
             dispatch(index, at: now, limit: limit, into: &effects)
             guard effects.list.count < limit else { break }
             dirtyGroups.removeFirst()
-            groups[index]?.isDirty = false
+            groupTable[index].isDirty = false
         }
         closeOutgrown(into: &effects)
         finishDrains(into: &effects)
@@ -21,126 +21,153 @@ extension Topic {
     }
 
     private mutating func dispatch(
-        _ index: Int,
+        _ group: Int,
         at now: Instant,
         limit: Int,
         into effects: inout Effects
     ) {
-        guard var group = groups[index] else { return }
-        groups[index] = nil
-        defer { groups[index] = group }
-        if group.orderIsStale { rebuildOrder(&group) }
-        while effects.list.count < limit, group.cursor.offset < log.head {
-            if group.blockedAt != group.cursor.offset { releaseBlocked(of: &group, at: index) }
-            let next = group.next { link, ticket in
-                guard case .consumer(let consumer) = slots[Int(link)] else { return false }
-                return consumer.ticket == ticket && consumer.group == index
+        guard !groupTable[group].isRemoved else { return }
+        if groupTable[group].orderIsStale { rebuildOrder(group) }
+        while effects.list.count < limit, groupTable[group].cursor.offset < log.head {
+            if groupTable[group].blockedAt != groupTable[group].cursor.offset {
+                releaseBlocked(of: group)
             }
-            guard let next else { return }
-            deliver(to: next, of: &group, at: now, into: &effects)
+            guard let next = nextMember(of: group) else { return }
+            deliver(to: next, of: group, at: now, into: &effects)
         }
+    }
+
+    /// The member that could take the most; nil if nobody can take anything.
+    private mutating func nextMember(of group: Int) -> UInt32? {
+        if groupTable[group].members.count == 1 {
+            let only = groupTable[group].members[0]
+            return consumerLinks[Int(only)].deliverable > 0 ? only : nil
+        }
+        while let top = groupTable[group].top {
+            let place = Int(top.link)
+            if kinds[place] == .consumer, consumerLinks[place].ticket == top.ticket,
+                consumerLinks[place].group == group
+            {
+                return top.link
+            }
+            groupTable[group].dropTop()
+        }
+        return nil
     }
 
     /// Lets members go on that were held by an event too large for their bytes, now that another
     /// member took it or it was dropped.
-    private mutating func releaseBlocked(of group: inout Group, at number: Int) {
-        group.blockedAt = group.cursor.offset
-        guard !group.blocked.isEmpty, let need = log.nextRecordBytes(at: group.cursor) else {
-            return
-        }
+    private mutating func releaseBlocked(of group: Int) {
+        groupTable[group].blockedAt = groupTable[group].cursor.offset
+        guard !groupTable[group].blocked.isEmpty,
+            let need = log.nextRecordBytes(at: groupTable[group].cursor)
+        else { return }
         var blocked: [UInt32] = []
-        for index in group.blocked {
-            guard case .consumer(var link) = slots[Int(index)], link.group == number,
-                link.needBytes > 0
+        for index in groupTable[group].blocked {
+            let place = Int(index)
+            guard kinds[place] == .consumer, consumerLinks[place].group == group,
+                consumerLinks[place].needBytes > 0
             else { continue }
-            guard let bytes = link.ledger.byteCredit, bytes >= need else {
+            guard let bytes = consumerLinks[place].ledger.byteCredit, bytes >= need else {
                 blocked.append(index)
                 continue
             }
-            link.needBytes = 0
-            place(&link, index, deliverable(link), in: &group)
-            slots[Int(index)] = .consumer(link)
+            consumerLinks[place].needBytes = 0
+            setDeliverable(currentDeliverable(place), of: index)
         }
-        group.blocked = blocked
+        groupTable[group].blocked = blocked
     }
 
     private mutating func deliver(
         to index: UInt32,
-        of group: inout Group,
+        of group: Int,
         at now: Instant,
         into effects: inout Effects
     ) {
-        guard case .consumer(var link) = slots[Int(index)] else { return }
-        // While the slot held a second reference, each delivery would copy the link's stretches.
-        slots[Int(index)] = .free
-        defer { slots[Int(index)] = .consumer(link) }
-        let waiting = log.head - group.cursor.offset
-        var events = min(link.ledger.credit, waiting)
-        if let until = link.drainsUntil {
-            let due = link.ledger.credit(upTo: link.ledger.drainedTo)
-            events = min(events, due, until - min(until, group.cursor.offset))
-        }
-        let byteCredit = Int(clamping: link.ledger.byteCredit ?? UInt64(Int.max))
-        let offset = group.cursor.offset
+        let place = Int(index)
+        let offset = groupTable[group].cursor.offset
+        let sequence = consumerLinks[place].ledger.delivered + 1
+        let events = dueEvents(place, from: offset)
+        let byteCredit = Int(clamping: consumerLinks[place].ledger.byteCredit ?? UInt64(Int.max))
+        let room = consumerLinks[place].room
         let firstRun = effects.runs.count
         let taken = log.take(
-            from: &group.cursor,
+            from: &groupTable[group].cursor,
             events: events,
-            bytes: min(byteCredit, link.eventBytesMax),
-            window: min(link.room, link.deliveryBytesMax),
-            windowIsEmpty: link.room >= link.window,
+            bytes: min(byteCredit, consumerLinks[place].eventBytesMax),
+            window: min(room, consumerLinks[place].deliveryBytesMax),
+            windowIsEmpty: room >= consumerLinks[place].window,
             into: &effects.runs
         )
         guard taken.events > 0 else {
-            if let need = log.nextRecordBytes(at: group.cursor), events > 0 {
-                if need > link.eventBytesMax {
-                    outgrown.append(id(index))
-                } else if need > byteCredit {
-                    link.needBytes = UInt32(clamping: need)
-                    if !group.blocked.contains(index) { group.blocked.append(index) }
-                    effects.list.append(.status(id(index), .blocked))
-                }
-            }
-            place(&link, index, 0, in: &group)
+            if events > 0 { holdBack(index, of: group, byteCredit, into: &effects) }
+            setDeliverable(0, of: index)
             return
         }
         let delivery = Delivery(
-            firstSequence: link.ledger.delivered + 1,
+            firstSequence: sequence,
             events: taken.events,
             bytes: UInt64(taken.bytes),
             runs: firstRun..<effects.runs.count
         )
-        link.ledger.deliver(events: taken.events, bytes: UInt64(taken.bytes))
-        link.remember(sequence: delivery.firstSequence, offset: offset, count: taken.events)
-        link.room -= taken.bytes
-        link.movedAt = now
+        consumerLinks[place].ledger.deliver(events: taken.events, bytes: UInt64(taken.bytes))
+        consumerLinks[place].remember(sequence: sequence, offset: offset, count: taken.events)
+        consumerLinks[place].room -= taken.bytes
+        consumerLinks[place].movedAt = now
         deliveredAt = now
         counters.delivered += taken.events
-        group.delivered += taken.events
-        place(&link, index, deliverable(link), in: &group)
+        groupTable[group].delivered += taken.events
+        setDeliverable(currentDeliverable(place), of: index)
         effects.list.append(.deliver(id(index), delivery))
         grantsAreDue = true
     }
 
-    private mutating func rebuildOrder(_ group: inout Group) {
-        group.clearOrder()
-        var turns: [(ticket: UInt64, link: UInt32)] = []
-        for member in group.members {
-            guard case .consumer(let link) = slots[Int(member)], link.deliverable > 0 else {
-                continue
+    /// Events from `offset` on that the consumer's credit and its drain let pass.
+    private func dueEvents(_ place: Int, from offset: UInt64) -> UInt64 {
+        let events = min(consumerLinks[place].ledger.credit, log.head - offset)
+        guard let until = consumerLinks[place].drainsUntil else { return events }
+        let drainedTo = consumerLinks[place].ledger.drainedTo
+        let due = consumerLinks[place].ledger.credit(upTo: drainedTo)
+        return min(events, due, until - min(until, offset))
+    }
+
+    /// Says why a member could not be given the next event, if more room does not help.
+    private mutating func holdBack(
+        _ index: UInt32,
+        of group: Int,
+        _ byteCredit: Int,
+        into effects: inout Effects
+    ) {
+        guard let need = log.nextRecordBytes(at: groupTable[group].cursor) else { return }
+        if need > consumerLinks[Int(index)].eventBytesMax {
+            outgrown.append(id(index))
+        } else if need > byteCredit {
+            consumerLinks[Int(index)].needBytes = UInt32(clamping: need)
+            if !groupTable[group].blocked.contains(index) {
+                groupTable[group].blocked.append(index)
             }
-            turns.append((link.ticket, member))
+            effects.list.append(.status(id(index), .blocked))
+        }
+    }
+
+    /// Puts the members of a group in order anew.
+    mutating func rebuildOrder(_ group: Int) {
+        groupTable[group].clearOrder()
+        var turns: [(ticket: UInt64, link: UInt32)] = []
+        for member in groupTable[group].members where consumerLinks[Int(member)].deliverable > 0 {
+            turns.append((consumerLinks[Int(member)].ticket, member))
         }
         turns.sort { $0.ticket < $1.ticket }
         for turn in turns {
-            _ = withConsumer(turn.link) { link in
-                link.ticket = group.enqueue(turn.link, credit: link.deliverable)
-            }
+            let credit = consumerLinks[Int(turn.link)].deliverable
+            let ticket = groupTable[group].enqueue(turn.link, credit: credit)
+            consumerLinks[Int(turn.link)].ticket = ticket
         }
     }
 
     /// Ends the links of consumers that can never take the event they are owed.
     private mutating func closeOutgrown(into effects: inout Effects) {
+        guard !outgrown.isEmpty else { return }
         for id in outgrown where isCurrent(id) {
             close(id)
             let text = "the next event does not fit into the consumer's max_frame"
@@ -154,11 +181,10 @@ extension Topic {
         guard !draining.isEmpty else { return }
         var unfinished: [LinkID] = []
         for id in draining {
-            guard let link = consumer(id), let until = link.drainsUntil,
-                let group = groups[link.group]
-            else { continue }
+            guard let link = consumer(id), let until = link.drainsUntil else { continue }
             let due = link.ledger.credit(upTo: link.ledger.drainedTo)
-            guard due == 0 || group.cursor.offset >= until || isPaused || link.needBytes > 0 else {
+            let offset = groupTable[link.group].cursor.offset
+            guard due == 0 || offset >= until || isPaused || link.needBytes > 0 else {
                 unfinished.append(id)
                 continue
             }
@@ -188,20 +214,17 @@ extension Topic {
 
     private mutating func dropOldest(before offset: UInt64) {
         var lost: UInt64 = 0
-        for index in groups.indices {
-            guard var group = groups[index], group.cursor.offset < offset else { continue }
-            let from = group.cursor.offset
-            log.seek(&group.cursor, to: offset)
-            group.discarded += offset - from
-            groups[index] = group
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            let from = groupTable[index].cursor.offset
+            guard from < offset else { continue }
+            log.seek(&groupTable[index].cursor, to: offset)
+            groupTable[index].discarded += offset - from
             markDirty(index)
             lost = max(lost, offset - from)
-            remember(
-                Gap(from: from, to: offset, count: offset - from, reason: .dropped),
-                for: group
-            )
+            let gap = Gap(from: from, to: offset, count: offset - from, reason: .dropped)
+            remember(gap, for: groupTable[index].members)
         }
-        if tail.offset < offset, groups.allSatisfy({ $0 == nil }) {
+        if tail.offset < offset, !hasGroup {
             lost = offset - tail.offset
             log.seek(&tail, to: offset)
         }
@@ -233,26 +256,27 @@ extension Topic {
         settleTail()
         counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
         guard log.hasFresh else { return }
-        var cursors = [tail]
-        for case let group? in groups { cursors.append(group.cursor) }
-        if log.compact(&cursors) {
+        if !log.keepFresh() {
+            var cursors = [tail]
+            for index in groupTable.indices { cursors.append(groupTable[index].cursor) }
+            log.compact(&cursors)
             tail = cursors[0]
-            var next = 1
-            for index in groups.indices where groups[index] != nil {
-                groups[index]?.cursor = cursors[next]
-                next += 1
-            }
+            for index in groupTable.indices { groupTable[index].cursor = cursors[index + 1] }
         }
         counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
     }
 
     private mutating func settleTail() {
-        var oldest: Cursor?
-        for case let group? in groups {
-            untouched = max(untouched, group.cursor.offset)
-            if oldest.map({ group.cursor.offset < $0.offset }) ?? true { oldest = group.cursor }
+        var oldest = UInt64.max
+        var place = 0
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            let offset = groupTable[index].cursor.offset
+            untouched = max(untouched, offset)
+            guard offset < oldest else { continue }
+            oldest = offset
+            place = index
         }
-        if let oldest, oldest.offset > tail.offset { tail = oldest }
+        if oldest != .max, oldest > tail.offset { tail = groupTable[place].cursor }
         log.trim(before: tail.offset)
     }
 }

@@ -168,7 +168,8 @@ extension EventLog {
     ///
     /// A run stays in its receive slab if the log holds at least half of that slab; else its bytes
     /// move to the log's own segments, where runs that follow on from each other become one.
-    /// Returns whether cursors may have moved.
+    /// Cursors move with the records that they point at; returns whether they may have moved.
+    @discardableResult
     package mutating func compact(_ cursors: inout [Cursor]) -> Bool {
         guard hasFresh else { return false }
         let tail = entries[Int(freshRun - firstRun)...].map(\.run)
@@ -197,6 +198,27 @@ extension EventLog {
             guard let mark = marks[index] else { continue }
             cursors[index] = cursor(at: mark, offset: cursors[index].offset)
         }
+        freshRun = firstRun + UInt64(entries.count)
+        return true
+    }
+
+    /// Lets what came since the last call stay where it is, if that is one slab and pays for it;
+    /// else returns false, and `compact` has to look closer.
+    package mutating func keepFresh() -> Bool {
+        let first = Int(freshRun - firstRun)
+        let slab = entries[first].run.slab
+        var bytes = 0
+        for index in first..<entries.count {
+            guard entries[index].run.slab === slab else { return false }
+            bytes += entries[index].run.byteCount
+        }
+        guard bytes * 2 >= slab.capacity else { return false }
+        slab.charged -= bytes
+        let pinned = max(bytes, slab.filled - slab.charged)
+        for index in first..<entries.count - 1 { entries[index].charge = 0 }
+        entries[entries.count - 1].charge = UInt32(pinned)
+        slab.charged += pinned
+        retainedBytes = retainedBytes - UInt64(bytes) + UInt64(pinned)
         freshRun = firstRun + UInt64(entries.count)
         return true
     }

@@ -13,8 +13,9 @@ extension Topic {
     var allowance: Allowance {
         guard !isWinding else { return Allowance(wanted: 0, total: 0) }
         var limit = UInt64.max
-        for case let group? in groups {
-            limit = min(limit, group.cursor.offset + group.deliverable)
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            let offset = groupTable[index].cursor.offset
+            limit = min(limit, offset + groupTable[index].deliverable)
         }
         let out = log.head + granted
         let window = Limits.grantWindowEvents - min(Limits.grantWindowEvents, granted)
@@ -72,10 +73,7 @@ extension Topic {
         guard allowed.wanted == 0, granted > 0 else { return true }
         let enough = min(options.ahead, Limits.grantWindowEvents) / 4
         guard allowed.total < enough else { return true }
-        return announced.contains { index in
-            guard case .producer(let link) = slots[Int(index)] else { return false }
-            return link.ledger.credit == 0
-        }
+        return announced.contains { producerLinks[Int($0)].ledger.credit == 0 }
     }
 
     /// Shares `events` evenly among a queue's producers, first come first served.
@@ -118,9 +116,7 @@ extension Topic {
         for queue in [willing, idle] {
             for index in queue {
                 guard rest > 0, effects.list.count < limit else { return }
-                guard case .producer(let link) = slots[Int(index)], link.ledger.credit == 0 else {
-                    continue
-                }
+                guard producerLinks[Int(index)].ledger.credit == 0 else { continue }
                 let floor = min(rest, Limits.idleGrantEvents)
                 rest -= issue(index, floor, isAnnounced: false, at: now, into: &effects)
             }
@@ -135,9 +131,10 @@ extension Topic {
         at now: Instant,
         into effects: inout Effects
     ) -> UInt64 {
-        guard case .producer(let link) = slots[Int(index)], link.isAttached,
-            link.recalledAt == nil
-        else { return 0 }
+        let link = producerLinks[Int(index)]
+        guard kinds[Int(index)] == .producer, link.isAttached, link.recalledAt == nil else {
+            return 0
+        }
         let credit = link.ledger.credit
         var count = min(events, Limits.demandMax - min(Limits.demandMax, credit))
         if isAnnounced, case .events(let backlog) = link.backlog { count = min(count, backlog) }
@@ -176,8 +173,7 @@ extension Topic {
 
     /// Leaves a DEMAND to be sent, joined with one that the step has for the link already.
     private mutating func demand(_ ask: Ask, of index: UInt32, into effects: inout Effects) {
-        guard case .producer(let link) = slots[Int(index)] else { return }
-        let place = link.askPlace
+        let place = producerLinks[Int(index)].askPlace
         if effects.list.indices.contains(place),
             case .ask(id(index), let earlier) = effects.list[place],
             earlier.total + UInt64(ask.events) == ask.total
@@ -207,10 +203,12 @@ extension Topic {
 
     /// Gives more bytes to producers whose next event does not fit; true if some must wait.
     private mutating func serveNeedy(at now: Instant, into effects: inout Effects) -> Bool {
+        guard !needy.isEmpty else { return false }
         var waiting = Deque<UInt32>()
         while let index = needy.popFirst() {
-            guard case .producer(let link) = slots[Int(index)], link.isAttached,
-                link.needBytes > 0, link.ledger.credit > 0
+            let link = producerLinks[Int(index)]
+            guard kinds[Int(index)] == .producer, link.isAttached, link.needBytes > 0,
+                link.ledger.credit > 0
             else { continue }
             let held = link.ledger.byteCredit ?? 0
             let need = UInt64(link.needBytes)
@@ -235,9 +233,9 @@ extension Topic {
     /// Takes back what was granted to producers that have no known use for it.
     private mutating func recallIdle(all: Bool, at now: Instant, into effects: inout Effects) {
         guard idleHolders > 0 || all && granted > 0 else { return }
-        for index in slots.indices {
-            guard case .producer(let link) = slots[index], link.ledger.credit > 0,
-                all || link.isIdleHolder
+        for index in kinds.indices where kinds[index] == .producer {
+            guard producerLinks[index].ledger.credit > 0,
+                all || producerLinks[index].isIdleHolder
             else { continue }
             recall(UInt32(index), at: now, into: &effects)
         }
@@ -249,15 +247,15 @@ extension Topic {
     private mutating func recallNeedy(at now: Instant, into effects: inout Effects) {
         var held: UInt64 = 0
         for index in needy {
-            if case .producer(let link) = slots[Int(index)] { held += link.ledger.credit }
+            if kinds[Int(index)] == .producer { held += producerLinks[Int(index)].ledger.credit }
         }
         guard held == granted, recalls == 0 else { return }
         for index in needy.dropFirst() { recall(index, at: now, into: &effects) }
     }
 
     private mutating func recall(_ index: UInt32, at now: Instant, into effects: inout Effects) {
-        guard case .producer(let link) = slots[Int(index)], link.isAttached,
-            link.recalledAt == nil
+        guard kinds[Int(index)] == .producer, producerLinks[Int(index)].isAttached,
+            producerLinks[Int(index)].recalledAt == nil
         else { return }
         var ask = Ask(events: 0, total: 0)
         _ = withProducer(index) { link in
@@ -272,8 +270,8 @@ extension Topic {
     /// Closes the links of producers that did not answer a recall in time.
     package mutating func expireRecalls(at now: Instant, into effects: inout Effects) {
         guard recalls > 0 else { return }
-        for index in slots.indices {
-            guard case .producer(let link) = slots[index], let since = link.recalledAt,
+        for index in kinds.indices where kinds[index] == .producer {
+            guard let since = producerLinks[index].recalledAt,
                 now.milliseconds(since: since) >= options.recallMilliseconds
             else { continue }
             let id = id(UInt32(index))

@@ -18,6 +18,8 @@ package struct Group: Sendable {
     var blockedAt: UInt64 = 0
     /// Whether it stands among the topic's dirty groups.
     var isDirty = false
+    /// Whether its place in the table is free.
+    var isRemoved = false
     private var order = Heap<Turn>()
     private var nextTicket: UInt64 = 1
 
@@ -28,7 +30,7 @@ package struct Group: Sendable {
     }
 
     /// A member's place in the order: most credit first, equals in the order they came.
-    private struct Turn: Comparable, Sendable {
+    struct Turn: Comparable, Sendable {
         var credit: UInt64
         var ticket: UInt64
         var link: UInt32
@@ -39,10 +41,12 @@ package struct Group: Sendable {
     }
 
     /// Puts a member behind all that have as much credit; returns the ticket that is valid now.
+    ///
+    /// The only member needs no order.
     mutating func enqueue(_ link: UInt32, credit: UInt64) -> UInt64 {
         let ticket = nextTicket
         nextTicket += 1
-        guard credit > 0 else { return ticket }
+        guard credit > 0, members.count > 1 else { return ticket }
         order.insert(Turn(credit: credit, ticket: ticket, link: link))
         return ticket
     }
@@ -52,14 +56,8 @@ package struct Group: Sendable {
 
     mutating func clearOrder() { order = Heap() }
 
-    /// The member with the most credit, if its entry is still the valid one; else drops the entry.
-    ///
-    /// Nil means that nobody is left.
-    mutating func next(isValid: (UInt32, UInt64) -> Bool) -> UInt32? {
-        while let top = order.max {
-            if isValid(top.link, top.ticket) { return top.link }
-            order.removeMax()
-        }
-        return nil
-    }
+    /// The entry with the most credit, which may be stale.
+    var top: Turn? { order.max }
+
+    mutating func dropTop() { order.removeMax() }
 }

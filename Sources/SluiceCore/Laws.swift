@@ -21,13 +21,15 @@ extension Topic {
         var recalls = 0
         var floorless = 0
         var count = (producers: 0, consumers: 0)
-        for slot in slots {
-            switch slot {
+        for (place, kind) in kinds.enumerated() {
+            switch kind {
             case .free: continue
-            case .consumer(let link):
+            case .consumer:
+                let link = consumerLinks[place]
                 count.consumers += 1
                 if !link.ledger.balances { found.append("L2 \(link.ledger)") }
-            case .producer(let link):
+            case .producer:
+                let link = producerLinks[place]
                 count.producers += 1
                 if !link.ledger.balances { found.append("L2 \(link.ledger)") }
                 granted += link.ledger.credit
@@ -63,7 +65,8 @@ extension Topic {
             if !log.holds(group.cursor) { found.append("lost cursor \(group.cursor)") }
             var sum: UInt64 = 0
             for member in group.members {
-                guard case .consumer(let link) = slots[Int(member)], link.group == number else {
+                let link = consumerLinks[Int(member)]
+                guard kinds[Int(member)] == .consumer, link.group == number else {
                     found.append("\(member) is no member of \(group.name)")
                     continue
                 }
@@ -78,8 +81,8 @@ extension Topic {
     private func checkQueues(_ found: inout [String]) {
         let queued = announced.count + willing.count + idle.count
         var expected = 0
-        for (index, slot) in slots.enumerated() {
-            guard case .producer(let link) = slot else { continue }
+        for index in kinds.indices where kinds[index] == .producer {
+            let link = producerLinks[index]
             if link.isAttached { expected += 1 }
             guard link.isAttached else {
                 if link.queue != nil { found.append("producer \(index) is away and queued") }
@@ -129,7 +132,8 @@ extension Topic {
         for case let group? in groups {
             guard let need = log.nextRecordBytes(at: group.cursor) else { continue }
             for member in group.members {
-                guard case .consumer(let link) = slots[Int(member)], link.isAttached,
+                let link = consumerLinks[Int(member)]
+                guard kinds[Int(member)] == .consumer, link.isAttached,
                     link.ledger.credit > 0, link.drainsUntil == nil
                 else { continue }
                 let hasBytes = link.ledger.byteCredit.map { $0 >= need } ?? true

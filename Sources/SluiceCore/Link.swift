@@ -26,12 +26,17 @@ package struct ConsumerLink: Sendable {
     package internal(set) var movedAt: Instant?
 
     /// Bytes of one delivery: with the heads of its runs it still fits into the consumer's frames.
-    var deliveryBytesMax: Int { eventBytesMax - eventBytesMax / 16 }
+    var deliveryBytesMax: Int {
+        max(eventBytesMax - eventBytesMax / 16, min(eventBytesMax, Limits.writeWindowBytes))
+    }
 
     init(group: Int, eventBytesMax: Int) {
         self.group = group
         self.eventBytesMax = eventBytesMax
     }
+
+    /// Fills the place of what is no consumer.
+    static let none = ConsumerLink(group: 0, eventBytesMax: 0)
 
     /// Deliveries with consecutive sequences and offsets.
     struct Stretch: Sendable {
@@ -40,6 +45,19 @@ package struct ConsumerLink: Sendable {
         var count: UInt64
         /// Offsets are exact only if this equals `count`.
         var span: UInt64
+    }
+
+    /// What the link could be given at once, unless its topic is paused.
+    func deliverable(meanRecordBytes: UInt64) -> UInt64 {
+        guard isAttached, room > 0, needBytes == 0 else { return 0 }
+        var events = ledger.credit
+        if drainsUntil != nil { events = ledger.credit(upTo: ledger.drainedTo) }
+        guard meanRecordBytes > 0 else { return events }
+        if let bytes = ledger.byteCredit {
+            events = min(events, bytes > 0 ? max(1, bytes / meanRecordBytes) : 0)
+        }
+        let fitting = UInt64(room) / meanRecordBytes
+        return min(events, room >= window ? max(1, fitting) : fitting)
     }
 
     /// Remembers a delivery until the sink has said that it received it.
@@ -104,6 +122,9 @@ package struct ProducerLink: Sendable {
 
     init(backlog: Backlog) { self.backlog = backlog }
 
+    /// Fills the place of what is no producer.
+    static let none = ProducerLink(backlog: .unknown)
+
     /// The part of its credit that what it reports has a use for.
     func usedCredit(_ report: ProducerReport, unseen: UInt64) -> UInt64 {
         guard backlog != .unknown else { return min(announcedCredit, ledger.credit) }
@@ -148,9 +169,9 @@ enum ProducerQueue: Sendable {
     }
 }
 
-/// A slot of a topic's table of links.
-enum LinkSlot: Sendable {
+/// What a place of a topic's table of links holds.
+enum LinkKind: UInt8, Sendable {
     case free
-    case consumer(ConsumerLink)
-    case producer(ProducerLink)
+    case consumer
+    case producer
 }

@@ -8,13 +8,18 @@ package struct Topic: Sendable {
     package let name: String
     package internal(set) var options: TopicOptions
     package internal(set) var log = EventLog()
-    package internal(set) var groups: [Group?] = []
+    /// Groups by their number; one that was removed leaves its place to the next.
+    var groupTable: [Group] = []
     /// The oldest event held, as far as no group says otherwise.
     var tail = EventLog().start
     /// The first offset that no group was ever given.
     var untouched: UInt64 = 0
     var hadGroup = false
-    var slots: [LinkSlot] = []
+    /// What each place of the table of links holds. The links lie beside it in arrays of their own
+    /// kind, so that they are read and changed where they are.
+    var kinds: [LinkKind] = []
+    var consumerLinks: [ConsumerLink] = []
+    var producerLinks: [ProducerLink] = []
     private var generations: [UInt32] = []
     private var freeSlots: [UInt32] = []
     package internal(set) var isPaused = false
@@ -72,9 +77,16 @@ package struct Topic: Sendable {
     /// The offset before which nobody needs anything.
     var oldestNeeded: UInt64 {
         var oldest = UInt64.max
-        for case let group? in groups { oldest = min(oldest, group.cursor.offset) }
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            oldest = min(oldest, groupTable[index].cursor.offset)
+        }
         return oldest == .max ? tail.offset : oldest
     }
+
+    /// The groups by number; nil where one was removed.
+    package var groups: [Group?] { groupTable.map { $0.isRemoved ? nil : $0 } }
+
+    var hasGroup: Bool { groupTable.contains { !$0.isRemoved } }
 }
 
 // MARK: - Links
@@ -85,23 +97,23 @@ extension Topic {
         if let index = freeSlots.popLast() {
             return LinkID(index: index, generation: generations[Int(index)])
         }
-        slots.append(.free)
+        kinds.append(.free)
+        consumerLinks.append(.none)
+        producerLinks.append(.none)
         generations.append(0)
-        return LinkID(index: UInt32(slots.count - 1), generation: 0)
+        return LinkID(index: UInt32(kinds.count - 1), generation: 0)
     }
 
     package func consumer(_ id: LinkID) -> ConsumerLink? {
-        guard isCurrent(id), case .consumer(let link) = slots[Int(id.index)] else { return nil }
-        return link
+        isCurrent(id) && kinds[Int(id.index)] == .consumer ? consumerLinks[Int(id.index)] : nil
     }
 
     package func producer(_ id: LinkID) -> ProducerLink? {
-        guard isCurrent(id), case .producer(let link) = slots[Int(id.index)] else { return nil }
-        return link
+        isCurrent(id) && kinds[Int(id.index)] == .producer ? producerLinks[Int(id.index)] : nil
     }
 
     func isCurrent(_ id: LinkID) -> Bool {
-        Int(id.index) < slots.count && generations[Int(id.index)] == id.generation
+        Int(id.index) < kinds.count && generations[Int(id.index)] == id.generation
     }
 
     /// The link that has this place in the table now.
@@ -114,10 +126,8 @@ extension Topic {
         _ index: UInt32,
         _ body: (inout ConsumerLink) throws(Failure) -> Result
     ) throws(Failure) -> Result? {
-        guard case .consumer(var link) = slots[Int(index)] else { return nil }
-        slots[Int(index)] = .free
-        defer { slots[Int(index)] = .consumer(link) }
-        return try body(&link)
+        guard kinds[Int(index)] == .consumer else { return nil }
+        return try body(&consumerLinks[Int(index)])
     }
 
     /// Changes a producer's link in place and keeps the sums of grants.
@@ -125,23 +135,27 @@ extension Topic {
         _ index: UInt32,
         _ body: (inout ProducerLink) throws(Failure) -> Result
     ) throws(Failure) -> Result? {
-        guard case .producer(var link) = slots[Int(index)] else { return nil }
-        let credit = link.ledger.credit
-        let bytes = link.grantedBytes
-        let wasIdleHolder = link.isIdleHolder
-        let wasFloorless = link.isFloorless
+        let place = Int(index)
+        guard kinds[place] == .producer else { return nil }
+        let credit = producerLinks[place].ledger.credit
+        let bytes = producerLinks[place].grantedBytes
+        let wasIdleHolder = producerLinks[place].isIdleHolder
+        let wasFloorless = producerLinks[place].isFloorless
         defer {
-            granted = granted - credit + link.ledger.credit
-            grantedBytes = grantedBytes - bytes + link.grantedBytes
-            idleHolders += (link.isIdleHolder ? 1 : 0) - (wasIdleHolder ? 1 : 0)
-            floorless += (link.isFloorless ? 1 : 0) - (wasFloorless ? 1 : 0)
-            slots[Int(index)] = .producer(link)
+            granted = granted - credit + producerLinks[place].ledger.credit
+            grantedBytes = grantedBytes - bytes + producerLinks[place].grantedBytes
+            let isIdleHolder = producerLinks[place].isIdleHolder
+            idleHolders += (isIdleHolder ? 1 : 0) - (wasIdleHolder ? 1 : 0)
+            let isFloorless = producerLinks[place].isFloorless
+            floorless += (isFloorless ? 1 : 0) - (wasFloorless ? 1 : 0)
         }
-        return try body(&link)
+        return try body(&producerLinks[place])
     }
 
     mutating func release(_ index: UInt32) {
-        slots[Int(index)] = .free
+        kinds[Int(index)] = .free
+        consumerLinks[Int(index)] = .none
+        producerLinks[Int(index)] = .none
         generations[Int(index)] &+= 1
         freeSlots.append(index)
     }
@@ -233,8 +247,9 @@ extension Topic {
         }
         consumers += 1
         link.group = group
-        slots[Int(id.index)] = .consumer(link)
-        groups[group]?.members.append(id.index)
+        kinds[Int(id.index)] = .consumer
+        consumerLinks[Int(id.index)] = link
+        join(id.index, group)
         effects.list.append(.opened(id, resumed: false))
         refresh(id.index, requeue: true)
     }
@@ -246,7 +261,8 @@ extension Topic {
     ) {
         precondition(isCurrent(id))
         producers += 1
-        slots[Int(id.index)] = .producer(ProducerLink(backlog: backlog))
+        kinds[Int(id.index)] = .producer
+        producerLinks[Int(id.index)] = ProducerLink(backlog: backlog)
         effects.list.append(.opened(id, resumed: false))
         enqueueProducer(id.index)
         grantsAreDue = true
@@ -300,15 +316,16 @@ extension Topic {
 
     /// Takes a link out of the topic; its credit dies with it.
     mutating func close(_ id: LinkID) {
-        switch slots[Int(id.index)] {
+        switch kinds[Int(id.index)] {
         case .free: return
-        case .consumer(let link):
+        case .consumer:
             consumers -= 1
-            groups[link.group]?.deliverable -= link.deliverable
-            groups[link.group]?.members.removeAll { $0 == id.index }
+            let group = consumerLinks[Int(id.index)].group
+            groupTable[group].deliverable -= consumerLinks[Int(id.index)].deliverable
+            groupTable[group].members.removeAll { $0 == id.index }
         case .producer:
             dequeueProducer(id.index)
-            guard case .producer(let link) = slots[Int(id.index)] else { return }
+            let link = producerLinks[Int(id.index)]
             producers -= 1
             granted -= link.ledger.credit
             grantedBytes -= link.grantedBytes

@@ -5,9 +5,9 @@ import DequeModule
 extension Topic {
     /// The group of that name, made if it is new; nil if the topic has no place for one more.
     mutating func groupIndex(_ opening: ConsumerOpening) -> Int? {
-        if let index = groups.firstIndex(where: { $0?.name == opening.group }) { return index }
-        let free = groups.firstIndex { $0 == nil }
-        guard free != nil || groups.count < Limits.groupsPerTopicMax else { return nil }
+        if let index = groupIndex(named: opening.group) { return index }
+        let free = groupTable.firstIndex(where: \.isRemoved)
+        guard free != nil || groupTable.count < Limits.groupsPerTopicMax else { return nil }
         var cursor = tail
         switch opening.start {
         case nil: if hadGroup { log.seek(&cursor, to: max(cursor.offset, untouched)) }
@@ -19,67 +19,67 @@ extension Topic {
         hadGroup = true
         let group = Group(name: opening.group, cursor: cursor)
         guard let free else {
-            groups.append(group)
-            return groups.count - 1
+            groupTable.append(group)
+            return groupTable.count - 1
         }
-        groups[free] = group
+        groupTable[free] = group
         return free
+    }
+
+    func groupIndex(named name: String) -> Int? {
+        groupTable.firstIndex { !$0.isRemoved && $0.name == name }
+    }
+
+    /// Makes a link a member of a group.
+    mutating func join(_ index: UInt32, _ group: Int) {
+        groupTable[group].members.append(index)
+        // Alone, the other needed no place in the order.
+        if groupTable[group].members.count == 2 { rebuildOrder(group) }
     }
 
     /// What the link could be given at once; the number that orders the dispatcher.
     package func deliverable(_ link: ConsumerLink) -> UInt64 {
-        guard link.isAttached, !isPaused, link.room > 0, link.needBytes == 0 else { return 0 }
-        var events = link.ledger.credit
-        if link.drainsUntil != nil {
-            events = link.ledger.credit(upTo: link.ledger.drainedTo)
-        }
-        guard meanRecordBytes > 0 else { return events }
-        if let bytes = link.ledger.byteCredit {
-            events = min(events, bytes > 0 ? max(1, bytes / meanRecordBytes) : 0)
-        }
-        let room = UInt64(link.room) / meanRecordBytes
-        return min(events, link.room >= link.window ? max(1, room) : room)
+        isPaused ? 0 : link.deliverable(meanRecordBytes: meanRecordBytes)
     }
 
     /// Brings a member's place in its group's order up to date.
     ///
     /// An ask puts it behind its equals even if its number stays what it was.
     mutating func refresh(_ index: UInt32, requeue: Bool) {
-        guard case .consumer(var link) = slots[Int(index)], var group = groups[link.group] else {
-            return
-        }
-        let number = deliverable(link)
-        guard requeue || number != link.deliverable else { return }
-        groups[link.group] = nil
-        place(&link, index, number, in: &group)
-        groups[link.group] = group
-        slots[Int(index)] = .consumer(link)
-        markDirty(link.group)
+        let place = Int(index)
+        guard kinds[place] == .consumer else { return }
+        let number = currentDeliverable(place)
+        guard requeue || number != consumerLinks[place].deliverable else { return }
+        setDeliverable(number, of: index)
+        markDirty(consumerLinks[place].group)
         grantsAreDue = true
     }
 
+    /// What the consumer at a place of the table could be given at once.
+    func currentDeliverable(_ place: Int) -> UInt64 {
+        isPaused ? 0 : consumerLinks[place].deliverable(meanRecordBytes: meanRecordBytes)
+    }
+
     /// Gives a member its number and its ticket.
-    func place(
-        _ link: inout ConsumerLink,
-        _ index: UInt32,
-        _ number: UInt64,
-        in group: inout Group
-    ) {
-        group.deliverable = group.deliverable - link.deliverable + number
-        link.deliverable = number
-        link.ticket = group.enqueue(index, credit: number)
+    mutating func setDeliverable(_ number: UInt64, of index: UInt32) {
+        let place = Int(index)
+        let group = consumerLinks[place].group
+        groupTable[group].deliverable -= consumerLinks[place].deliverable
+        groupTable[group].deliverable += number
+        consumerLinks[place].deliverable = number
+        consumerLinks[place].ticket = groupTable[group].enqueue(index, credit: number)
     }
 
     mutating func refreshAllMembers() {
-        for case let group? in groups {
+        for group in groupTable where !group.isRemoved {
             for member in group.members { refresh(member, requeue: false) }
         }
         grantsAreDue = true
     }
 
     mutating func markDirty(_ index: Int) {
-        guard groups[index]?.isDirty == false else { return }
-        groups[index]?.isDirty = true
+        guard !groupTable[index].isDirty, !groupTable[index].isRemoved else { return }
+        groupTable[index].isDirty = true
         dirtyGroups.append(index)
     }
 
@@ -142,20 +142,14 @@ extension Topic {
 
     /// Throws away what waits; every group goes on with the next event that comes.
     mutating func purge() {
-        for index in groups.indices {
-            guard var group = groups[index] else { continue }
-            let lost = log.head - group.cursor.offset
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            let from = groupTable[index].cursor.offset
+            let lost = log.head - from
             guard lost > 0 else { continue }
-            let gap = Gap(
-                from: group.cursor.offset,
-                to: log.head,
-                count: lost,
-                reason: .purged
-            )
-            group.discarded += lost
-            group.cursor = log.end
-            groups[index] = group
-            remember(gap, for: group)
+            let gap = Gap(from: from, to: log.head, count: lost, reason: .purged)
+            groupTable[index].discarded += lost
+            groupTable[index].cursor = log.end
+            remember(gap, for: groupTable[index].members)
         }
         counters.discarded += log.head - tail.offset
         tail = log.end
@@ -165,23 +159,22 @@ extension Topic {
     }
 
     mutating func removeGroup(_ name: String, into effects: inout Effects) {
-        guard let index = groups.firstIndex(where: { $0?.name == name }),
-            let group = groups[index]
-        else { return }
-        for member in group.members {
+        guard let index = groupIndex(named: name) else { return }
+        for member in groupTable[index].members {
             let id = id(member)
             close(id)
             effects.list.append(.close(id, .groupRemoved, "group \(name)"))
         }
-        untouched = max(untouched, group.cursor.offset)
-        groups[index] = nil
+        untouched = max(untouched, groupTable[index].cursor.offset)
+        groupTable[index] = Group(name: "", cursor: log.end)
+        groupTable[index].isRemoved = true
         dirtyGroups.removeAll { $0 == index }
         grantsAreDue = true
     }
 
     /// Leaves a loss to be announced to each member of the group that lost it.
-    mutating func remember(_ gap: Gap, for group: Group) {
-        for member in group.members {
+    mutating func remember(_ gap: Gap, for members: [UInt32]) {
+        for member in members {
             let hadGap = withConsumer(member) { link in
                 guard let known = link.gap else {
                     link.gap = gap

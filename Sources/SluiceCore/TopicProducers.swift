@@ -23,7 +23,7 @@ extension Topic {
             fail(id, error, into: &effects)
             return
         }
-        let kept = emit(publication.runs, events: publication.events, time: publication.time)
+        let kept = emit(publication)
         publishedAt = now
         if kept > 0 {
             let count = UInt32(clamping: kept)
@@ -40,10 +40,8 @@ extension Topic {
         }
     }
 
-    private mutating func note(_ runs: [Run], events: UInt64) {
+    private mutating func note(_ events: UInt64, _ bytes: UInt64) {
         guard events > 0 else { return }
-        var bytes: UInt64 = 0
-        for run in runs { bytes += UInt64(run.byteCount) }
         let mean = max(1, bytes / events)
         meanRecordBytes =
             meanRecordBytes == 0 ? mean : (meanRecordBytes * 7 + mean + 4) / 8
@@ -54,27 +52,52 @@ extension Topic {
     /// Also for a local producer; what that emits beyond its grant goes into the buffer like any
     /// other event. A topic that blocks takes all.
     package mutating func emit(_ runs: [Run], events: UInt64, time: UInt64) -> UInt64 {
-        note(runs, events: events)
+        guard !runs.isEmpty else { return 0 }
+        let bytes = runs.reduce(0) { $0 + UInt64($1.byteCount) }
+        return emit(
+            Publication(
+                firstSequence: 0,
+                events: events,
+                bytes: bytes,
+                runs: runs,
+                time: time
+            )
+        )
+    }
+
+    private mutating func emit(_ publication: Publication) -> UInt64 {
+        let events = publication.events
+        note(events, publication.bytes)
         let kept = options.onFull == .dropNewest ? min(events, admissible) : events
         var left = kept
-        for var run in runs where left > 0 {
-            if UInt64(run.count) > left, !run.cut(events: left, bytes: .max) { break }
-            left -= UInt64(run.count)
-            log.append(run, time: time)
-        }
+        append(publication.run, &left, time: publication.time)
+        for run in publication.more { append(run, &left, time: publication.time) }
         counters.discarded += events - kept
-        for index in groups.indices where groups[index] != nil { markDirty(index) }
+        for index in groupTable.indices { markDirty(index) }
         grantsAreDue = true
         return kept
+    }
+
+    /// Appends as much of a run as there are events left to keep.
+    private mutating func append(_ run: Run, _ left: inout UInt64, time: UInt64) {
+        guard UInt64(run.count) > left else {
+            left -= UInt64(run.count)
+            log.append(run, time: time)
+            return
+        }
+        var part = run
+        guard left > 0, part.cut(events: left, bytes: .max) else { return }
+        left = 0
+        log.append(part, time: time)
     }
 
     /// Events that consumers or the buffer could take now.
     private var admissible: UInt64 {
         guard log.retainedBytes < options.bufferBytes else { return 0 }
         var most = UInt64.max
-        for case let group? in groups {
-            let room = options.capacity + group.deliverable
-            let waiting = log.head - group.cursor.offset
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            let room = options.capacity + groupTable[index].deliverable
+            let waiting = log.head - groupTable[index].cursor.offset
             most = min(most, room - min(room, waiting))
         }
         if most == .max {
@@ -176,9 +199,10 @@ extension Topic {
 
     /// Puts a producer into the queue that its backlog belongs to; there it keeps its place.
     mutating func enqueueProducer(_ index: UInt32) {
-        guard case .producer(let link) = slots[Int(index)], link.isAttached else { return }
-        let queue = ProducerQueue(link.backlog)
-        guard link.queue != queue else { return }
+        let place = Int(index)
+        guard kinds[place] == .producer, producerLinks[place].isAttached else { return }
+        let queue = ProducerQueue(producerLinks[place].backlog)
+        guard producerLinks[place].queue != queue else { return }
         dequeueProducer(index)
         _ = withProducer(index) { $0.queue = queue }
         self[keyPath: queue.path].append(index)
@@ -186,7 +210,9 @@ extension Topic {
 
     /// Takes a producer out of the queue it stands in.
     mutating func dequeueProducer(_ index: UInt32) {
-        guard case .producer(let link) = slots[Int(index)], let queue = link.queue else { return }
+        guard kinds[Int(index)] == .producer, let queue = producerLinks[Int(index)].queue else {
+            return
+        }
         self[keyPath: queue.path].removeAll { $0 == index }
         _ = withProducer(index) { $0.queue = nil }
     }

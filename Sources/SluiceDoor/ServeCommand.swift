@@ -85,7 +85,8 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
             ("ready-file", readyFile), ("buffer", buffer), ("buffer-bytes", bufferBytes),
             ("ahead", ahead), ("on-full", onFull), ("keepalive", keepalive),
             ("resume-window", resumeWindow), ("max-connections", maxConnections),
-            ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat), ("log-level", logLevel),
+            ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat),
+            ("log-level", logLevel),
             ("no-auto-create", noAutoCreate ? "true" : nil),
         ]
         var flags: [AbsoluteConfigKey: ConfigValue] = [:]

@@ -94,7 +94,7 @@ extension Engine {
         }
         var sequence = publication.firstSequence
         control.isTaking = true
-        for run in publication.runs {
+        for run in [publication.run] + publication.more {
             for payload in payloads(of: run) {
                 let number = sequence
                 sequence += 1

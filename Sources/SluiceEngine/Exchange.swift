@@ -46,13 +46,11 @@ final class Exchange {
         out[engine].append(message)
     }
 
-    /// The runs as the other engine may hold them: of slabs whose counters only it will change.
-    func crossing(_ runs: some Sequence<Run>, to engine: Int) -> [Run] {
-        runs.map { run in
-            var run = run
-            run.slab = view(of: run.slab, upTo: Int(run.end), for: engine)
-            return run
-        }
+    /// The run as the other engine may hold it: of a slab whose counters only that will change.
+    func crossing(_ run: Run, to engine: Int) -> Run {
+        var run = run
+        run.slab = view(of: run.slab, upTo: Int(run.end), for: engine)
+        return run
     }
 
     private func view(of slab: Slab, upTo end: Int, for engine: Int) -> Slab {

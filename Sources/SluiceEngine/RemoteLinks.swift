@@ -77,7 +77,7 @@ final class Guest: Peer {
     func refused(_ link: UInt32, _ close: Close) { tell(link, .refused(close)) }
 
     func deliver(_ link: UInt32, firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {
-        let crossing = engine.exchange.crossing(runs, to: home)
+        let crossing = runs.map { engine.exchange.crossing($0, to: home) }
         tell(link, .events(firstSequence: firstSequence, runs: crossing, bytes: bytes))
     }
 
@@ -156,7 +156,8 @@ extension Engine {
             return
         }
         var crossing = publication
-        crossing.runs = exchange.crossing(publication.runs, to: remote.engine)
+        crossing.run = exchange.crossing(publication.run, to: remote.engine)
+        crossing.more = publication.more.map { exchange.crossing($0, to: remote.engine) }
         post(.publish(session.number, link, crossing), to: remote.engine)
     }
 

@@ -408,7 +408,8 @@ extension Connection {
         try start()
         peer.arrive(at: shard.engine)
         if !peer.out.isEmpty { wantFlush() }
-        let slab = unread.count > shard.pool.slabBytes
+        let slab =
+            unread.count > shard.pool.slabBytes
             ? Slab(capacity: unread.count) : shard.pool.make()
         _ = slab.append(unread.span.bytes)
         self.slab = slab

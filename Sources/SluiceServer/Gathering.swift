@@ -62,7 +62,7 @@ struct Gathering {
             firstSequence: firstSequence,
             events: events,
             bytes: bytes,
-            runs: [Run(slab: slab, bytes: start..<end, count: UInt32(events))],
+            run: Run(slab: slab, bytes: start..<end, count: UInt32(events)),
             time: time
         )
     }

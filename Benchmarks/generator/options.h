@@ -1,0 +1,26 @@
+// What was asked for on the command line; the letters stand in main.c.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum { IDLE_BARE, IDLE_LINKED } IdleKind;
+
+typedef struct {
+    int port, broker;                  // the broker's port and process
+    int size;                          // bytes of a payload
+    int topics, consumers;             // consumers of each topic
+    int stalled;                       // of the first topic's consumers: those that never read
+    uint32_t window, stalledWindow;    // events that a consumer keeps asked for, or asks for once
+    int sources, sinks;                // connections of producers and of consumers; 0: one a link
+    int perFrame;                      // events a frame; 0: as many as go into 64 KiB
+    double seconds, warmUp;
+    double rate;                       // single events a second; 0: as fast as it goes
+    long rounds;                       // ping-pong; 0: none
+    int idle;                          // connections that say nothing
+    IdleKind idleKind;
+    bool decodes;                      // look at each record, instead of stepping over runs
+    const char *topic;                 // its name; with several, their prefix
+    const char *sinkHome, *sourceHome; // what consumers, what producers open before, and never use
+} Options;
+
+extern Options options;

@@ -1,0 +1,1 @@
+"""The benchmark suite of Sluice; `Benchmarks/bench.py` runs it."""
