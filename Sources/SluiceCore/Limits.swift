@@ -84,7 +84,7 @@ package enum Limits {
     package static let cutRangesMax = 4_096
     /// Event loops that one broker spreads its topics over.
     package static let shardsMax = 64
-    /// Messages that clients of a shard may have under way to another; half of it lets them go on.
+    /// Messages of one shard's clients under way to another; at half of it they go on.
     package static let exchangeMessagesMax = 4_096
     /// Seconds between signs of life, by default.
     package static let keepaliveSecondsDefault = 10

@@ -66,6 +66,8 @@ extension Engine {
         case .sink:
             let largest = session.peer?.eventBytesMax ?? Limits.eventBytesMax
             apply(.attachConsumer(id, point, eventBytesMax: largest), to: box)
+            // The next connection's kernel has not said yet that it takes more at once.
+            apply(.window(id, bytes: windowBytes), to: box)
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.attachProducer(id, point, backlog), to: box)

@@ -89,7 +89,7 @@ extension FrameType {
         case .hello, .open, .settle: 0
         case .welcome, .opened: FrameFlags.resumed
         case .ping: FrameFlags.pong
-        case .demand: AskFlags([.drain, .stop, .echo]).rawValue
+        case .demand: AskFlags.drain.rawValue | AskFlags.stop.rawValue | AskFlags.echo.rawValue
         case .events: FrameFlags.gap
         case .status: FrameFlags.drained | FrameFlags.echoed
         case .close: FrameFlags.graceful

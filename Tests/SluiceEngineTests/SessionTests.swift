@@ -160,6 +160,28 @@ import Testing
         #expect(announcer.take().last == .ask(1, events: 5, flags: 0))
     }
 
+    @Test("A link that is resumed has the narrow window again, whatever its last connection took")
+    func resumedWindow() throws {
+        let (_, reading) = bench.connect()
+        bench.openSink(reading, 1, "t", demand: 1_000)
+        bench.engine.setWindows(of: reading, bytes: Limits.writeBurstBytes)
+        bench.engine.disconnect(reading, links: LinkTable())
+        let (_, writing) = bench.connect()
+        bench.openSource(writing, 1, "t", available: 100)
+        let text = String(repeating: "x", count: 1_000)
+        try bench.publish(writing, 1, first: 1, Array(repeating: text, count: 100))
+        let peer = Listener()
+        _ = bench.engine.resume(reading.token.bytes, peerAddress: "test", peer: peer)
+        var open = Open(role: .sink, topic: "t")
+        var point = Resume()
+        point.asked = 1_000
+        open.resume = point
+        bench.engine.open(reading, 1, open)
+        bench.run()
+        let waiting = peer.unwritten.reduce(0) { $0 + $1.bytes }
+        #expect(waiting > 0 && waiting <= Limits.writeWindowBytes)
+    }
+
     @Test("A stopping broker recalls its grants, opens nothing and keeps no session")
     func stopping() throws {
         let (peer, session) = bench.connect()
