@@ -9,7 +9,9 @@ package struct BenchCommand: AsyncParsableCommand {
         discussion: """
             pub: producers alone, into a topic that drops its oldest events. sub: consumers \
             alone, out of a topic that was filled before. pipeline: both at once. latency: from \
-            before the send to after the receipt, at a steady rate.
+            before the send to after the receipt, at a steady rate. It runs on the client \
+            library as it is public, on the thread that reads and writes \
+            (`SluiceClient.executor`).
             """,
         subcommands: [BenchPub.self, BenchSub.self, BenchPipeline.self, BenchLatency.self]
     )
@@ -65,7 +67,7 @@ package struct BenchPub: AsyncParsableCommand {
     package init() {}
 
     package func run() async throws {
-        var plan = BenchPlan(kind: "pub", options: options, goal: options.goal(events: 5_000_000))
+        var plan = BenchPlan(kind: "pub", options: options, goal: options.goal(events: 20_000_000))
         plan.onFull = .dropOldest
         plan.consumes = false
         try await BenchRun(plan).run()
@@ -104,7 +106,7 @@ package struct BenchPipeline: AsyncParsableCommand {
     package init() {}
 
     package func run() async throws {
-        let goal = options.goal(events: 5_000_000)
+        let goal = options.goal(events: 20_000_000)
         try await BenchRun(BenchPlan(kind: "pipeline", options: options, goal: goal)).run()
     }
 }
