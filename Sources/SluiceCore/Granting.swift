@@ -218,12 +218,9 @@ extension Topic {
                 waiting.append(index)
                 continue
             }
-            // With the bytes of one event, each of those granted would cost a round of its own.
-            let fair = held + freeGrantBytes / UInt64(needy.count + waiting.count + 1)
-            let wanted = max(need, min(link.ledger.credit * likelyRecordBytes, fair))
             var ask = Ask(events: 0, total: 0)
             _ = withProducer(index) { link in
-                ask = link.ledger.ask(events: 0, bytes: UInt32(wanted - held))
+                ask = link.ledger.ask(events: 0, bytes: UInt32(need - held))
                 link.needBytes = 0
                 link.askedAt = now
             }

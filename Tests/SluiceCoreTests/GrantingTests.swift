@@ -142,18 +142,6 @@ struct GrantingTests {
         #expect(harness.givenBytes[consumer] == Limits.eventBytesMax)
     }
 
-    @Test("grants the bytes of all its events to a producer that was granted too few for them")
-    func wrongGuess() {
-        var harness = TopicHarness(ahead: 0)
-        let producer = harness.producer(.events(100))
-        _ = harness.consumer(asks: 100)
-        harness.publish(producer, 11, bytes: 9_000)
-        harness.report(producer, available: 0, needs: 9_000)
-        #expect(harness.credit(producer) == 89)
-        #expect(harness.ledgers[producer]?.byteCredit ?? 0 >= 89 * 9_000)
-        #expect(harness.topic.violations() == [])
-    }
-
     @Test("lets producers of large events take turns instead of holding each other up")
     func largeEvents() {
         var harness = TopicHarness(ahead: 1_000)
