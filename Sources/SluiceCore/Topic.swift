@@ -85,7 +85,12 @@ package struct Topic: Sendable {
     }
 
     /// The groups by number; nil where one was removed.
-    package var groups: [Group?] { groupTable.map { $0.isRemoved ? nil : $0 } }
+    package var groups: [Group?] { groupTable.indices.map(group) }
+
+    /// One group by its number; nil if it was removed.
+    package func group(_ number: Int) -> Group? {
+        groupTable[number].isRemoved ? nil : groupTable[number]
+    }
 
     var hasGroup: Bool { groupTable.contains { !$0.isRemoved } }
 }

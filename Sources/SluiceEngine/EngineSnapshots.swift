@@ -73,7 +73,7 @@ extension Engine {
         link.peer = owner.session.peerAddress
         link.name = owner.name ?? (owner.session.name.isEmpty ? nil : owner.session.name)
         if let consumer = box.core.consumer(id) {
-            link.group = box.core.groups[consumer.group]?.name
+            link.group = box.core.group(consumer.group)?.name
             link.isAttached = consumer.isAttached
             link.deliverable = box.core.deliverable(consumer)
             link.blockedBy = "\(box.core.holder(of: consumer))"

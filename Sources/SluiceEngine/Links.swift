@@ -52,7 +52,7 @@ extension Engine {
             session.peer?.refused(link, Close(.notFound, reason: "the link has ended meanwhile"))
             return
         }
-        let group = box.core.consumer(id).flatMap { box.core.groups[$0.group]?.name } ?? ""
+        let group = box.core.consumer(id).flatMap { box.core.group($0.group)?.name } ?? ""
         guard box.core.name == open.topic, open.role == .source || group == open.group ?? "" else {
             session.remove(link)
             box.setOwner(nil, of: id)
@@ -238,7 +238,7 @@ extension Topic {
     }
 
     func waiting(_ link: ConsumerLink) -> UInt64 {
-        groups[link.group].map { log.head - $0.cursor.offset } ?? 0
+        group(link.group).map { log.head - $0.cursor.offset } ?? 0
     }
 
     /// What keeps events from a consumer.
