@@ -191,8 +191,7 @@ extension EventLog {
                 copy(run)
                 continue
             }
-            let pinned = max(part.bytes, run.slab.filled - run.slab.charged)
-            add(run, charge: part.last == index ? pinned : 0)
+            add(run, charge: part.last == index ? pinnedBytes(of: run.slab, by: part.bytes) : 0)
         }
         for index in cursors.indices {
             guard let mark = marks[index] else { continue }
@@ -200,6 +199,11 @@ extension EventLog {
         }
         freshRun = firstRun + UInt64(entries.count)
         return true
+    }
+
+    /// What keeping `live` bytes of a slab costs, less what logs pay for it already.
+    private func pinnedBytes(of slab: Slab, by live: Int) -> Int {
+        max(live, slab.filled - slab.charged)
     }
 
     /// Lets what came since the last call stay where it is, if that is one slab and pays for it;
@@ -214,7 +218,7 @@ extension EventLog {
         }
         guard bytes * 2 >= slab.capacity else { return false }
         slab.charged -= bytes
-        let pinned = max(bytes, slab.filled - slab.charged)
+        let pinned = pinnedBytes(of: slab, by: bytes)
         for index in first..<entries.count - 1 { entries[index].charge = 0 }
         entries[entries.count - 1].charge = UInt32(pinned)
         slab.charged += pinned
