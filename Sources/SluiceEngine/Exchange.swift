@@ -17,7 +17,7 @@ final class Exchange {
     var guests: [UInt64: Session] = [:]
     var travellers: [UInt64: Session] = [:]
     /// What is asked of other engines and not answered.
-    var gatherings: [UInt64: Gathering] = [:]
+    var surveys: [UInt64: Survey] = [:]
     var requests: [UInt64: (CloseCode?) -> Void] = [:]
     private var lastTicket: UInt64 = 0
     private(set) var sent: UInt64 = 0

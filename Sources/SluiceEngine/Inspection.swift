@@ -115,7 +115,7 @@ extension Engine {
             inspection.isAnswering
         else { return }
         if inspection.round == nil, inspection.ledger.credit > 0 {
-            if inspection.sightings == nil, gather(inspection, session, link) {
+            if inspection.sightings == nil, survey(inspection, session, link) {
                 inspection.isWaiting = true
                 return
             }

@@ -2,7 +2,7 @@ import SluiceCore
 import SluiceWire
 
 /// A round of an inspection that waits for what the other engines have.
-final class Gathering {
+final class Survey {
     let inspection: Inspection
     let session: Session
     let link: UInt32
@@ -32,11 +32,11 @@ extension Inspection.Subject {
 
 extension Engine {
     /// Asks the other engines what they have for a round; false if there is nobody to ask.
-    func gather(_ inspection: Inspection, _ session: Session, _ link: UInt32) -> Bool {
+    func survey(_ inspection: Inspection, _ session: Session, _ link: UInt32) -> Bool {
         guard place.count > 1, let look = inspection.subject.look else { return false }
         session.isAbroad = true
         let ticket = exchange.ticket()
-        exchange.gatherings[ticket] = Gathering(
+        exchange.surveys[ticket] = Survey(
             inspection,
             session,
             link,
@@ -64,13 +64,13 @@ extension Engine {
     }
 
     func add(_ sighting: Sighting, to ticket: UInt64) {
-        guard let gathering = exchange.gatherings[ticket] else { return }
-        gathering.sightings.append(sighting)
-        gathering.missing -= 1
-        guard gathering.missing == 0 else { return }
-        exchange.gatherings[ticket] = nil
-        gathering.inspection.sightings = gathering.sightings
-        inspecting.append((gathering.inspection, gathering.session, gathering.link))
+        guard let survey = exchange.surveys[ticket] else { return }
+        survey.sightings.append(sighting)
+        survey.missing -= 1
+        guard survey.missing == 0 else { return }
+        exchange.surveys[ticket] = nil
+        survey.inspection.sightings = survey.sightings
+        inspecting.append((survey.inspection, survey.session, survey.link))
     }
 }
 
