@@ -38,7 +38,7 @@ extension Engine {
                 eventBytesMax: session.peer?.eventBytesMax ?? Limits.eventBytesMax
             )
             apply(.openConsumer(id, opening), to: box)
-            let window = session.home.map { exchange.windowBytes[$0] } ?? windowBytes
+            let window = firstWindow(of: session)
             guard window != Limits.writeWindowBytes else { return }
             apply(.window(id, bytes: window), to: box)
         case .source:
@@ -67,11 +67,16 @@ extension Engine {
             let largest = session.peer?.eventBytesMax ?? Limits.eventBytesMax
             apply(.attachConsumer(id, point, eventBytesMax: largest), to: box)
             // The next connection's kernel has not said yet that it takes more at once.
-            apply(.window(id, bytes: windowBytes), to: box)
+            apply(.window(id, bytes: firstWindow(of: session)), to: box)
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.attachProducer(id, point, backlog), to: box)
         }
+    }
+
+    /// The write window of a link that opens: what the loop that writes for its client allows.
+    private func firstWindow(of session: Session) -> Int {
+        session.home.map { exchange.windowBytes[$0] } ?? windowBytes
     }
 
     private func topic(named name: String, for session: Session, _ link: UInt32) -> TopicBox? {
