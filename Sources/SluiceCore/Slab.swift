@@ -8,10 +8,10 @@ import Synchronization
 @safe
 package final class Slab: @unchecked Sendable {
     package let capacity: Int
-    package private(set) var filled = 0
+    package internal(set) var filled = 0
     /// Bytes of this slab that logs count as pinned now: the sum of their charges.
     package var charged = 0
-    private let memory: UnsafeMutableRawPointer
+    @usableFromInline let memory: UnsafeMutableRawPointer
     private let pool: SlabPool?
     /// The slab whose memory this one shows.
     private let origin: Slab?
@@ -94,6 +94,7 @@ package final class Slab: @unchecked Sendable {
     }
 
     /// Lends the filled bytes.
+    @inlinable
     package func withBytes<Result, Failure: Error>(
         _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -101,6 +102,7 @@ package final class Slab: @unchecked Sendable {
     }
 
     /// The filled bytes, for system calls that take addresses.
+    @inlinable
     package func withUnsafeBytes<Result>(
         _ range: Range<Int>,
         _ body: (UnsafeRawBufferPointer) -> Result
@@ -115,6 +117,7 @@ package final class Slab: @unchecked Sendable {
     ///
     /// Checks against the capacity, which never changes, and not against `filled`: the filler
     /// may be appending behind that part at the same time.
+    @inlinable
     package func withShared<Result, Failure: Error>(
         _ range: Range<Int>,
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
@@ -151,8 +154,9 @@ package final class SlabPool: @unchecked Sendable {
         while let memory = unsafe kept.popLast() { unsafe memory.deallocate() }
     }
 
+    /// A slab of the memory that was given back last, which the processor's caches still hold.
     package func make() -> Slab {
-        if unsafe kept.isEmpty { collect() }
+        collect()
         guard let memory = unsafe kept.popLast() else {
             return unsafe Slab(
                 from: self,
@@ -165,11 +169,15 @@ package final class SlabPool: @unchecked Sendable {
 
     /// Takes the whole chain: no other taker can pull a link out of it meanwhile.
     private func collect() {
+        guard unsafe returned.load(ordering: .relaxed) != nil else { return }
         var next = unsafe returned.exchange(nil, ordering: .acquiring)
+        let start = unsafe kept.count
         while let memory = unsafe next {
             unsafe next = memory.load(as: UnsafeMutableRawPointer?.self)
             unsafe kept.append(memory)
         }
+        // The chain begins with the newest, which is the next to go out.
+        unsafe kept[start...].reverse()
     }
 
     fileprivate func takeBack(_ memory: UnsafeMutableRawPointer) {
