@@ -9,12 +9,40 @@ package struct FrameWriter: Sendable {
     package mutating func reserveCapacity(_ count: Int) { bytes.reserveCapacity(count) }
 
     /// Empties the writer; its memory stays for the next frames.
-    package mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+    package mutating func removeAll() { bytes.removeLast(bytes.count) }
 
     /// Gives away what was written and starts anew.
     package mutating func take() -> [UInt8] {
         defer { bytes = [] }
         return bytes
+    }
+
+    /// Makes room for `count` bytes at once and lets `body` fill all of it.
+    @inline(__always)
+    private mutating func append(count: Int, _ body: (inout FieldPen) -> Void) {
+        bytes.append(addingCapacity: count) { room in
+            unsafe room.withUnsafeMutableBufferPointer { buffer, filled in
+                var pen = unsafe FieldPen(filling: UnsafeMutableRawBufferPointer(buffer))
+                body(&pen)
+                precondition(pen.isAtEnd, "the room is filled")
+                filled = count
+            }
+        }
+    }
+
+    /// Appends a frame whose body has `length` bytes.
+    @inline(__always)
+    private mutating func append(
+        _ type: FrameType,
+        flags: UInt8 = 0,
+        link: UInt32,
+        length: Int,
+        _ body: (inout FieldPen) -> Void
+    ) {
+        append(count: FrameHeader.byteCount + length) { pen in
+            pen.put(FrameHeader(length: length, type: type.rawValue, flags: flags, link: link))
+            body(&pen)
+        }
     }
 
     /// Runs `body` to write a frame's body, then enters its length in the header.
@@ -25,7 +53,7 @@ package struct FrameWriter: Sendable {
         _ body: (inout FrameWriter) -> Void
     ) {
         let start = bytes.count
-        appendHeader(FrameHeader(length: 0, type: type.rawValue, flags: flags, link: link))
+        append(type, flags: flags, link: link, length: 0) { _ in }
         body(&self)
         let length = bytes.count - start - FrameHeader.byteCount
         precondition(length <= Limits.frameBytesMax, "a frame keeps within the limit")
@@ -34,14 +62,8 @@ package struct FrameWriter: Sendable {
         bytes[start + 2] = UInt8(truncatingIfNeeded: length)
     }
 
-    private mutating func appendHeader(_ header: FrameHeader) {
-        append(UInt32(header.length) << 8 | UInt32(header.type))
-        append(header.flags)
-        append(header.link)
-    }
-
     private mutating func append<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value) {
-        unsafe withUnsafeBytes(of: value.bigEndian) { unsafe bytes.append(contentsOf: $0) }
+        append(count: MemoryLayout<Value>.size) { $0.put(value) }
     }
 
     private mutating func append(text: String, maximum: Int) {
@@ -93,9 +115,8 @@ extension FrameWriter {
     }
 
     package mutating func append(_ ping: Ping) {
-        frame(.ping, flags: ping.isAnswer ? FrameFlags.pong : 0) { writer in
-            writer.append(ping.opaque)
-        }
+        let flags = ping.isAnswer ? FrameFlags.pong : 0
+        append(.ping, flags: flags, link: 0, length: 8) { $0.put(ping.opaque) }
     }
 
     /// Closes `link`, or the connection on link 0; a reason above the limit is cut.
@@ -183,58 +204,58 @@ extension FrameWriter {
 
     package mutating func append(_ opened: Opened, link: UInt32) {
         let flags = opened.resumed ? FrameFlags.resumed : 0
-        frame(.opened, flags: flags, link: link) { writer in
-            writer.append(opened.nextSequence)
-            writer.append(opened.head)
-            writer.append(opened.asked)
-            writer.append(opened.askedBytes)
-            writer.append(opened.deliveredBytes)
-            writer.append(opened.forfeited)
-            writer.append(opened.forfeitedBytes)
-            writer.append(opened.stoppedTo)
-            writer.append(opened.drainedTo)
+        append(.opened, flags: flags, link: link, length: 72) { pen in
+            pen.put(opened.nextSequence)
+            pen.put(opened.head)
+            pen.put(opened.asked)
+            pen.put(opened.askedBytes)
+            pen.put(opened.deliveredBytes)
+            pen.put(opened.forfeited)
+            pen.put(opened.forfeitedBytes)
+            pen.put(opened.stoppedTo)
+            pen.put(opened.drainedTo)
         }
     }
 
     package mutating func append(_ ask: Ask, link: UInt32) {
-        frame(.demand, flags: ask.flags.rawValue, link: link) { writer in
-            writer.append(ask.events)
-            writer.append(ask.total)
-            writer.append(ask.bytes)
-            writer.append(ask.bytesTotal)
-            writer.append(ask.received)
+        append(.demand, flags: ask.flags.rawValue, link: link, length: 32) { pen in
+            pen.put(ask.events)
+            pen.put(ask.total)
+            pen.put(ask.bytes)
+            pen.put(ask.bytesTotal)
+            pen.put(ask.received)
         }
+    }
+
+    package mutating func append(_ settlement: Settlement, link: UInt32) {
+        append(.settle, link: link, length: Settlement.byteCount) { $0.put(settlement) }
     }
 
     package mutating func append(_ settlements: [Settlement], link: UInt32) {
         precondition(!settlements.isEmpty && settlements.count <= Limits.settleRangesMax)
-        frame(.settle, link: link) { writer in
-            for settlement in settlements {
-                writer.append(settlement.from)
-                writer.append(settlement.count)
-                writer.append(settlement.outcome.rawValue)
-                writer.append(settlement.argument)
-            }
+        let length = settlements.count * Settlement.byteCount
+        append(.settle, link: link, length: length) { pen in
+            for settlement in settlements { pen.put(settlement) }
         }
     }
 
     package mutating func append(_ status: Status, link: UInt32) {
         let flags =
             (status.isDrained ? FrameFlags.drained : 0) | (status.isEcho ? FrameFlags.echoed : 0)
-        frame(.status, flags: flags, link: link) { writer in
-            writer.append(status.asked)
-            writer.append(status.delivered)
-            writer.append(status.forfeited)
-            writer.append(status.askedBytes)
-            writer.append(status.deliveredBytes)
-            writer.append(status.forfeitedBytes)
-            writer.append(status.stoppedTo)
-            writer.append(status.drainedTo)
-            writer.append(status.available)
-            writer.append(status.unsettled)
-            writer.append(status.oldestMilliseconds)
-            writer.append(status.blockedBy.rawValue)
-            writer.append(status.needBytes)
+        append(.status, flags: flags, link: link, length: 85) { pen in
+            pen.put(status.asked)
+            pen.put(status.delivered)
+            pen.put(status.forfeited)
+            pen.put(status.askedBytes)
+            pen.put(status.deliveredBytes)
+            pen.put(status.forfeitedBytes)
+            pen.put(status.stoppedTo)
+            pen.put(status.drainedTo)
+            pen.put(status.available)
+            pen.put(status.unsettled)
+            pen.put(status.oldestMilliseconds)
+            pen.put(status.blockedBy.rawValue)
+            pen.put(status.needBytes)
         }
     }
 }
@@ -256,18 +277,15 @@ extension FrameWriter {
     ) {
         let length = Self.eventsOverhead(runs: runs) - FrameHeader.byteCount + recordBytes
         precondition(runs > 0 && runs <= Limits.runsPerFrameMax && length <= Limits.frameBytesMax)
-        appendHeader(FrameHeader(length: length, type: FrameType.events.rawValue, link: link))
-        append(firstSequence)
+        append(count: FrameHeader.byteCount + 8) { pen in
+            pen.put(FrameHeader(length: length, type: FrameType.events.rawValue, link: link))
+            pen.put(firstSequence)
+        }
     }
 
     /// The head of one run; its records follow, here or from where they lie.
     package mutating func appendRunHead(_ run: RunHeader) {
-        append(run.count)
-        append(run.length)
-        append(run.offset)
-        append(run.time)
-        append(run.attempt)
-        append(UInt16(0))
+        append(count: RunHeader.byteCount) { $0.put(run) }
     }
 
     /// Copies records that are already in their form.
@@ -275,13 +293,18 @@ extension FrameWriter {
         unsafe records.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
     }
 
+    /// Copies the frames of another writer.
+    package mutating func append(_ frames: FrameWriter) {
+        bytes.append(contentsOf: frames.bytes)
+    }
+
     package mutating func append(_ gap: Gap, nextSequence: UInt64, link: UInt32) {
-        frame(.events, flags: FrameFlags.gap, link: link) { writer in
-            writer.append(nextSequence)
-            writer.append(gap.from)
-            writer.append(gap.to)
-            writer.append(gap.count)
-            writer.append(gap.reason.rawValue)
+        append(.events, flags: FrameFlags.gap, link: link, length: 33) { pen in
+            pen.put(nextSequence)
+            pen.put(gap.from)
+            pen.put(gap.to)
+            pen.put(gap.count)
+            pen.put(gap.reason.rawValue)
         }
     }
 }
