@@ -10,7 +10,7 @@ final class Broker {
     let engine: Engine
     let pool = SlabPool(slabBytes: Limits.receiveSlabBytes, keptMax: Limits.slabsKeptMax)
     fileprivate var flushing: [Client] = []
-    fileprivate var vectors: [iovec] = []
+    fileprivate var scratch = OutQueue.Scratch()
 
     init() {
         engine = Engine(
@@ -19,7 +19,6 @@ final class Broker {
             now: Instant(nanoseconds: 1_000_000_000)
         )
         engine.time = 1_700_000_000_000_000
-        vectors.reserveCapacity(512)
     }
 
     private static let roundsPerTurnMax = 16
@@ -95,14 +94,8 @@ class Client {
 
     fileprivate func flush() {
         needsFlush = false
-        let outcome = peer.out.flush(&broker.vectors) { buffer throws(Never) -> Int? in
-            take(buffer)
-        }
-        peer.bytesOut += UInt64(outcome.byteCount)
-        for credit in outcome.credits {
-            peer.wrote(credit.link, bytes: credit.bytes)
-            delivered(credit.bytes, on: credit.link)
-        }
+        let outcome = peer.flush(&broker.scratch) { .bytes(take($0)) }
+        for credit in broker.scratch.credits { delivered(credit.bytes, on: credit.link) }
         updateWindows(outcome.byteCount)
     }
 

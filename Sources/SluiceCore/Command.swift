@@ -67,11 +67,19 @@ package struct Publication: Sendable {
     /// The wall clock, in microseconds since 1970 (UTC).
     package var time: UInt64
 
-    package init(firstSequence: UInt64, events: UInt64, bytes: UInt64, run: Run, time: UInt64) {
+    package init(
+        firstSequence: UInt64,
+        events: UInt64,
+        bytes: UInt64,
+        run: Run,
+        more: [Run] = [],
+        time: UInt64
+    ) {
         self.firstSequence = firstSequence
         self.events = events
         self.bytes = bytes
         self.run = run
+        self.more = more
         self.time = time
     }
 
@@ -88,9 +96,9 @@ package struct Publication: Sendable {
             events: events,
             bytes: bytes,
             run: runs[0],
+            more: Array(runs.dropFirst()),
             time: time
         )
-        if runs.count > 1 { more = Array(runs[1...]) }
     }
 }
 

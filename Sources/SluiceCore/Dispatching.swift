@@ -14,8 +14,12 @@ extension Topic {
         }
         closeOutgrown(into: &effects)
         finishDrains(into: &effects)
-        if dirtyGroups.isEmpty { enforceCapacity() }
-        settleMemory()
+        if isUnsettled {
+            let isAtRest = dirtyGroups.isEmpty
+            if isAtRest { enforceCapacity() }
+            settleMemory()
+            isUnsettled = !isAtRest
+        }
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
         return !dirtyGroups.isEmpty || grantsAreDue
     }
@@ -115,6 +119,7 @@ extension Topic {
         consumerLinks[place].room -= taken.bytes
         consumerLinks[place].movedAt = now
         deliveredAt = now
+        isUnsettled = true
         counters.delivered += taken.events
         groupTable[group].delivered += taken.events
         setDeliverable(currentDeliverable(place), of: index)

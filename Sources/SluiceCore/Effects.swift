@@ -47,7 +47,7 @@ package struct Effects: Sendable {
     package init() {}
 
     package mutating func removeAll() {
-        list.removeAll(keepingCapacity: true)
-        runs.removeAll(keepingCapacity: true)
+        if !list.isEmpty { list.removeAll(keepingCapacity: true) }
+        if !runs.isEmpty { runs.removeAll(keepingCapacity: true) }
     }
 }

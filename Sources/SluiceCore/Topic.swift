@@ -52,6 +52,8 @@ package struct Topic: Sendable {
     var outgrown: [LinkID] = []
     var gapped: [LinkID] = []
     var grantsAreDue = false
+    /// Whether events came or went since what is held was last trimmed and bounded.
+    var isUnsettled = false
 
     package internal(set) var counters = Counters()
     package internal(set) var publishedAt: Instant?
@@ -118,6 +120,16 @@ extension Topic {
         isCurrent(id) && kinds[Int(id.index)] == .producer ? producerLinks[Int(id.index)] : nil
     }
 
+    /// What a producer may still send, in events and in bytes; nil if the link is no producer's.
+    // Changes nothing: a caller lends the topic to what may change it, and copies it for the rest.
+    package mutating func credit(ofProducer id: LinkID) -> (events: UInt64, bytes: UInt64)? {
+        guard isCurrent(id), kinds[Int(id.index)] == .producer else { return nil }
+        let place = Int(id.index)
+        return (
+            producerLinks[place].ledger.credit, producerLinks[place].ledger.byteCredit ?? .max
+        )
+    }
+
     func isCurrent(_ id: LinkID) -> Bool {
         Int(id.index) < kinds.count && generations[Int(id.index)] == id.generation
     }
@@ -171,7 +183,20 @@ extension Topic {
 
 extension Topic {
     /// Books what happened; what follows from it for others is left to `advance`.
+    ///
+    /// Returns whether anything may follow.
+    @discardableResult
     package mutating func apply(
+        _ command: Command,
+        at now: Instant,
+        into effects: inout Effects
+    ) -> Bool {
+        book(command, at: now, into: &effects)
+        return grantsAreDue || !dirtyGroups.isEmpty || isUnsettled || !gapped.isEmpty
+            || !draining.isEmpty
+    }
+
+    private mutating func book(
         _ command: Command,
         at now: Instant,
         into effects: inout Effects

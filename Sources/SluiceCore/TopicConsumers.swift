@@ -155,6 +155,7 @@ extension Topic {
         tail = log.end
         untouched = log.head
         log.trim(before: log.head)
+        isUnsettled = true
         grantsAreDue = true
     }
 
@@ -169,6 +170,7 @@ extension Topic {
         groupTable[index] = Group(name: "", cursor: log.end)
         groupTable[index].isRemoved = true
         dirtyGroups.removeAll { $0 == index }
+        isUnsettled = true
         grantsAreDue = true
     }
 

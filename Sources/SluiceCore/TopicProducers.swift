@@ -74,6 +74,7 @@ extension Topic {
         for run in publication.more { append(run, &left, time: publication.time) }
         counters.discarded += events - kept
         for index in groupTable.indices { markDirty(index) }
+        isUnsettled = true
         grantsAreDue = true
         return kept
     }

@@ -11,9 +11,9 @@ package final class Engine {
     package let configuration: EngineConfiguration
     let logger: Logger
     /// The loop's clocks; a face sets them before it calls.
-    package var now = Instant(nanoseconds: 0)
+    @exclusivity(unchecked) package var now = Instant(nanoseconds: 0)
     /// Microseconds since 1970 (UTC).
-    package var time: UInt64 = 0
+    @exclusivity(unchecked) package var time: UInt64 = 0
     let startedAt: Instant
     package let place: Place
     let exchange: Exchange
@@ -23,17 +23,18 @@ package final class Engine {
     /// Sessions without a connection, the longest alone first; stale once they came back.
     private var detached = Deque<(session: Session, since: Instant)>()
     var detachedCount = 0
-    private var dirty = Deque<TopicBox>()
+    @exclusivity(unchecked) private var dirty = Deque<TopicBox>()
     /// Topics with recalls that are not answered, for `tick`.
     private var recalling: [TopicBox] = []
-    private var effects = Effects()
+    @exclusivity(unchecked) private var spareEffects = Effects()
     /// Inspections that a DEMAND waits at, first come first served.
+    @exclusivity(unchecked)
     var inspecting = Deque<(inspection: Inspection, session: Session, link: UInt32)>()
     package private(set) var isStopping = false
     /// How much of each link's events may wait to be written.
     var windowBytes = Limits.writeWindowBytes
-    var eventsIn: UInt64 = 0
-    var eventsOut: UInt64 = 0
+    @exclusivity(unchecked) var eventsIn: UInt64 = 0
+    @exclusivity(unchecked) var eventsOut: UInt64 = 0
 
     package init(
         configuration: EngineConfiguration,
@@ -60,9 +61,9 @@ package final class Engine {
         while steps < Self.stepsPerTurnMax, let box = dirty.popFirst() {
             box.isDirty = false
             steps += 1
-            effects.removeAll()
+            var effects = takeEffects()
             let hasMore = box.core.advance(at: now, into: &effects)
-            perform(box)
+            perform(&effects, of: box)
             if hasMore { mark(box) }
             watchRecalls(of: box)
         }
@@ -83,19 +84,31 @@ package final class Engine {
 
     /// Lets the core decide on a command, says what has to be said, and books a step of the topic.
     func apply(_ command: Command, to box: TopicBox) {
-        effects.removeAll()
-        box.core.apply(command, at: now, into: &effects)
-        perform(box)
-        mark(box)
+        var effects = takeEffects()
+        let isDue = box.core.apply(command, at: now, into: &effects)
+        perform(&effects, of: box)
+        if isDue { mark(box) }
+    }
+
+    /// Empty effects, with the memory of those before them if these are not under way still.
+    private func takeEffects() -> Effects {
+        var effects = Effects()
+        swap(&effects, &spareEffects)
+        return effects
     }
 }
 
 // MARK: - Effects
 
 extension Engine {
-    private func perform(_ box: TopicBox) {
-        // A peer that cannot take what it is told closes its link: that is a step of its own.
-        let effects = effects
+    /// Does what a step decided, and keeps the memory of its effects for the next.
+    ///
+    /// A peer that cannot take what it is told closes its link: a step of its own, within this.
+    private func perform(_ effects: inout Effects, of box: TopicBox) {
+        defer {
+            effects.removeAll()
+            swap(&effects, &spareEffects)
+        }
         for effect in effects.list {
             switch effect {
             case .opened(let id, let resumed): sayOpened(id, resumed: resumed, of: box)
@@ -280,10 +293,10 @@ extension Engine {
         recalling.removeAll(keepingCapacity: true)
         for box in watched {
             box.isRecalling = false
-            effects.removeAll()
+            var effects = takeEffects()
             box.core.expireRecalls(at: now, into: &effects)
             let hasExpired = !effects.list.isEmpty
-            perform(box)
+            perform(&effects, of: box)
             if hasExpired { mark(box) }
             watchRecalls(of: box)
         }

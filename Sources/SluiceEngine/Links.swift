@@ -125,13 +125,11 @@ extension Engine {
 
     /// What a producer may still send, in events and in bytes; nil if its link is none of a topic.
     package func credit(_ session: Session, _ link: UInt32) -> (events: UInt64, bytes: UInt64)? {
-        let ledger: Ledger?
         switch session.link(link)?.target {
-        case .topic(let box, let id)?: ledger = box.core.producer(id)?.ledger
-        case .remote(let remote)?: ledger = remote.ledger
-        case .inspection?, .control?, nil: ledger = nil
+        case .topic(let box, let id)?: box.core.credit(ofProducer: id)
+        case .remote(let remote)?: (remote.ledger.credit, remote.ledger.byteCredit ?? .max)
+        case .inspection?, .control?, nil: nil
         }
-        return ledger.map { ($0.credit, $0.byteCredit ?? .max) }
     }
 
     package func report(_ session: Session, _ link: UInt32, _ status: Status) {

@@ -38,11 +38,11 @@ package final class Session {
     package internal(set) var peerAddress: String
     let since: Instant
     /// Nil while the session has no connection.
-    package internal(set) var peer: (any Peer)?
+    @exclusivity(unchecked) package internal(set) var peer: (any Peer)?
     /// What the protocol knows of the links of a session without a connection.
     var table = LinkTable()
     /// Sorted by id, as ids only rise.
-    var links: [SessionLink] = []
+    @exclusivity(unchecked) var links: [SessionLink] = []
     var detachedAt: Instant?
     /// Counts the connections that were lost.
     var epoch: UInt32 = 0
@@ -78,6 +78,9 @@ package final class Session {
     }
 
     private func index(of id: UInt32) -> Int? {
+        // Most clients count their links from 1 and close none.
+        let likely = Int(id) - 1
+        if likely >= 0, likely < links.count, links[likely].id == id { return likely }
         var low = 0
         var high = links.count
         while low < high {
@@ -112,14 +115,20 @@ struct SessionLink {
 
 /// A topic with the owners of its links.
 final class TopicBox {
-    struct Owner {
+    final class Owner {
         let session: Session
         let link: UInt32
         let name: String?
+
+        init(session: Session, link: UInt32, name: String?) {
+            self.session = session
+            self.link = link
+            self.name = name
+        }
     }
 
-    var core: Topic
-    var owners: [Owner?] = []
+    @exclusivity(unchecked) var core: Topic
+    @exclusivity(unchecked) var owners: [Owner?] = []
     var isDirty = false
     /// Whether the engine's tick looks for recalls that are not answered in time.
     var isRecalling = false

@@ -1,3 +1,4 @@
+package import Glibc
 package import SluiceCore
 package import SluiceEngine
 package import SluiceWire
@@ -8,19 +9,19 @@ package import SluiceWire
 package final class ClientPeer: Peer {
     private var engine: Engine
     private let settings: Settings
-    private var machine = ServerSession()
-    private var session: Session?
-    package var out = OutQueue()
+    @exclusivity(unchecked) private var machine = ServerSession()
+    @exclusivity(unchecked) private var session: Session?
+    @exclusivity(unchecked) package var out = OutQueue()
     /// Called when there is something to write where there was nothing.
-    package var wantsFlush: () -> Void
+    @exclusivity(unchecked) package var wantsFlush: () -> Void
     /// The end of the connection once everything is written.
     package private(set) var isEnding = false
     /// Seconds between signs of life, as agreed.
     package private(set) var keepaliveSeconds: UInt16
     /// Where the client has to go on, and with what; nothing more is read until it is there.
-    package private(set) var departure: Departure?
+    @exclusivity(unchecked) package private(set) var departure: Departure?
     package var bytesIn: UInt64 = 0
-    package var bytesOut: UInt64 = 0
+    private var bytesOut: UInt64 = 0
 
     /// What every client of a server is told.
     package struct Settings: Sendable {
@@ -31,7 +32,7 @@ package final class ClientPeer: Peer {
     }
 
     /// A client's way to another engine, and the frame that it begins with there.
-    package struct Departure {
+    package final class Departure {
         package let engine: Int
         let reason: Reason
 
@@ -40,6 +41,11 @@ package final class ClientPeer: Peer {
             case open(UInt32, Open)
             /// Its session may live there.
             case hello(Hello)
+        }
+
+        init(engine: Int, reason: Reason) {
+            self.engine = engine
+            self.reason = reason
         }
     }
 
@@ -69,88 +75,68 @@ package final class ClientPeer: Peer {
 // MARK: - What comes in
 
 extension ClientPeer {
-    /// How far the bytes of a slab were understood.
-    package struct Progress: Equatable {
-        /// Where the first frame begins that is not complete.
-        package var parsed: Int
-        /// Bytes that this frame needs with its header; 0 if even that is not complete.
-        package var frameBytes: Int
-    }
-
     /// Takes the frames that begin at `start` of the slab.
-    package func receive(_ slab: Slab, from start: Int) -> Progress {
-        var progress = Progress(parsed: start, frameBytes: 0)
+    package func receive(_ slab: Slab, from start: Int) -> ReadProgress {
+        var progress = ReadProgress(from: start)
         var gathering: Gathering?
         while !isEnding {
             do throws(Violation) {
                 let next = try slab.withBytes { (span) throws(Violation) in
-                    try nextAction(in: span, &progress)
+                    try machine.next(in: span, &progress)
                 }
-                guard let action = next else { break }
-                if case .events(let link, let events) = action, let session {
-                    take(events, on: link, session, in: slab, &gathering)
-                } else {
-                    publish(&gathering, from: slab)
-                    act(on: action)
-                    if departure != nil { break }
-                }
+                guard let next else { break }
+                act(on: next, in: slab, &gathering)
+                if departure != nil { break }
             } catch {
-                publish(&gathering, from: slab)
+                publish(&gathering)
                 fail(error)
             }
         }
-        publish(&gathering, from: slab)
+        publish(&gathering)
         if isEnding { progress.parsed = slab.filled }
         return progress
-    }
-
-    /// What the next frame means, nil if it is not complete.
-    private func nextAction(
-        in span: RawSpan,
-        _ progress: inout Progress
-    ) throws(Violation) -> ServerAction? {
-        guard let header = FrameHeader.decode(from: span, at: progress.parsed) else { return nil }
-        try machine.check(header)
-        let body = progress.parsed + FrameHeader.byteCount
-        guard span.byteCount - body >= header.length else {
-            progress.frameBytes = FrameHeader.byteCount + header.length
-            return nil
-        }
-        progress.parsed = body + header.length
-        return try machine.receive(header, body: span, in: body..<progress.parsed)
     }
 
     private func take(
         _ events: Events,
         on link: UInt32,
-        _ session: Session,
         in slab: Slab,
         _ gathering: inout Gathering?
     ) {
+        guard let session else { return }
         if gathering?.take(events, on: link, in: slab) == true { return }
-        publish(&gathering, from: slab)
+        publish(&gathering)
         if let credit = engine.credit(session, link) {
-            gathering = Gathering(events, on: link, credit: credit)
+            gathering = Gathering(events, on: link, credit: credit, in: slab)
         }
         if gathering == nil { publish(events, in: slab, on: link, session) }
     }
 
-    private func publish(_ gathering: inout Gathering?, from slab: Slab) {
-        guard let gathered = gathering else { return }
-        gathering = nil
-        guard let session else { return }
-        let publication = gathered.publication(from: slab, at: engine.time)
-        engine.publish(session, gathered.link, publication)
+    private func publish(_ gathering: inout Gathering?) {
+        guard let gathered = gathering.take(), let session else { return }
+        let link = gathered.link
+        engine.publish(session, link, gathered.publication(at: engine.time))
     }
 
-    private func act(on action: ServerAction) {
-        if case .hello(let hello) = action {
-            greet(hello)
-            return
-        }
-        guard let session else { return }
+    private func act(
+        on action: ServerAction,
+        in slab: Slab,
+        _ gathering: inout Gathering?
+    ) {
         switch action {
-        case .hello, .events, .pong, .skipped: break
+        case .events(let link, let events): take(events, on: link, in: slab, &gathering)
+        case .pong, .skipped: break
+        case .hello(let hello): greet(hello)
+        case .open, .demand, .status, .closed, .closedConnection, .ping:
+            // What came before has its effects before.
+            publish(&gathering)
+            if let session { act(on: action, session) }
+        }
+    }
+
+    private func act(on action: ServerAction, _ session: Session) {
+        switch action {
+        case .events, .hello, .pong, .skipped: break
         case .open(let link, let open):
             if let home = engine.destination(of: open, session) {
                 departure = Departure(engine: home, reason: .open(link, open))
@@ -221,7 +207,7 @@ extension ClientPeer {
             firstSequence: events.firstSequence,
             events: events.eventCount,
             bytes: events.byteCount,
-            runs: slices.map { Run(slab: slab, bytes: $0.records, count: $0.header.count) },
+            runs: slices.map { Run($0, in: slab) },
             time: engine.time
         )
         engine.publish(session, link, publication)
@@ -342,10 +328,18 @@ extension ClientPeer {
         engine.setWindows(of: session, bytes: bytes)
     }
 
-    /// The kernel took these window bytes of a link.
-    package func wrote(_ link: UInt32, bytes: Int) {
-        guard let session else { return }
-        engine.wrote(session, link, bytes: bytes)
+    /// Writes as much as `send` takes.
+    package func flush(
+        _ scratch: inout OutQueue.Scratch,
+        _ send: (UnsafeBufferPointer<iovec>) -> OutQueue.Sent
+    ) -> OutQueue.Outcome {
+        let outcome = out.flush(&scratch, send)
+        bytesOut += UInt64(outcome.byteCount)
+        guard let session else { return outcome }
+        for credit in scratch.credits {
+            engine.wrote(session, credit.link, bytes: credit.bytes)
+        }
+        return outcome
     }
 }
 

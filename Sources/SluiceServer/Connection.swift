@@ -40,6 +40,8 @@ final class Connection: IOHandler {
     private let acceptedAt: UInt64
     private var receivedAt: UInt64
     private var sentAt: UInt64
+    /// When the memory of its queue was last looked at: two looks without a write set it free.
+    private var releasedAt: UInt64 = 0
 
     init(_ descriptor: Descriptor, address: String, slot: Int, shard: Shard) {
         self.descriptor = descriptor
@@ -51,7 +53,7 @@ final class Connection: IOHandler {
         var settings = shard.peerSettings
         settings.peerAddress = address
         peer = ClientPeer(engine: shard.engine, settings: settings)
-        peer.wantsFlush = { [unowned self] in wantFlush() }
+        serve(peer)
     }
 
     /// Goes on with a connection that another shard has sent.
@@ -63,6 +65,10 @@ final class Connection: IOHandler {
         acceptedAt = traveller.acceptedAt
         receivedAt = traveller.receivedAt
         sentAt = traveller.sentAt
+        serve(peer)
+    }
+
+    private func serve(_ peer: ClientPeer) {
         peer.wantsFlush = { [unowned self] in wantFlush() }
     }
 
@@ -95,6 +101,7 @@ extension Connection {
     private static let readsPerTurnMax = 4
 
     private func read() {
+        shard.readClocks()
         for _ in 0..<Self.readsPerTurnMax {
             guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(), let slab else {
                 return
@@ -119,6 +126,7 @@ extension Connection {
             }
             understand(slab)
             if count < room { return }
+            shard.passOn(from: self)
         }
     }
 
@@ -257,28 +265,33 @@ extension Connection {
     func flush() {
         needsFlush = false
         guard !isClosed else { return }
-        do {
-            let outcome = try peer.out.flush(&shard.vectors) { buffer throws(SystemError) -> Int? in
-                switch try descriptor.sendVectors(buffer) {
-                case .bytes(let count): count
-                case .wouldBlock: nil
-                }
-            }
-            if outcome.byteCount > 0 {
-                sentAt = shard.loop.now
-                peer.bytesOut += UInt64(outcome.byteCount)
-            }
-            setBlocked(outcome.isBlocked)
-            shard.queuedBytes += peer.out.eventBytes - queued
-            queued = peer.out.eventBytes
-            for credit in outcome.credits { peer.wrote(credit.link, bytes: credit.bytes) }
-            updateWindows(outcome)
-        } catch {
+        let outcome = peer.flush(&shard.scratch, send)
+        guard !outcome.hasFailed else {
             close()
             return
         }
+        if outcome.byteCount > 0 { sentAt = shard.loop.now }
+        setBlocked(outcome.isBlocked)
+        countQueued()
+        updateWindows(outcome)
         if peer.isEnding, peer.out.isEmpty { finish() }
         resumeReading()
+    }
+
+    private func send(_ vectors: UnsafeBufferPointer<iovec>) -> OutQueue.Sent {
+        do {
+            switch try descriptor.sendVectors(vectors) {
+            case .bytes(let count): return .bytes(count)
+            case .wouldBlock: return .wouldBlock
+            }
+        } catch { return .failed }
+    }
+
+    private func countQueued() {
+        let bytes = peer.out.eventBytes
+        guard bytes != queued else { return }
+        shard.queuedBytes += bytes - queued
+        queued = bytes
     }
 
     /// Opens the write windows wide while the kernel takes at once what comes through them.
@@ -289,7 +302,7 @@ extension Connection {
         unmeasured += outcome.byteCount
         if outcome.isBlocked {
             links = 0
-        } else if unmeasured >= Limits.writeWindowBytes / 2 {
+        } else if unmeasured >= (wideLinks > 0 ? Self.measuredBytes : Limits.writeWindowBytes / 2) {
             unmeasured = 0
             let wanted = 2 * Limits.writeBurstBytes * peer.linkCount
             links = descriptor.sendRoom >= wanted ? peer.linkCount : 0
@@ -298,6 +311,9 @@ extension Connection {
         wideLinks = links
         peer.setWindows(bytes: links > 0 ? Limits.writeBurstBytes : Limits.writeWindowBytes)
     }
+
+    /// Bytes that go through wide windows from one question for the kernel's room to the next.
+    private static let measuredBytes = 1_048_576
 
     /// All write windows were set anew.
     func forgetWideLinks() { wideLinks = 0 }
@@ -336,6 +352,8 @@ extension Connection {
     func tick(_ now: UInt64) {
         let second: UInt64 = 1_000_000_000
         if isBlocked, now - min(now, blockedAt) > second / 20 { peer.out.unpin() }
+        if sentAt < releasedAt { peer.out.release() }
+        releasedAt = now
         guard !peer.isEnding else {
             let end = endsAt ?? now + UInt64(Limits.helloSecondsMax) * second
             endsAt = end

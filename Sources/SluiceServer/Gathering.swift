@@ -1,69 +1,91 @@
 import SluiceCore
 import SluiceWire
 
-/// Small EVENTS of one producer in a row, made one: their records lie together in the slab.
+/// The EVENTS of one producer that follow on in one read, to be published at once.
 ///
-/// A frame of one event would else cost a run in the log and two vectors in each delivery.
-struct Gathering {
+/// Small ones are made one run: their records lie together in the slab. A frame of one event would
+/// else cost a run in the log and two vectors in each delivery.
+struct Gathering: ~Copyable {
     /// Records up to which a frame is worth moving.
     private static let movedBytesMax = 8_192
 
     let link: UInt32
     private let firstSequence: UInt64
-    private var events: UInt64
-    private var bytes: UInt64
-    private var start: Int
-    private var end: Int
+    private var events: UInt64 = 0
+    private var bytes: UInt64 = 0
+    /// The first run, and those behind it: most reads of small frames come to only one.
+    private var run: Run
+    private var more: [Run] = []
     /// What the producer may still send, so that an overrun is refused by itself.
     private var credit: (events: UInt64, bytes: UInt64)
 
-    /// Nil if the frame is not one to gather.
+    /// Nil if credit does not cover the frame, or it is none of a producer.
     init?(
         _ frame: Events,
         on link: UInt32,
-        credit: (events: UInt64, bytes: UInt64)
+        credit: (events: UInt64, bytes: UInt64),
+        in slab: Slab
     ) {
-        guard let records = Self.smallRun(of: frame), frame.eventCount <= credit.events,
+        guard case .runs(let runs) = frame.content, frame.eventCount <= credit.events,
             frame.byteCount <= credit.bytes
         else { return nil }
         self.link = link
         firstSequence = frame.firstSequence
-        events = frame.eventCount
-        bytes = frame.byteCount
-        start = records.lowerBound
-        end = records.upperBound
-        self.credit = (credit.events - events, credit.bytes - bytes)
+        self.credit = credit
+        run = Run(runs[0], in: slab)
+        for index in 1..<runs.count { more.append(Run(runs[index], in: slab)) }
+        count(frame)
     }
 
-    private static func smallRun(of frame: Events) -> Range<Int>? {
-        guard case .runs(let runs) = frame.content, runs.count == 1 else { return nil }
-        return runs[0].records.count <= movedBytesMax ? runs[0].records : nil
+    private mutating func count(_ frame: Events) {
+        events += frame.eventCount
+        bytes += frame.byteCount
+        credit.events -= frame.eventCount
+        credit.bytes -= frame.byteCount
     }
 
     /// Takes the next frame in if it follows on; else it is the caller's still.
     mutating func take(_ frame: Events, on link: UInt32, in slab: Slab) -> Bool {
         // The first sequence is a stranger's number, not yet held against the ledger.
         guard link == self.link, frame.firstSequence == firstSequence &+ events,
-            let records = Self.smallRun(of: frame), frame.eventCount <= credit.events,
-            frame.byteCount <= credit.bytes, bytes + frame.byteCount <= UInt64(UInt32.max)
+            case .runs(let runs) = frame.content, frame.eventCount <= credit.events,
+            frame.byteCount <= credit.bytes
         else { return false }
-        slab.move(records, to: end)
-        end += records.count
-        events += frame.eventCount
-        bytes += frame.byteCount
-        credit.events -= frame.eventCount
-        credit.bytes -= frame.byteCount
+        for slice in runs {
+            if slice.records.count > Self.movedBytesMax {
+                more.append(Run(slice, in: slab))
+            } else if more.isEmpty {
+                run.join(slice)
+            } else {
+                more[more.count - 1].join(slice)
+            }
+        }
+        count(frame)
         return true
     }
 
     /// What was gathered, as one publication.
-    func publication(from slab: Slab, at time: UInt64) -> Publication {
+    consuming func publication(at time: UInt64) -> Publication {
         Publication(
             firstSequence: firstSequence,
             events: events,
             bytes: bytes,
-            run: Run(slab: slab, bytes: start..<end, count: UInt32(events)),
+            run: run,
+            more: more,
             time: time
         )
+    }
+}
+
+extension Run {
+    init(_ slice: RunSlice, in slab: Slab) {
+        self.init(slab: slab, bytes: slice.records, count: slice.header.count)
+    }
+
+    /// Takes in a run that lies further on in the same slab.
+    fileprivate mutating func join(_ slice: RunSlice) {
+        slab.move(slice.records, to: Int(end))
+        end += UInt32(slice.records.count)
+        count += slice.header.count
     }
 }

@@ -40,7 +40,7 @@ package struct OutQueue {
     private var pieces = Deque<Piece>()
     private var statuses: [UInt32: WaitingStatus] = [:]
     private var settlements: [(link: UInt32, settlement: Settlement)] = []
-    /// Where the last settlement of each link stands.
+    /// Where the last settlement of each link stands, once there is more than one link.
     private var lastSettlements: [UInt32: Int] = [:]
     private var pong: UInt64?
     /// Bytes of the first piece that are written already.
@@ -67,7 +67,7 @@ extension OutQueue {
 
     /// Adds a settlement; neighbours become one.
     package mutating func settle(_ link: UInt32, _ settlement: Settlement) {
-        if let index = lastSettlements[link] {
+        if let index = lastSettlement(of: link) {
             var last = settlements[index].settlement
             let (count, overflow) = last.count.addingReportingOverflow(settlement.count)
             if last.outcome == settlement.outcome, last.argument == settlement.argument,
@@ -78,15 +78,27 @@ extension OutQueue {
                 return
             }
         }
-        lastSettlements[link] = settlements.count
         settlements.append((link, settlement))
+        guard settlements[0].link != link || !lastSettlements.isEmpty else { return }
+        if lastSettlements.isEmpty { noteLastSettlements() }
+        lastSettlements[link] = settlements.count - 1
+    }
+
+    private func lastSettlement(of link: UInt32) -> Int? {
+        guard lastSettlements.isEmpty else { return lastSettlements[link] }
+        return settlements.last?.link == link ? settlements.count - 1 : nil
+    }
+
+    private mutating func noteLastSettlements() {
+        for (index, entry) in settlements.enumerated() { lastSettlements[entry.link] = index }
     }
 
     private mutating func forgetSettlements(of link: UInt32) {
-        guard lastSettlements[link] != nil else { return }
+        guard !settlements.isEmpty else { return }
         settlements.removeAll { $0.link == link }
+        guard !lastSettlements.isEmpty else { return }
         lastSettlements.removeAll(keepingCapacity: true)
-        for (index, entry) in settlements.enumerated() { lastSettlements[entry.link] = index }
+        noteLastSettlements()
     }
 
     /// Adds a STATUS behind all that its link has waiting; it takes over the flags of an older one.
@@ -124,7 +136,12 @@ extension OutQueue {
             )
         )
         eventBytes += window
-        statuses[link]?.isLast = false
+        statusIsOvertaken(of: link)
+    }
+
+    /// What joins the queue now comes behind the STATUS that its link has waiting.
+    private mutating func statusIsOvertaken(of link: UInt32) {
+        if !statuses.isEmpty { statuses[link]?.isLast = false }
     }
 
     /// Adds EVENTS; its records stay in their slabs.
@@ -176,7 +193,7 @@ extension OutQueue {
             )
         }
         eventBytes += bytes
-        statuses[link]?.isLast = false
+        statusIsOvertaken(of: link)
     }
 
     /// Drops what waits for a link that has ended, but for a frame that is half written.
@@ -194,7 +211,7 @@ extension OutQueue {
     /// Says what became of a link's events while the link is still there.
     package mutating func settleNow(link: UInt32) {
         for (owner, settlement) in settlements where owner == link {
-            urgent.append([settlement], link: link)
+            urgent.append(settlement, link: link)
         }
         forgetSettlements(of: link)
     }
@@ -238,51 +255,79 @@ extension OutQueue {
     /// Vectors and bytes of one system call.
     private static let vectorsMax = 256
     private static let callBytesMax = 1_048_576
+    /// Bytes of heads up to which their memory is kept for the next flush.
+    private static let keptBytesMax = 16_384
+
+    /// What a write came to.
+    package enum Sent {
+        case bytes(Int)
+        /// Nothing more is taken now.
+        case wouldBlock
+        /// Nothing will be taken any more.
+        case failed
+    }
 
     /// What a flush came to.
     package struct Outcome {
         package var isBlocked = false
+        package var hasFailed = false
         package var byteCount = 0
-        /// Window bytes that links get back.
-        package var credits: [(link: UInt32, bytes: Int)] = []
     }
 
-    /// Writes as much as `send` takes; it returns nil when it takes nothing more now.
-    package mutating func flush<Failure: Error>(
-        _ vectors: inout [iovec],
-        _ send: (UnsafeBufferPointer<iovec>) throws(Failure) -> Int?
-    ) throws(Failure) -> Outcome {
+    /// What a flush works with; all queues of a loop share it.
+    package struct Scratch {
+        var vectors: [iovec] = []
+        /// Window bytes that links get back.
+        package fileprivate(set) var credits: [(link: UInt32, bytes: Int)] = []
+
+        package init() {}
+    }
+
+    /// Writes as much as `send` takes.
+    package mutating func flush(
+        _ scratch: inout Scratch,
+        _ send: (UnsafeBufferPointer<iovec>) -> Sent
+    ) -> Outcome {
         var outcome = Outcome()
+        scratch.credits.removeAll(keepingCapacity: true)
         queueUrgent()
-        while !pieces.isEmpty {
+        while !pieces.isEmpty, !outcome.isBlocked, !outcome.hasFailed {
             encodeStatuses()
-            collect(&vectors)
-            let sent: Int?
-            do {
-                sent = try vectors.withUnsafeBufferPointer { buffer throws(Failure) in
-                    try send(buffer)
-                }
+            collect(&scratch.vectors)
+            switch scratch.vectors.withUnsafeBufferPointer(send) {
+            case .bytes(let count):
+                outcome.byteCount += count
+                consume(count, &scratch.credits)
+            case .wouldBlock: outcome.isBlocked = true
+            case .failed: outcome.hasFailed = true
             }
-            guard let sent else {
-                outcome.isBlocked = true
-                break
-            }
-            outcome.byteCount += sent
-            consume(sent, &outcome)
         }
         if pieces.isEmpty {
-            _ = heads.take()
-            pieces = []
+            if heads.bytes.count > Self.keptBytesMax { release() }
+            heads.removeAll()
+            pieces.removeAll(keepingCapacity: true)
         } else if heads.bytes.count > Self.callBytesMax {
             compactHeads()
         }
         return outcome
     }
 
+    /// Gives back memory that an empty queue keeps for what comes next.
+    package mutating func release() {
+        guard isEmpty else { return }
+        _ = heads.take()
+        _ = urgent.take()
+        pieces = []
+        settlements = []
+        lastSettlements = [:]
+    }
+
     private mutating func encodeReplies() {
-        for (link, settlement) in settlements { urgent.append([settlement], link: link) }
-        settlements.removeAll(keepingCapacity: false)
-        lastSettlements.removeAll(keepingCapacity: true)
+        if !settlements.isEmpty {
+            for (link, settlement) in settlements { urgent.append(settlement, link: link) }
+            settlements.removeAll(keepingCapacity: true)
+            if !lastSettlements.isEmpty { lastSettlements.removeAll(keepingCapacity: true) }
+        }
         if let pong { urgent.append(Ping(opaque: pong, isAnswer: true)) }
         pong = nil
     }
@@ -292,8 +337,8 @@ extension OutQueue {
         encodeReplies()
         guard !urgent.bytes.isEmpty else { return }
         let start = heads.bytes.count
-        let overtaking = urgent.take()
-        heads.append(records: overtaking.span.bytes)
+        heads.append(urgent)
+        urgent.removeAll()
         let piece = Piece(
             slab: nil,
             start: UInt32(start),
@@ -347,10 +392,13 @@ extension OutQueue {
         vectors[0].iov_len -= written
     }
 
-    private mutating func consume(_ sent: Int, _ outcome: inout Outcome) {
+    private mutating func consume(
+        _ sent: Int,
+        _ credits: inout [(link: UInt32, bytes: Int)]
+    ) {
         var left = sent
-        while left > 0, let first = pieces.first {
-            let rest = first.byteCount - written
+        while left > 0 {
+            let rest = pieces[0].byteCount - written
             guard left >= rest else {
                 written += left
                 isMidFrame = true
@@ -358,15 +406,15 @@ extension OutQueue {
             }
             left -= rest
             written = 0
-            pieces.removeFirst()
+            let first = pieces.removeFirst()
             isMidFrame = !first.endsFrame
             if first.isUrgent { urgentBytes -= first.byteCount }
             guard first.windowBytes > 0 else { continue }
             eventBytes -= Int(first.windowBytes)
-            if let last = outcome.credits.last, last.link == first.link {
-                outcome.credits[outcome.credits.count - 1].bytes += Int(first.windowBytes)
+            if let last = credits.last, last.link == first.link {
+                credits[credits.count - 1].bytes += Int(first.windowBytes)
             } else {
-                outcome.credits.append((first.link, Int(first.windowBytes)))
+                credits.append((first.link, Int(first.windowBytes)))
             }
         }
     }

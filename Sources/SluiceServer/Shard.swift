@@ -18,11 +18,11 @@ final class Shard {
     let pool = SlabPool(slabBytes: Limits.receiveSlabBytes, keptMax: Limits.slabsKeptMax)
     var peerSettings = ClientPeer.Settings()
     /// Connections with something to write, and those that were read in this turn.
-    var flushing: [Connection] = []
-    var reading: [Connection] = []
+    @exclusivity(unchecked) var flushing: [Connection] = []
+    @exclusivity(unchecked) var reading: [Connection] = []
     /// Connections that wait for other shards to deal with what they said.
     var held: [Connection] = []
-    var vectors: [iovec] = []
+    @exclusivity(unchecked) var scratch = OutQueue.Scratch()
     /// Bytes of events in all write queues.
     var queuedBytes = 0 { didSet { if queuedBytes != oldValue { checkQueues() } } }
     private var isTight = false
@@ -58,7 +58,6 @@ final class Shard {
             place: house.place(of: index)
         )
         peerSettings.keepaliveSeconds = UInt16(clamping: configuration.keepaliveSeconds)
-        vectors.reserveCapacity(512)
     }
 
     /// Twice in the shortest keepalive, and often enough to free what blocked writers pin.
@@ -80,8 +79,11 @@ final class Shard {
         scheduleTick()
     }
 
-    private func readClocks() {
-        engine.now = Instant(nanoseconds: loop.now)
+    /// Sets the engine's clocks, once a turn.
+    func readClocks() {
+        let now = Instant(nanoseconds: loop.now)
+        guard engine.now != now || engine.time == 0 else { return }
+        engine.now = now
         var clock = timespec()
         clock_gettime(CLOCK_REALTIME, &clock)
         engine.time = UInt64(clock.tv_sec) * 1_000_000 + UInt64(clock.tv_nsec) / 1_000
@@ -114,6 +116,23 @@ extension Shard {
         reading.removeAll(keepingCapacity: true)
         sendPost()
         return hasMore || !flushing.isEmpty
+    }
+
+    /// Rounds between two reads of one connection: as many narrow windows as make a slab.
+    private static let roundsPerReadMax = Limits.receiveSlabBytes / Limits.writeWindowBytes
+
+    /// Writes what a read brought before the next one, while the processor's caches still hold it.
+    ///
+    /// The reader itself hears at the end of the turn, and once, what came of its events.
+    func passOn(from reader: Connection) {
+        for _ in 0..<Self.roundsPerReadMax {
+            _ = engine.turn()
+            let due = flushing
+            flushing.removeAll(keepingCapacity: true)
+            for connection in due where connection !== reader { connection.flush() }
+            if reader.needsFlush { flushing.append(reader) }
+            guard due.count > (reader.needsFlush ? 1 : 0) else { return }
+        }
     }
 
     private func scheduleTick() {

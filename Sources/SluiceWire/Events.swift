@@ -11,7 +11,7 @@ package struct Events: Hashable, Sendable {
     package var byteCount: UInt64 = 0
 
     package enum Content: Hashable, Sendable {
-        case runs([RunSlice])
+        case runs(RunSlices)
         case gap(Gap)
     }
 
@@ -23,6 +23,24 @@ package struct Events: Hashable, Sendable {
             eventCount += UInt64(run.header.count)
             byteCount += UInt64(run.header.length)
         }
+    }
+}
+
+/// The runs of a frame; most have only one, which needs no array.
+package struct RunSlices: Hashable, Sendable, RandomAccessCollection {
+    private let first: RunSlice
+    private var more: [RunSlice] = []
+
+    package init(_ first: RunSlice) { self.first = first }
+
+    package mutating func append(_ run: RunSlice) { more.append(run) }
+
+    package var startIndex: Int { 0 }
+    package var endIndex: Int { more.count + 1 }
+    package var count: Int { more.count + 1 }
+
+    package subscript(position: Int) -> RunSlice {
+        position == 0 ? first : more[position - 1]
     }
 }
 
@@ -44,18 +62,22 @@ extension FieldReader {
             return Events(firstSequence: sequence, content: .gap(try gap(from: span)))
         }
         guard left > 0 else { throw .truncated(type) }
-        var runs: [RunSlice] = []
+        var runs = RunSlices(try run(from: span))
         while left > 0 {
             guard runs.count < Limits.runsPerFrameMax else {
                 throw .tooLong(.runs, count: runs.count + 1, maximum: Limits.runsPerFrameMax)
             }
-            let header = try runHeader(from: span)
-            guard Int(header.length) <= left else { throw .brokenRun }
-            let records = try take(Int(header.length))
-            try checkRecords(in: records, count: header.count, of: span)
-            runs.append(RunSlice(header: header, records: records))
+            runs.append(try run(from: span))
         }
         return Events(firstSequence: sequence, content: .runs(runs))
+    }
+
+    private mutating func run(from span: RawSpan) throws(WireError) -> RunSlice {
+        let header = try runHeader(from: span)
+        guard Int(header.length) <= left else { throw .brokenRun }
+        let records = try take(Int(header.length))
+        try checkRecords(in: records, count: header.count, of: span)
+        return RunSlice(header: header, records: records)
     }
 
     private mutating func runHeader(from span: RawSpan) throws(WireError) -> RunHeader {
@@ -100,18 +122,27 @@ private func checkRecords(
     count: UInt32,
     of span: RawSpan
 ) throws(WireError) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= span.byteCount)
     // No flags and a legal length in one compare: the flags are the top byte of the head.
     let plainHeadMax = UInt32(Limits.eventBytesMax - Record.headBytes)
     let end = range.upperBound
+    let lastHead = end - Record.headBytes
     var next = range.lowerBound
-    var left = count
-    while left > 0 {
-        guard end - next >= Record.headBytes else { throw .brokenRun }
-        let head: UInt32 = span.bigEndian(at: next)
-        if head > plainHeadMax { _ = try RecordSlice(at: next, upTo: end, of: span) }
-        next += Record.headBytes + Int(head & 0xFF_FFFF)
-        guard next <= end else { throw .brokenRun }
-        left -= 1
+    for _ in 0..<count {
+        guard next <= lastHead else { throw .brokenRun }
+        // In bounds by the guard, as the range lies in the span.
+        var head = UInt32(
+            bigEndian: unsafe span.unsafeLoadUnaligned(
+                fromUncheckedByteOffset: next,
+                as: UInt32.self
+            )
+        )
+        if head > plainHeadMax {
+            _ = try RecordSlice(at: next, upTo: end, of: span)
+            head &= 0xFF_FFFF
+        }
+        // No overflow: `next` is at most the end of memory, and 24 bits are added.
+        next &+= Record.headBytes &+ Int(head)
     }
     guard next == end else { throw .brokenRun }
 }

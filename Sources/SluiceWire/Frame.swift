@@ -2,15 +2,16 @@ package import SluiceCore
 
 /// One frame, decoded.
 package enum Frame: Hashable, Sendable {
-    case hello(Hello)
-    case welcome(Welcome)
+    // What is large and rare is held at a distance, so that a frame of events is cheap to hand on.
+    indirect case hello(Hello)
+    indirect case welcome(Welcome)
     case ping(Ping)
-    case open(Open)
-    case opened(Opened)
+    indirect case open(Open)
+    indirect case opened(Opened)
     case demand(Ask)
     case events(Events)
     case settle([Settlement])
-    case status(Status)
+    indirect case status(Status)
     case close(Close)
     /// A type of a later version that asks to be skipped.
     case ignorable(type: UInt8)

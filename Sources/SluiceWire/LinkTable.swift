@@ -65,6 +65,9 @@ package struct LinkTable: Sendable {
     }
 
     private func index(of id: UInt32) -> Int? {
+        // Most clients count their links from 1 and close none.
+        let likely = Int(id) - 1
+        if likely >= 0, likely < entries.count, entries[likely].id == id { return likely }
         var low = 0
         var high = entries.count
         while low < high {

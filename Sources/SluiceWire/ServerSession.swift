@@ -3,13 +3,13 @@ package import SluiceCore
 /// What a received frame means to the broker.
 package enum ServerAction: Hashable, Sendable {
     /// The greeting is legal: answer WELCOME, after `resume` if the session is known.
-    case hello(Hello)
+    indirect case hello(Hello)
     /// Answer by `accepted` with OPENED, or by `refused` with CLOSE.
-    case open(UInt32, Open)
+    indirect case open(UInt32, Open)
     case demand(UInt32, Ask)
     /// Runs of a producer; whether credit covers them is the core's to say.
     case events(UInt32, Events)
-    case status(UInt32, Status)
+    indirect case status(UInt32, Status)
     /// The link is gone; send CLOSE on it if `needsAnswer`.
     case closed(UInt32, Close, needsAnswer: Bool)
     case closedConnection(Close)
@@ -18,6 +18,16 @@ package enum ServerAction: Hashable, Sendable {
     case pong(UInt64)
     /// Nothing to do: the link has closed, or the type may be ignored.
     case skipped
+}
+
+/// How far the bytes of a read were understood.
+package struct ReadProgress: Equatable {
+    /// Where the first frame begins that is not complete.
+    package var parsed: Int
+    /// Bytes that this frame needs with its header; 0 if even that is not complete.
+    package var frameBytes = 0
+
+    package init(from start: Int) { parsed = start }
 }
 
 /// What a client did wrong, and what ends for it.
@@ -93,39 +103,64 @@ extension ServerSession {
     }
 
     /// Whether the frame will be skipped, so that its body need not be kept.
-    package func skips(_ header: FrameHeader) -> Bool {
+    private func skips(_ header: FrameHeader, _ link: LinkTable.Entry?) -> Bool {
         guard let type = FrameType(rawValue: header.type) else {
             return header.flags & FrameFlags.ignorable != 0
         }
-        guard state != .closed else { return true }
         guard header.link > 0, type != .open else { return false }
-        guard let link = links[header.link] else { return links.hasSeen(header.link) }
+        guard let link else { return links.hasSeen(header.link) }
         return link.state == .closing && type != .close
     }
 
-    /// Takes one frame, whose body is at `range` of `span`.
-    package mutating func receive(
+    /// Takes the frame that begins where `progress` stands, and moves that behind it; nil if it is
+    /// not complete.
+    package mutating func next(
+        in span: RawSpan,
+        _ progress: inout ReadProgress
+    ) throws(Violation) -> ServerAction? {
+        guard let header = FrameHeader.decode(from: span, at: progress.parsed) else { return nil }
+        try check(header)
+        let body = progress.parsed + FrameHeader.byteCount
+        guard span.byteCount - body >= header.length else {
+            progress.frameBytes = FrameHeader.byteCount + header.length
+            return nil
+        }
+        progress.parsed = body + header.length
+        return try receive(header, body: span, in: body..<progress.parsed)
+    }
+
+    private mutating func receive(
         _ header: FrameHeader,
         body span: RawSpan,
         in range: Range<Int>
     ) throws(Violation) -> ServerAction {
-        try check(header)
-        if state == .closed || state != .greeting && skips(header) {
+        let link = header.link > 0 ? links[header.link] : nil
+        if state == .closed || state != .greeting && skips(header, link) {
             skippedFrames += 1
             return .skipped
         }
-        try checkLegality(of: header)
+        try checkLegality(of: header, link)
+        if header.type == FrameType.events.rawValue {
+            // What comes most goes the shortest way.
+            var fields = FieldReader(type: .events, in: range)
+            let events: Events
+            do {
+                events = try fields.events(flags: header.flags, from: span)
+            } catch { throw refuse(error, header) }
+            return try take(events, on: header.link)
+        }
         let frame: Frame
         do {
             frame = try Frame.decode(header, body: span, in: range)
-        } catch {
-            throw refuse(error, header)
-        }
+        } catch { throw refuse(error, header) }
         return try take(frame, on: header.link)
     }
 
     /// Asks what can be asked before the body is read: whether the type is legal here and now.
-    private mutating func checkLegality(of header: FrameHeader) throws(Violation) {
+    private mutating func checkLegality(
+        of header: FrameHeader,
+        _ link: LinkTable.Entry?
+    ) throws(Violation) {
         let type: FrameType
         do {
             guard let known = try header.knownType() else { return }
@@ -142,10 +177,10 @@ extension ServerSession {
             guard state == .open else {
                 throw end(.protocolError, "no OPEN after CLOSE with GRACEFUL on link 0")
             }
-        case .demand, .settle: try expect(.sink, type, on: header.link)
-        case .events, .status: try expect(.source, type, on: header.link)
+        case .demand, .settle: try expect(.sink, type, on: header.link, link)
+        case .events, .status: try expect(.source, type, on: header.link, link)
         case .close:
-            if header.link > 0, links[header.link] == nil { throw neverOpened(header.link) }
+            if header.link > 0, link == nil { throw neverOpened(header.link) }
         case .ping: break
         }
     }
@@ -153,9 +188,10 @@ extension ServerSession {
     private mutating func expect(
         _ role: Role,
         _ type: FrameType,
-        on id: UInt32
+        on id: UInt32,
+        _ link: LinkTable.Entry?
     ) throws(Violation) {
-        guard let link = links[id] else { throw neverOpened(id) }
+        guard let link else { throw neverOpened(id) }
         guard link.state != .detached else {
             throw end(.badLink, "link \(id) is detached; send OPEN with the resume option first")
         }
@@ -176,13 +212,12 @@ extension ServerSession {
         case .ping(let ping): return ping.isAnswer ? .pong(ping.opaque) : .ping(ping.opaque)
         case .open(let open): return try take(open, on: id)
         case .demand(let ask): return .demand(id, ask)
-        case .events(let events): return try take(events, on: id)
         case .settle:
             throw close(id, .badOption, "version 1 has no acknowledgement; send no SETTLE")
         case .status(let status): return .status(id, status)
         case .close(let close): return take(close, on: id)
-        case .ignorable, .welcome, .opened:
-            // `skips` and `checkLegality` let none of these pass.
+        case .ignorable, .welcome, .opened, .events:
+            // `skips` and `checkLegality` let none of these pass, and `receive` took the events.
             throw end(.protocolError, "this frame is not legal from a client")
         }
     }

@@ -6,8 +6,6 @@ import SluiceWire
 import Testing
 
 @Suite struct OutQueueTests {
-    private struct Gone: Error {}
-
     /// Takes `chunk` bytes a call until nothing is left, or `limit` bytes in all.
     @discardableResult
     private static func flush(
@@ -15,12 +13,12 @@ import Testing
         into bytes: inout [UInt8],
         chunk: Int = .max,
         limit: Int = .max
-    ) -> OutQueue.Outcome {
-        var vectors: [iovec] = []
+    ) -> (isBlocked: Bool, byteCount: Int, credits: [(link: UInt32, bytes: Int)]) {
+        var scratch = OutQueue.Scratch()
         var rest = limit
         var taken: [UInt8] = []
-        let outcome = queue.flush(&vectors) { buffer throws(Never) -> Int? in
-            guard rest > 0 else { return nil }
+        let outcome = queue.flush(&scratch) { buffer in
+            guard rest > 0 else { return .wouldBlock }
             var left = min(chunk, rest)
             let before = taken.count
             for vector in buffer where left > 0 {
@@ -29,10 +27,10 @@ import Testing
                 left -= count
             }
             rest -= taken.count - before
-            return taken.count - before
+            return .bytes(taken.count - before)
         }
         bytes += taken
-        return outcome
+        return (outcome.isBlocked, outcome.byteCount, scratch.credits)
     }
 
     private static func run(_ payloads: [String], offset: UInt64 = 0) throws -> Run {
@@ -252,10 +250,8 @@ import Testing
     @Test("A flush that fails says so and loses nothing")
     func failing() throws {
         var queue = try Self.mixed()
-        var vectors: [iovec] = []
-        #expect(throws: Gone.self) {
-            _ = try queue.flush(&vectors) { _ throws(Gone) -> Int? in throw Gone() }
-        }
+        var scratch = OutQueue.Scratch()
+        #expect(queue.flush(&scratch) { _ in .failed }.hasFailed)
         var bytes: [UInt8] = []
         Self.flush(&queue, into: &bytes)
         #expect(Self.words(bytes).count == Self.mixedWords.count)

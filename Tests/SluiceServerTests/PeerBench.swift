@@ -97,23 +97,22 @@ final class BenchClient {
     }
 
     private func flush(_ chunk: Int) {
-        var vectors: [iovec] = []
-        let outcome = peer.out.flush(&vectors) { buffer throws(Never) -> Int? in
+        var scratch = OutQueue.Scratch()
+        _ = peer.flush(&scratch) { buffer in
             var left = chunk
             for vector in buffer where left > 0 {
                 let count = min(left, vector.iov_len)
                 incoming += UnsafeRawBufferPointer(start: vector.iov_base, count: count)
                 left -= count
             }
-            return chunk == .max ? buffer.reduce(0) { $0 + $1.iov_len } : chunk - left
+            return .bytes(chunk == .max ? buffer.reduce(0) { $0 + $1.iov_len } : chunk - left)
         }
-        for credit in outcome.credits { peer.wrote(credit.link, bytes: credit.bytes) }
     }
 
     /// Tries to write to a client that takes nothing.
     func block() {
-        var vectors: [iovec] = []
-        _ = peer.out.flush(&vectors) { _ throws(Never) -> Int? in nil }
+        var scratch = OutQueue.Scratch()
+        _ = peer.flush(&scratch) { _ in .wouldBlock }
     }
 
     /// The frames that have come since the last call; what is no frame is left out.

@@ -21,8 +21,9 @@ package struct TopicHarness {
 
     package mutating func apply(_ command: Command) {
         var effects = Effects()
-        topic.apply(command, at: now, into: &effects)
-        while topic.advance(at: now, into: &effects) { continue }
+        if topic.apply(command, at: now, into: &effects) {
+            while topic.advance(at: now, into: &effects) { continue }
+        }
         note(effects)
     }
 

@@ -88,6 +88,7 @@ extension World {
             expected[name] = nil
         case 8:
             topic.expireRecalls(at: now, into: &effects)
+            isDue = true
             book()
         case 9..<12: emitLocally()
         default: return
@@ -106,6 +107,7 @@ extension World {
         let runs = records(sizes)
         mark(sizes.count)
         _ = topic.emit(runs, events: UInt64(sizes.count), time: steps)
+        isDue = true
     }
 
     /// Remembers what the next events carry, under the offsets that they will get.
