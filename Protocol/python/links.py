@@ -235,6 +235,9 @@ class Producer(Link):
         return count
 
     def wait_settled(self, timeout: float = 10) -> None:
+        if self.unsettled:
+            # The SETTLE comes before the PONG; without being asked the broker waits a moment.
+            self.client.ping(timeout)
         self.client.wait(lambda: not self.unsettled, timeout, self)
 
     def _covered(self, waiting: Iterable[Event]) -> list[Event]:

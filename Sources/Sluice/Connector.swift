@@ -58,6 +58,8 @@ final class Connector: IOHandler, @unchecked Sendable {
     var touched: [LinkKey] = []
     var pings: [UInt64: Answer<Duration>] = [:]
     var lastPing: UInt64 = 0
+    /// Whether a program waits for what it sent to be settled.
+    var isSettlementDue = false
     /// Whether the connection is wanted though no link needs it.
     var isWanted = false
 

@@ -140,9 +140,16 @@ extension Connector {
             guard phase == .connected else {
                 return answer.give(.failure(ClientError(.connectionLost, "not connected")))
             }
-            lastPing = max(lastPing + 1, DispatchTime.now().uptimeNanoseconds)
+            sendPing()
             pings[lastPing] = answer
-            session.ping(lastPing, into: &outlet.output.frames)
+            home.markDirty(self)
+        }
+    }
+
+    /// Has the broker settle at once what was sent: it would wait a moment for more.
+    func hurrySettlement() {
+        home.perform { [self] in
+            isSettlementDue = true
             home.markDirty(self)
         }
     }
@@ -150,6 +157,18 @@ extension Connector {
 
 // What follows is for the loop only.
 extension Connector {
+    private func sendPing() {
+        lastPing = max(lastPing + 1, DispatchTime.now().uptimeNanoseconds)
+        session.ping(lastPing, into: &outlet.output.frames)
+    }
+
+    /// Asks for what is settled, behind the events that were written.
+    func askForSettlement() {
+        guard isSettlementDue, phase == .connected else { return }
+        isSettlementDue = false
+        sendPing()
+    }
+
     /// Ends a subscription at once.
     func end(_ key: LinkKey) {
         guard let sink = sinks.removeValue(forKey: key) else { return }

@@ -73,6 +73,7 @@ extension Connector {
         var budget = Self.bytesPerTurnMax
         while !isBlocked, budget > 0 {
             fillWithEvents()
+            askForSettlement()
             let waiting = outlet.backlog
             guard waiting > 0 else { break }
             do throws(SystemError) {

@@ -270,6 +270,7 @@ extension ProducerCore {
             return nil
         }
         if let result { return try result.get() }
+        connector?.hurrySettlement()
         try await answer.wait()
     }
 

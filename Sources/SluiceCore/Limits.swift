@@ -86,6 +86,8 @@ package enum Limits {
     package static let shardsMax = 64
     /// Messages of one shard's clients under way to another; at half of it they go on.
     package static let exchangeMessagesMax = 4_096
+    /// Milliseconds that a SETTLE may wait for something else to be written with.
+    package static let settleWaitMilliseconds = 5
     /// Seconds between signs of life, by default.
     package static let keepaliveSecondsDefault = 10
     /// Seconds of the longest keepalive that may be agreed.

@@ -14,6 +14,8 @@ package final class ClientPeer: Peer {
     @exclusivity(unchecked) package var out = OutQueue()
     /// Called when there is something to write where there was nothing.
     @exclusivity(unchecked) package var wantsFlush: () -> Void
+    /// Called when there are settlements, which may wait for something else to be written with.
+    @exclusivity(unchecked) package var wantsSettling: () -> Void = {}
     /// The end of the connection once everything is written.
     package private(set) var isEnding = false
     /// Seconds between signs of life, as agreed.
@@ -149,6 +151,7 @@ extension ClientPeer {
             engine.close(session, link)
             // A CLOSE of ours that still waits is the answer, behind what it tells the truth of.
             guard needsAnswer else { return }
+            out.settleNow(link: link)
             out.drop(link: link)
             urgently { $0.append(Close(.normal), link: link) }
         case .closedConnection(let close): leave(close, session)
@@ -377,7 +380,7 @@ extension ClientPeer {
 
     package func settle(_ link: UInt32, _ settlement: Settlement) {
         out.settle(link, settlement)
-        wantsFlush()
+        wantsSettling()
     }
 
     package func status(_ link: UInt32, _ status: Status) {

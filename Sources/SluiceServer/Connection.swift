@@ -31,6 +31,8 @@ final class Connection: IOHandler {
     private var endsAt: UInt64?
     private var isSaid = false
     var needsFlush = false
+    /// Whether the shard will write its settlements soon if nothing else does.
+    private var settlesSoon = false
     var wasRead = false
     private var blockedAt: UInt64 = 0
     /// Links that have a wide write window, because the kernel had room for all of them at once.
@@ -70,6 +72,11 @@ final class Connection: IOHandler {
 
     private func serve(_ peer: ClientPeer) {
         peer.wantsFlush = { [unowned self] in wantFlush() }
+        peer.wantsSettling = { [unowned self] in
+            guard !settlesSoon, !needsFlush, !isClosed else { return }
+            settlesSoon = true
+            shard.settleSoon(self)
+        }
     }
 
     func start() throws(SystemError) {
@@ -85,6 +92,12 @@ final class Connection: IOHandler {
         } else if events.contains(.readable) || events.contains(.hangUp) {
             read()
         }
+    }
+
+    /// The settlements have waited long enough.
+    func settle() {
+        settlesSoon = false
+        if !peer.out.isEmpty { flush() }
     }
 
     private func wantFlush() {

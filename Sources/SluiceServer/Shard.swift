@@ -20,6 +20,8 @@ final class Shard {
     /// Connections with something to write, and those that were read in this turn.
     @exclusivity(unchecked) var flushing: [Connection] = []
     @exclusivity(unchecked) var reading: [Connection] = []
+    /// Connections with settlements that may wait a moment.
+    private var settling: [Connection] = []
     /// Connections that wait for other shards to deal with what they said.
     var held: [Connection] = []
     @exclusivity(unchecked) var scratch = OutQueue.Scratch()
@@ -132,6 +134,18 @@ extension Shard {
             for connection in due where connection !== reader { connection.flush() }
             if reader.needsFlush { flushing.append(reader) }
             guard due.count > (reader.needsFlush ? 1 : 0) else { return }
+        }
+    }
+
+    /// Writes the settlements of a connection in a while, with those that come meanwhile.
+    func settleSoon(_ connection: Connection) {
+        settling.append(connection)
+        guard settling.count == 1 else { return }
+        loop.schedule(after: .milliseconds(Limits.settleWaitMilliseconds)) { [weak self] in
+            guard let self else { return }
+            let due = settling
+            settling.removeAll(keepingCapacity: true)
+            for connection in due { connection.settle() }
         }
     }
 

@@ -36,6 +36,42 @@ import Testing
         }
     }
 
+    @Test("A settlement comes by itself, and before the answer to a PING behind the events")
+    func settlement() async throws {
+        try await withServer { address in
+            let client = try RawClient(address)
+            try client.greet()
+            try client.say("OPEN 1 source topic=t available=2")
+            try client.hear("DEMAND", 1)
+            try client.say("EVENTS 1 seq=1 [a]")
+            #expect(try client.hear("SETTLE", 1).verdicts.map(\.sequence) == [1])
+            try client.say("EVENTS 1 seq=2 [b]")
+            try client.say("PING 7")
+            let answer = try client.hear("SETTLE or PING") { ["SETTLE", "PING"].contains($0.type) }
+            #expect(answer.type == "SETTLE" && answer.verdicts.map(\.sequence) == [2])
+            try client.hear("PING")
+        }
+    }
+
+    @Test("An event has the time at which it came, however long nothing had happened before")
+    func time() async throws {
+        try await withServer { address in
+            let producer = try RawClient(address)
+            try producer.greet()
+            try producer.say("OPEN 1 source topic=t available=2")
+            try producer.hear("DEMAND", 1)
+            try producer.say("EVENTS 1 seq=1 [old]")
+            try producer.hear("SETTLE", 1)
+            let now = UInt64(Date().timeIntervalSince1970 * 1_000_000)
+            try producer.say("EVENTS 1 seq=2 [new]")
+            try producer.hear("SETTLE", 1)
+            let consumer = try RawClient(address)
+            try consumer.greet()
+            try consumer.say("OPEN 1 sink topic=t start=time:\(now) demand=1")
+            #expect(try consumer.hear("EVENTS", 1).events.map(\.payload) == ["new"])
+        }
+    }
+
     @Test("One connection too many is told BUSY, and there is room again when one has gone")
     func connectionLimit() async throws {
         try await withServer {

@@ -112,10 +112,11 @@ final class ScriptedConnection {
         return true
     }
 
-    /// Waits for the next frame, which is to be of `type` on `link`.
+    /// Waits for the next frame, which is to be of `type` on `link`; a PING may come at any time.
     @discardableResult
     func hear(_ type: String, _ link: UInt32 = 0) throws -> Sentence {
-        let sentence = try hear()
+        var sentence = try hear()
+        while sentence.type == "PING", type != "PING" { sentence = try hear() }
         #expect(sentence.type == type && sentence.link == link, "\(sentence)")
         return sentence
     }
