@@ -85,10 +85,10 @@ extension Topic {
         into effects: inout Effects
     ) -> UInt64 {
         var rest = events
-        var waiting = self[keyPath: queue.path].count
+        var waiting = producers(in: queue).count
         var progressed = false
         while rest > 0, waiting > 0, effects.list.count < limit {
-            guard let index = self[keyPath: queue.path].popFirst() else { break }
+            guard let index = withQueue(queue, { $0.popFirst() }) else { break }
             _ = withProducer(index) { $0.queue = nil }
             let share = max(1, rest / UInt64(waiting))
             let given = issue(index, share, isAnnounced: true, at: now, into: &effects)
@@ -97,7 +97,7 @@ extension Topic {
             progressed = progressed || given > 0
             waiting -= 1
             if waiting == 0, progressed {
-                waiting = self[keyPath: queue.path].count
+                waiting = producers(in: queue).count
                 progressed = false
             }
         }

@@ -159,14 +159,6 @@ enum ProducerQueue: Sendable {
         case .events: self = .announced
         }
     }
-
-    var path: WritableKeyPath<Topic, Deque<UInt32>> {
-        switch self {
-        case .announced: \.announced
-        case .willing: \.willing
-        case .idle: \.idle
-        }
-    }
 }
 
 /// What a place of a topic's table of links holds.
