@@ -157,6 +157,33 @@ struct GrantingTests {
         #expect(!served.isEmpty)
     }
 
+    @Test("takes back what a producer holds beyond the one event that lacks bytes")
+    func needOfOne() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.unknown)
+        _ = harness.consumer(asks: 100)
+        harness.report(holder, available: 0, needs: 200_000)
+        #expect(harness.credit(holder) == 100)
+        let announcer = harness.producer(.events(20))
+        #expect(harness.credit(holder) == 0)
+        harness.report(holder, available: 0, isDrained: true)
+        #expect(harness.credit(announcer) == 20)
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("leaves a producer that lacks bytes what it announced, though others wait")
+    func needOfMany() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.events(10))
+        _ = harness.consumer(asks: 10)
+        _ = harness.producer(.events(20))
+        harness.report(holder, available: 0, needs: 20_000)
+        #expect(harness.credit(holder) == 10)
+        harness.publish(holder, 1, bytes: 20_000)
+        #expect(harness.credit(holder) == 9)
+        #expect(harness.topic.violations() == [])
+    }
+
     @Test("takes back all grants when the topic winds up")
     func wind() {
         var harness = TopicHarness()
