@@ -184,6 +184,32 @@ struct GrantingTests {
         #expect(harness.topic.violations() == [])
     }
 
+    @Test("grants the bytes of all its events to a producer that was granted too few for them")
+    func wrongGuess() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.events(100))
+        _ = harness.consumer(asks: 100)
+        harness.publish(producer, 11, bytes: 9_000)
+        harness.report(producer, available: 0, needs: 9_000)
+        #expect(harness.credit(producer) == 89)
+        #expect(harness.ledgers[producer]?.byteCredit ?? 0 >= 89 * 9_000)
+        #expect(harness.topic.overGrantedBytes() == [])
+    }
+
+    @Test("grants all that lack bytes those of their next event before any gets more")
+    func needsFirst() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.events(2_800))
+        let needy = (0..<4).map { _ in harness.producer(.events(100)) }
+        _ = harness.consumer(asks: 3_200)
+        for producer in needy { harness.report(producer, available: 0, needs: 1_048_000) }
+        // Nothing is free for them until the holder's bytes came.
+        #expect(needy.allSatisfy { harness.ledgers[$0]?.byteCredit ?? 0 < 1_048_000 })
+        harness.publish(holder, 2_800, bytes: 1_024)
+        #expect(needy.allSatisfy { harness.ledgers[$0]?.byteCredit ?? 0 >= 1_048_000 })
+        #expect(harness.topic.overGrantedBytes() == [])
+    }
+
     @Test("takes back all grants when the topic winds up")
     func wind() {
         var harness = TopicHarness()

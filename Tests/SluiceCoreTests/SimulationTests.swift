@@ -9,6 +9,8 @@ struct SimulationTests {
         9_011_481,
         345_509_229_140_120_075,
         2_734_833_191_775_307_706,
+        // It was given the bytes of one event at a time: so many events, so many round trips.
+        7_935,
     ]
 
     @Test("keep every law at every step, and all that waits flows in the end")
