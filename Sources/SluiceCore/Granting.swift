@@ -47,7 +47,8 @@ extension Topic {
         let isShortOfBytes = serveNeedy(at: now, into: &effects)
         let allowed = allowance
         var rest = allowed.total
-        if rest > 0, isWorthGranting(allowed) {
+        // What comes back is for those short of bytes: given to others it would go round for ever.
+        if rest > 0, !isShortOfBytes, isWorthGranting(allowed) {
             // What is left over after a queue was served, nobody in it could be given.
             let used = serve(.announced, upTo: rest, at: now, limit: limit, into: &effects)
             rest -= used

@@ -78,11 +78,7 @@ struct GrantingTests {
         _ = harness.look()
         let announcer = producers[19]
         harness.report(announcer, available: 10)
-        let recalled = harness.look().compactMap { effect -> LinkID? in
-            guard case .ask(let id, let ask) = effect, ask.flags.contains(.stop) else { return nil }
-            return id
-        }
-        for id in recalled { harness.report(id, available: 0, isDrained: true) }
+        for id in harness.recalled() { harness.report(id, available: 0, isDrained: true) }
         #expect(harness.credit(announcer) == 10)
         #expect(harness.topic.violations() == [])
         #expect(harness.topic.overGranted() == [])
@@ -210,6 +206,32 @@ struct GrantingTests {
         #expect(harness.topic.overGrantedBytes() == [])
     }
 
+    @Test("keeps what comes back for one that lacks bytes, and gives no floors of it")
+    func floorsWait() {
+        var harness = TopicHarness(ahead: 1_000)
+        let holder = harness.producer(.events(50))
+        // The floors are taken to need as many bytes an event as this one.
+        harness.emit(1, bytes: 60_000)
+        for _ in 0..<13 { _ = harness.producer(.events(0)) }
+        harness.report(holder, available: 0, needs: 700_000)
+        #expect(harness.ledgers[holder]?.byteCredit ?? 0 < 700_000)
+        for id in harness.recalled() { harness.report(id, available: 0, isDrained: true) }
+        #expect(harness.ledgers[holder]?.byteCredit ?? 0 >= 700_000)
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("keeps what comes back for the first that lacks bytes, whatever others announced")
+    func announcersWait() {
+        var harness = TopicHarness()
+        let producers = (0..<40).map { _ in harness.producer(.events(100)) }
+        _ = harness.consumer(asks: 4_000)
+        #expect(producers.allSatisfy { harness.credit($0) == 100 })
+        for producer in producers { harness.report(producer, available: 0, needs: 1_048_000) }
+        for id in harness.recalled() { harness.report(id, available: 100, isDrained: true) }
+        #expect(harness.ledgers[producers[0]]?.byteCredit ?? 0 >= 1_048_000)
+        #expect(harness.topic.violations() == [])
+    }
+
     @Test("takes back all grants when the topic winds up")
     func wind() {
         var harness = TopicHarness()
@@ -283,5 +305,15 @@ struct GrantingTests {
         #expect(asked == [large, small])
         #expect(harness.credit(large) == 9)
         #expect(harness.credit(small) == 1)
+    }
+}
+
+extension TopicHarness {
+    /// Those who were sent a STOP since the last look.
+    fileprivate mutating func recalled() -> [LinkID] {
+        look().compactMap { effect in
+            guard case .ask(let id, let ask) = effect, ask.flags.contains(.stop) else { return nil }
+            return id
+        }
     }
 }
