@@ -95,10 +95,11 @@ budget-update: setup
 	Benchmarks/budget.py --update $(BUDGET_FLAGS)
 
 # make simulate [STEPS=1000000] [SEED=…]: random histories of the core, every law at every step.
+# With LIFE=400 each world has so many steps: thousands of short ones, as the test makes 300.
 simulate:
 	swift build -c release $(swift_flags) --product sluice-simulate
 	"$$(swift build -c release --show-bin-path)/sluice-simulate" --steps $(STEPS) \
-	    $(if $(SEED),--seed $(SEED))
+	    $(if $(SEED),--seed $(SEED)) $(if $(LIFE),--life $(LIFE))
 
 # The fuzz tests of every room, with many more cases than `make test` spends.
 fuzz:

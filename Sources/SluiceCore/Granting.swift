@@ -47,7 +47,8 @@ extension Topic {
         let isShortOfBytes = serveNeedy(at: now, into: &effects)
         let allowed = allowance
         var rest = allowed.total
-        if rest > 0, isWorthGranting(allowed) {
+        // What comes back is for those short of bytes: given to others it would go round for ever.
+        if rest > 0, !isShortOfBytes, isWorthGranting(allowed) {
             // What is left over after a queue was served, nobody in it could be given.
             let used = serve(.announced, upTo: rest, at: now, limit: limit, into: &effects)
             rest -= used
@@ -85,10 +86,10 @@ extension Topic {
         into effects: inout Effects
     ) -> UInt64 {
         var rest = events
-        var waiting = self[keyPath: queue.path].count
+        var waiting = producers(in: queue).count
         var progressed = false
         while rest > 0, waiting > 0, effects.list.count < limit {
-            guard let index = self[keyPath: queue.path].popFirst() else { break }
+            guard let index = withQueue(queue, { $0.popFirst() }) else { break }
             _ = withProducer(index) { $0.queue = nil }
             let share = max(1, rest / UInt64(waiting))
             let given = issue(index, share, isAnnounced: true, at: now, into: &effects)
@@ -97,7 +98,7 @@ extension Topic {
             progressed = progressed || given > 0
             waiting -= 1
             if waiting == 0, progressed {
-                waiting = self[keyPath: queue.path].count
+                waiting = producers(in: queue).count
                 progressed = false
             }
         }
@@ -204,23 +205,26 @@ extension Topic {
     /// Gives more bytes to producers whose next event does not fit; true if some must wait.
     private mutating func serveNeedy(at now: Instant, into effects: inout Effects) -> Bool {
         guard !needy.isEmpty else { return false }
+        // Those in the queue get the bytes of their next events before any gets more than that.
+        var unserved = needy.reduce(into: UInt64(0)) { $0 += missingBytes($1) }
         var waiting = Deque<UInt32>()
         while let index = needy.popFirst() {
+            let missing = missingBytes(index)
+            guard missing > 0 else { continue }
             let link = producerLinks[Int(index)]
-            guard kinds[Int(index)] == .producer, link.isAttached, link.needBytes > 0,
-                link.ledger.credit > 0
-            else { continue }
-            let held = link.ledger.byteCredit ?? 0
-            let need = UInt64(link.needBytes)
-            guard need > held else { continue }
-            let isAlone = granted == link.ledger.credit && freeGrantBytes + held > 0
-            guard need <= freeGrantBytes + held || isAlone, link.recalledAt == nil else {
+            let isAlone = granted == link.ledger.credit && freeGrantBytes + link.grantedBytes > 0
+            guard missing <= freeGrantBytes || isAlone else {
                 waiting.append(index)
                 continue
             }
+            unserved -= missing
+            let spare = freeGrantBytes - min(freeGrantBytes, missing + unserved)
+            // With the bytes of one event alone, each of those granted would cost a round trip.
+            let likely = (link.ledger.credit - 1) * likelyRecordBytes
+            let more = min(likely, spare / UInt64(needy.count + 1))
             var ask = Ask(events: 0, total: 0)
             _ = withProducer(index) { link in
-                ask = link.ledger.ask(events: 0, bytes: UInt32(need - held))
+                ask = link.ledger.ask(events: 0, bytes: UInt32(missing + more))
                 link.needBytes = 0
                 link.askedAt = now
             }
@@ -228,6 +232,17 @@ extension Topic {
         }
         needy = waiting
         return !waiting.isEmpty
+    }
+
+    /// Bytes that a producer's next event needs beyond those granted; 0 if it waits for none.
+    private func missingBytes(_ index: UInt32) -> UInt64 {
+        let link = producerLinks[Int(index)]
+        // One that is recalled has nothing to wait with: its answer says what it needs then.
+        guard kinds[Int(index)] == .producer, link.isAttached, link.recalledAt == nil,
+            link.ledger.credit > 0
+        else { return 0 }
+        let need = UInt64(link.needBytes)
+        return need - min(need, link.grantedBytes)
     }
 
     /// Takes back what was granted to producers that have no known use for it.

@@ -89,7 +89,7 @@ extension Topic {
                 continue
             }
             let queue = ProducerQueue(link.backlog)
-            let isIn = link.queue == queue && self[keyPath: queue.path].contains(UInt32(index))
+            let isIn = link.queue == queue && producers(in: queue).contains(UInt32(index))
             if !isIn { found.append("producer \(index) stands in the wrong queue") }
         }
         if queued != expected { found.append("\(queued) producers queued of \(expected)") }

@@ -128,10 +128,11 @@ package struct ProducerLink: Sendable {
     /// The part of its credit that what it reports has a use for.
     func usedCredit(_ report: ProducerReport, unseen: UInt64) -> UInt64 {
         guard backlog != .unknown else { return min(announcedCredit, ledger.credit) }
-        // What waits beyond the credit that was seen, or for bytes, has a use for all of that.
-        guard report.available > 0 || report.needBytes > 0 else { return 0 }
         let seen = ledger.credit - min(ledger.credit, unseen)
-        return seen + min(report.available, ledger.credit - seen)
+        // What waits beyond the credit that was seen has a use for all of that.
+        if report.available > 0 { return seen + min(report.available, ledger.credit - seen) }
+        // What waits for bytes is one event, or as many as were announced and have not come.
+        return report.needBytes > 0 ? min(max(1, announcedCredit), seen) : 0
     }
 
     /// Whether it holds credit that nobody announced a use for and that was not recalled.
@@ -157,14 +158,6 @@ enum ProducerQueue: Sendable {
         case .unknown: self = .willing
         case .events(0): self = .idle
         case .events: self = .announced
-        }
-    }
-
-    var path: WritableKeyPath<Topic, Deque<UInt32>> {
-        switch self {
-        case .announced: \.announced
-        case .willing: \.willing
-        case .idle: \.idle
         }
     }
 }

@@ -1,5 +1,7 @@
 // Producers: what arrives from them, and what they say of themselves.
 
+import DequeModule
+
 extension Topic {
     mutating func publish(
         _ id: LinkID,
@@ -206,7 +208,7 @@ extension Topic {
         guard producerLinks[place].queue != queue else { return }
         dequeueProducer(index)
         _ = withProducer(index) { $0.queue = queue }
-        self[keyPath: queue.path].append(index)
+        withQueue(queue) { $0.append(index) }
     }
 
     /// Takes a producer out of the queue it stands in.
@@ -214,8 +216,29 @@ extension Topic {
         guard kinds[Int(index)] == .producer, let queue = producerLinks[Int(index)].queue else {
             return
         }
-        self[keyPath: queue.path].removeAll { $0 == index }
+        withQueue(queue) { $0.removeAll { $0 == index } }
         _ = withProducer(index) { $0.queue = nil }
+    }
+
+    /// The producers that stand in a queue, to be read.
+    func producers(in queue: ProducerQueue) -> Deque<UInt32> {
+        switch queue {
+        case .announced: announced
+        case .willing: willing
+        case .idle: idle
+        }
+    }
+
+    /// Changes a queue in place; to name it by a key path would copy the topic on each use.
+    mutating func withQueue<Result>(
+        _ queue: ProducerQueue,
+        _ body: (inout Deque<UInt32>) -> Result
+    ) -> Result {
+        switch queue {
+        case .announced: body(&announced)
+        case .willing: body(&willing)
+        case .idle: body(&idle)
+        }
     }
 }
 

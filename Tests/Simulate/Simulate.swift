@@ -7,23 +7,31 @@ struct Simulate {
     static func main() {
         var steps: UInt64 = 1_000_000
         var seed = UInt64.random(in: 0...UInt64.max)
+        var life: UInt64?
         var arguments = CommandLine.arguments.dropFirst()
         while let flag = arguments.popFirst() {
             guard let number = arguments.popFirst().flatMap({ UInt64($0) }),
-                flag == "--steps" || flag == "--seed"
-            else { return fail("usage: sluice-simulate [--steps N] [--seed S]", code: 2) }
-            if flag == "--steps" { steps = number } else { seed = number }
+                ["--steps", "--seed", "--life"].contains(flag)
+            else {
+                return fail("usage: sluice-simulate [--steps N] [--seed S] [--life N]", code: 2)
+            }
+            switch flag {
+            case "--steps": steps = number
+            case "--seed": seed = number
+            default: life = max(1, number)
+            }
         }
-        run(steps: steps, seed: seed)
+        run(steps: steps, seed: seed, life: life)
     }
 
-    /// Worlds differ in their length; each has the seed after that of the last one.
-    private static func run(steps: UInt64, seed: UInt64) {
+    /// Worlds differ in length unless all have one `life`; each has the seed after the last one's.
+    private static func run(steps: UInt64, seed: UInt64, life: UInt64?) {
         var totals = (steps: UInt64(0), worlds: UInt64(0), deliveries: UInt64(0), checks: UInt64(0))
         while totals.steps < steps {
             let worldSeed = seed &+ totals.worlds
             var world = World(seed: worldSeed)
-            let lifetime = min([500, 4_000, 30_000][Int(worldSeed % 3)], steps - totals.steps)
+            let longest = life ?? [500, 4_000, 30_000][Int(worldSeed % 3)]
+            let lifetime = min(longest, steps - totals.steps)
             while world.steps < lifetime, world.violations.isEmpty { world.step() }
             let lived = world.steps
             world.end()
@@ -34,7 +42,8 @@ struct Simulate {
             guard world.violations.isEmpty else {
                 for violation in world.violations.prefix(10) { print(violation) }
                 print("seed \(worldSeed), step \(world.steps)")
-                fail("replay: sluice-simulate --steps \(lifetime) --seed \(worldSeed)", code: 1)
+                let replay = "--steps \(lifetime) --life \(lifetime) --seed \(worldSeed)"
+                fail("replay: sluice-simulate \(replay)", code: 1)
                 return
             }
         }

@@ -78,11 +78,7 @@ struct GrantingTests {
         _ = harness.look()
         let announcer = producers[19]
         harness.report(announcer, available: 10)
-        let recalled = harness.look().compactMap { effect -> LinkID? in
-            guard case .ask(let id, let ask) = effect, ask.flags.contains(.stop) else { return nil }
-            return id
-        }
-        for id in recalled { harness.report(id, available: 0, isDrained: true) }
+        for id in harness.recalled() { harness.report(id, available: 0, isDrained: true) }
         #expect(harness.credit(announcer) == 10)
         #expect(harness.topic.violations() == [])
         #expect(harness.topic.overGranted() == [])
@@ -155,6 +151,85 @@ struct GrantingTests {
         for producer in ready { harness.publish(producer, 1, bytes: 1_048_000) }
         let served = producers.filter { harness.ledgers[$0]?.byteCredit ?? 0 >= 1_048_000 }
         #expect(!served.isEmpty)
+    }
+
+    @Test("takes back what a producer holds beyond the one event that lacks bytes")
+    func needOfOne() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.unknown)
+        _ = harness.consumer(asks: 100)
+        harness.report(holder, available: 0, needs: 200_000)
+        #expect(harness.credit(holder) == 100)
+        let announcer = harness.producer(.events(20))
+        #expect(harness.credit(holder) == 0)
+        harness.report(holder, available: 0, isDrained: true)
+        #expect(harness.credit(announcer) == 20)
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("leaves a producer that lacks bytes what it announced, though others wait")
+    func needOfMany() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.events(10))
+        _ = harness.consumer(asks: 10)
+        _ = harness.producer(.events(20))
+        harness.report(holder, available: 0, needs: 20_000)
+        #expect(harness.credit(holder) == 10)
+        harness.publish(holder, 1, bytes: 20_000)
+        #expect(harness.credit(holder) == 9)
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("grants the bytes of all its events to a producer that was granted too few for them")
+    func wrongGuess() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.events(100))
+        _ = harness.consumer(asks: 100)
+        harness.publish(producer, 11, bytes: 9_000)
+        harness.report(producer, available: 0, needs: 9_000)
+        #expect(harness.credit(producer) == 89)
+        #expect(harness.ledgers[producer]?.byteCredit ?? 0 >= 89 * 9_000)
+        #expect(harness.topic.overGrantedBytes() == [])
+    }
+
+    @Test("grants all that lack bytes those of their next event before any gets more")
+    func needsFirst() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.events(2_800))
+        let needy = (0..<4).map { _ in harness.producer(.events(100)) }
+        _ = harness.consumer(asks: 3_200)
+        for producer in needy { harness.report(producer, available: 0, needs: 1_048_000) }
+        // Nothing is free for them until the holder's bytes came.
+        #expect(needy.allSatisfy { harness.ledgers[$0]?.byteCredit ?? 0 < 1_048_000 })
+        harness.publish(holder, 2_800, bytes: 1_024)
+        #expect(needy.allSatisfy { harness.ledgers[$0]?.byteCredit ?? 0 >= 1_048_000 })
+        #expect(harness.topic.overGrantedBytes() == [])
+    }
+
+    @Test("keeps what comes back for one that lacks bytes, and gives no floors of it")
+    func floorsWait() {
+        var harness = TopicHarness(ahead: 1_000)
+        let holder = harness.producer(.events(50))
+        // The floors are taken to need as many bytes an event as this one.
+        harness.emit(1, bytes: 60_000)
+        for _ in 0..<13 { _ = harness.producer(.events(0)) }
+        harness.report(holder, available: 0, needs: 700_000)
+        #expect(harness.ledgers[holder]?.byteCredit ?? 0 < 700_000)
+        for id in harness.recalled() { harness.report(id, available: 0, isDrained: true) }
+        #expect(harness.ledgers[holder]?.byteCredit ?? 0 >= 700_000)
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("keeps what comes back for the first that lacks bytes, whatever others announced")
+    func announcersWait() {
+        var harness = TopicHarness()
+        let producers = (0..<40).map { _ in harness.producer(.events(100)) }
+        _ = harness.consumer(asks: 4_000)
+        #expect(producers.allSatisfy { harness.credit($0) == 100 })
+        for producer in producers { harness.report(producer, available: 0, needs: 1_048_000) }
+        for id in harness.recalled() { harness.report(id, available: 100, isDrained: true) }
+        #expect(harness.ledgers[producers[0]]?.byteCredit ?? 0 >= 1_048_000)
+        #expect(harness.topic.violations() == [])
     }
 
     @Test("takes back all grants when the topic winds up")
@@ -230,5 +305,15 @@ struct GrantingTests {
         #expect(asked == [large, small])
         #expect(harness.credit(large) == 9)
         #expect(harness.credit(small) == 1)
+    }
+}
+
+extension TopicHarness {
+    /// Those who were sent a STOP since the last look.
+    fileprivate mutating func recalled() -> [LinkID] {
+        look().compactMap { effect in
+            guard case .ask(let id, let ask) = effect, ask.flags.contains(.stop) else { return nil }
+            return id
+        }
     }
 }
