@@ -72,8 +72,9 @@ extension Topic {
     /// Small refills of what is kept ahead wait until they are worth a frame.
     private func isWorthGranting(_ allowed: Allowance) -> Bool {
         guard allowed.wanted == 0, granted > 0 else { return true }
-        let enough = min(options.ahead, Limits.grantWindowEvents) / 4
-        guard allowed.total < enough else { return true }
+        let fitting = Limits.grantWindowBytes / likelyRecordBytes
+        let enough = min(options.ahead, Limits.grantWindowEvents, fitting) / 4
+        guard min(allowed.total, freeGrantBytes / likelyRecordBytes) < enough else { return true }
         return announced.contains { producerLinks[Int($0)].ledger.credit == 0 }
     }
 

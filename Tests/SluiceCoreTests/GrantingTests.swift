@@ -213,6 +213,8 @@ struct GrantingTests {
         // The floors are taken to need as many bytes an event as this one.
         harness.emit(1, bytes: 60_000)
         for _ in 0..<13 { _ = harness.producer(.events(0)) }
+        // Takes what was too little for one more round of floors.
+        _ = harness.producer(.events(100))
         harness.report(holder, available: 0, needs: 700_000)
         #expect(harness.ledgers[holder]?.byteCredit ?? 0 < 700_000)
         for id in harness.recalled() { harness.report(id, available: 0, isDrained: true) }
@@ -230,6 +232,19 @@ struct GrantingTests {
         for id in harness.recalled() { harness.report(id, available: 100, isDrained: true) }
         #expect(harness.ledgers[producers[0]]?.byteCredit ?? 0 >= 1_048_000)
         #expect(harness.topic.violations() == [])
+    }
+
+    @Test("refills what is kept ahead when that is worth a frame, in bytes too")
+    func refills() {
+        var harness = TopicHarness(ahead: 10_000)
+        harness.emit(1, bytes: 16_384)
+        let producer = harness.producer(.events(1_000_000))
+        let granted = harness.credit(producer)
+        harness.publish(producer, 10, bytes: 16_384)
+        #expect(harness.credit(producer) == granted - 10)
+        let more = Int(granted) / 3
+        harness.publish(producer, more, bytes: 16_384)
+        #expect(harness.credit(producer) > granted - 10 - UInt64(more))
     }
 
     @Test("takes back all grants when the topic winds up")
