@@ -23,7 +23,7 @@ STEPS ?= 1000000
 SLUICE_FUZZ_CASES ?= 2000000
 
 .PHONY: setup demo test build release check bench bench-quick bench-setup budget budget-update \
-    simulate fuzz clean
+    simulate fuzz sanitize clean
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -105,6 +105,22 @@ simulate:
 fuzz:
 	swift build --build-tests $(swift_flags)
 	SLUICE_FUZZ_CASES=$(SLUICE_FUZZ_CASES) swift test --skip-build --filter Fuzz
+
+# make sanitize: whatever has threads, watched for races, with servers of one shard and of three.
+# What is fuzzed has one thread and takes minutes here. One test after the other, because a client
+# that waits for its turn on the processor is one that the broker believes dead.
+sanitizer := --sanitize=thread --scratch-path .build-tsan
+sanitize:
+	swift build --build-tests $(sanitizer) $(swift_flags)
+	for room in SluiceNetTests SluiceEngineTests; do \
+	    swift test --skip-build $(sanitizer) --filter "^$$room\." || exit 1; \
+	done
+	for shards in 1 3; do \
+	    for room in SluiceServerTests SluiceTests; do \
+	        SLUICE_SHARDS=$$shards swift test --skip-build $(sanitizer) --no-parallel \
+	            --skip Fuzz --filter "^$$room\." || exit 1; \
+	    done; \
+	done
 
 clean:
 	swift package clean

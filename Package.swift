@@ -194,7 +194,7 @@ let package = Package(
         .testTarget(
             name: "SystemTests",
             dependencies: [
-                "Sluice", "SluiceDoor", "SluiceWire",
+                "Sluice", "SluiceDoor", "SluiceEngine", "SluiceWire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules

@@ -1,7 +1,9 @@
 // What Swift's Glibc module leaves out: sys/epoll.h, sys/eventfd.h and the GNU calls below.
 #pragma once
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
 int accept4(int listener, struct sockaddr *address, socklen_t *length, int flags);
+int sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);

@@ -3,6 +3,7 @@ import FoundationEssentials
 package import Logging
 import SluiceCore
 import SluiceEngine
+import SluiceNet
 package import SluiceServer
 
 /// What `sluice serve` was told, from four layers: flags, environment, file, defaults.
@@ -76,7 +77,7 @@ package struct ServeSettings: Sendable {
             Int($0).flatMap { (1...Limits.shardsMax).contains($0) ? $0 : nil }
         }
         // One core is left for the clients on this machine and for the kernel.
-        let spare = ProcessInfo.processInfo.activeProcessorCount - 1
+        let spare = HostProcess.processors - 1
         server.shards = shards ?? min(max(1, spare), Limits.shardsMax)
         if let span = try source.value("drain-timeout", "a time such as 5s", TimeSpan.init) {
             server.drainSeconds = Int(span.seconds.rounded(.up))

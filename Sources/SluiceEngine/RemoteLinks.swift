@@ -110,6 +110,8 @@ extension Engine {
     func openRemote(_ session: Session, _ link: UInt32, _ open: Open) -> Bool {
         if open.resume != nil {
             guard case .remote(let remote)? = session.link(link)?.target else { return false }
+            // The topic's engine makes its half narrow too: this kernel has shown nothing yet.
+            remote.window = windowBytes
             post(.open(caller(session), link, open), to: remote.engine)
             return true
         }

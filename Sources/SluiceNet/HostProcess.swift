@@ -1,3 +1,4 @@
+import CEpoll
 import Glibc
 
 /// What a network program sets once for its whole process.
@@ -22,6 +23,16 @@ package enum HostProcess {
 // What the process has used, from the kernel.
 extension HostProcess {
     package static var pid: Int32 { getpid() }
+
+    /// Processors that it may run on, which in a container may be few of the machine's.
+    package static var processors: Int {
+        var set = cpu_set_t()
+        guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else {
+            // More than the set has room for.
+            return max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)))
+        }
+        return withUnsafeBytes(of: set) { $0.reduce(0) { $0 + $1.nonzeroBitCount } }
+    }
 
     /// User and system time together.
     package static var cpuSeconds: Double {

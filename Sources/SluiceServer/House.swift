@@ -54,11 +54,17 @@ final class House: Sendable {
 ///
 /// Shards report when they like. If all are drained and as many messages were sent as received,
 /// and all report the same once more, nothing moved in between, nor will it.
-final class Drain: Sendable {
-    struct Report {
+package final class Drain: Sendable {
+    package struct Report {
         var isDrained: Bool
         var sent: UInt64
         var received: UInt64
+
+        package init(isDrained: Bool, sent: UInt64, received: UInt64) {
+            self.isDrained = isDrained
+            self.sent = sent
+            self.received = received
+        }
     }
 
     private struct Wave {
@@ -72,10 +78,10 @@ final class Drain: Sendable {
     private let wave: Lock<Wave>
     private let isOver = Atomic<Bool>(false)
 
-    init(shards: Int) { wave = Lock(Wave(shards: shards)) }
+    package init(shards: Int) { wave = Lock(Wave(shards: shards)) }
 
     /// Takes a shard's report; true once all may leave.
-    func note(_ index: Int, _ report: () -> Report) -> Bool {
+    package func note(_ index: Int, _ report: () -> Report) -> Bool {
         wave.withLock { wave in
             wave.reports[index] = report()
             let reports = wave.reports.compactMap { $0 }

@@ -125,6 +125,31 @@ import Testing
         #expect(events == 1_000)
     }
 
+    @Test("A link that is resumed has the narrow window again here, and the internal credit there")
+    func resumedWindow() throws {
+        let near = house.engines[0]
+        let (_, reading) = house.connect(at: 0)
+        near.open(reading, 1, sink(demand: 10_000))
+        let (_, writing) = house.connect(at: 1)
+        house.engines[1].open(writing, 1, source(available: 1_000))
+        house.settle()
+        near.setWindows(of: reading, bytes: Limits.writeBurstBytes)
+        near.disconnect(reading, links: LinkTable())
+        let payload = String(repeating: "x", count: 996)
+        house.engines[1].publish(
+            writing,
+            1,
+            try Publication(first: 1, Array(repeating: payload, count: 1_000))
+        )
+        house.settle()
+        let again = try resume(reading)
+        near.open(reading, 1, resumed(sink(), position: 0, bytes: 0, asked: 10_000))
+        house.settle()
+        let queued = again.unwritten.reduce(0) { $0 + $1.bytes }
+        #expect(queued > Limits.writeWindowBytes)
+        #expect(queued <= 2 * Limits.writeWindowBytes)
+    }
+
     @Test("A producer past its credit is ended behind the answers to what it may send")
     func overrun() throws {
         let near = house.engines[0]

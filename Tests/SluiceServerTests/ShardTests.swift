@@ -132,6 +132,66 @@ import Testing
         await server.waitUntilStopped()
     }
 
+    @Test("A stop of idle shards waits for nothing")
+    func idleStop() async throws {
+        let (server, address) = try await startServer {
+            $0.shards = Self.shards
+            $0.drainSeconds = 3_600
+        }
+        do {
+            try await blocking {
+                let clients = try Self.topics.map { topic in
+                    let client = try RawClient(address)
+                    try client.greet()
+                    try client.say("OPEN 1 sink topic=\(topic) demand=1")
+                    try client.hear("OPENED", 1)
+                    return client
+                }
+                server.stop()
+                for client in clients {
+                    try client.hear("the last words") { $0.type == "CLOSE" && $0.flags.isEmpty }
+                }
+            }
+        } catch {
+            server.stop()
+            throw error
+        }
+        await server.waitUntilStopped()
+    }
+
+    @Test("A stop waits on every shard for what a producer still holds on one")
+    func patientStop() async throws {
+        let (server, address) = try await startServer {
+            $0.shards = Self.shards
+            $0.drainSeconds = 3_600
+        }
+        try await blocking {
+            let producer = try RawClient(address)
+            try producer.greet()
+            try producer.say("OPEN 1 sink topic=\(Self.topics[0])")
+            try producer.say("OPEN 2 source topic=\(Self.topics[1]) available=3")
+            try producer.hear("DEMAND", 2)
+            let consumer = try RawClient(address)
+            try consumer.greet()
+            try consumer.say("OPEN 1 sink topic=\(Self.topics[2])")
+            try consumer.say("OPEN 2 sink topic=\(Self.topics[1]) demand=10")
+            try consumer.hear("OPENED", 2)
+            server.stop()
+            try producer.hear("DEMAND", 2)
+            // Many times as long as a stop takes for which there is nothing to wait.
+            for round in 0..<500 {
+                try producer.sync(UInt64(round))
+                try consumer.sync(UInt64(round))
+            }
+            try producer.say("EVENTS 2 seq=1 [a b c]")
+            #expect(try consumer.hear("EVENTS", 2).events.map(\.payload) == ["a", "b", "c"])
+            for client in [producer, consumer] {
+                try client.hear("the last words") { $0.type == "CLOSE" && $0.flags.isEmpty }
+            }
+        }
+        await server.waitUntilStopped()
+    }
+
     @Test("A stop while clients come, move and talk ends all the same")
     func hurriedStop() async throws {
         let (server, address) = try await startServer {

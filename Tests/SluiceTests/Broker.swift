@@ -3,6 +3,7 @@ import Sluice
 import SluiceCore
 import SluiceEngine
 import SluiceServer
+import SluiceTestKit
 
 /// A real broker on a free port of this process, for one test.
 struct Broker {
@@ -24,6 +25,7 @@ struct Broker {
     ) async throws -> Self {
         var configuration = ServerConfiguration()
         configuration.listen = ["127.0.0.1:0"]
+        configuration.shards = Environment.number("SLUICE_SHARDS").map { Int($0) } ?? 1
         configure(&configuration)
         var logger = Logger(label: "broker")
         logger.logLevel = .critical

@@ -132,7 +132,18 @@ final class Broker {
     let address: String
     private let directory: URL
 
-    init(_ flags: [String] = [], environment: [String: String] = [:]) throws {
+    /// Of three shards the topic `t` is not at home on the first, where connections come in.
+    static let shardCounts = [1, 3]
+
+    /// Without a number of shards it has what `SLUICE_SHARDS` says to the tests, or the default.
+    init(
+        _ flags: [String] = [],
+        shards: Int? = nil,
+        environment: [String: String] = [:]
+    ) throws {
+        let asked = ProcessInfo.processInfo.environment["SLUICE_SHARDS"]
+        let environment = ["SLUICE_SHARDS": shards.map { "\($0)" } ?? asked ?? ""]
+            .merging(environment) { $1 }
         directory = try Place.directory()
         let ready = directory.appending(path: "ready").path
         running = try Running(

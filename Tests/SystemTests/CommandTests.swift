@@ -13,9 +13,13 @@ struct SystemTests {}
 extension SystemTests {
     @Suite("The command line against the real broker")
     struct CommandTests {
-        @Test("what goes in by lines comes out by lines, in order", .timeLimit(.minutes(1)))
-        func lines() throws {
-            let broker = try Broker()
+        @Test(
+            "what goes in by lines comes out by lines, in order",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func lines(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             let sent = try broker.run("pub", "t", input: "one\ntwo\n\nfour")
             #expect(sent.code == 0, "\(sent.errors)")
             let came = try broker.run("sub", "t", "--exit-at-end")
@@ -24,9 +28,13 @@ extension SystemTests {
             #expect(came.errors.isEmpty)
         }
 
-        @Test("bytes of every value survive, NUL and all", .timeLimit(.minutes(1)))
-        func binary() throws {
-            let broker = try Broker()
+        @Test(
+            "bytes of every value survive, NUL and all",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func binary(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             let bytes = (0..<70_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) } + [0, 0]
             #expect(try broker.start(["pub", "t", "--each", "eof"], input: bytes).wait().code == 0)
             let came = try broker.run("sub", "t", "--count", "1", "--format", "%s")
@@ -49,9 +57,13 @@ extension SystemTests {
             #expect(came.text == "0=a\nb\u{0}1=c\u{0}2=in\na file\n\u{0}")
         }
 
-        @Test("a strict topic moves exactly what is demanded", .timeLimit(.minutes(1)))
-        func demand() throws {
-            let broker = try Broker()
+        @Test(
+            "a strict topic moves exactly what is demanded",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func demand(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             try broker.run("topic", "create", "strict", "--buffer", "0")
             let input = (1...10).map { "\($0)\n" }.joined()
             let publisher = try broker.start(["pub", "strict"], input: Array(input.utf8))
@@ -108,10 +120,11 @@ extension SystemTests {
         @Test(
             "a reader that leaves ends it quietly with 141, whether more comes or not",
             .timeLimit(.minutes(1)),
-            arguments: [1, 5_000]
+            arguments: [1, 5_000],
+            Broker.shardCounts
         )
-        func brokenPipe(events: Int) throws {
-            let broker = try Broker()
+        func brokenPipe(events: Int, shards: Int) throws {
+            let broker = try Broker(shards: shards)
             let came = try broker.shell(
                 "seq 1 \(events) | sluice pub t;"
                     + " sluice sub t --max-demand 100 | head -1; echo ${PIPESTATUS[0]}"
@@ -157,9 +170,13 @@ extension SystemTests {
             #expect(try broker.topic("t").bufferedEvents == 0)
         }
 
-        @Test("exec runs a command an event, and stops where one fails", .timeLimit(.minutes(1)))
-        func exec() throws {
-            let broker = try Broker()
+        @Test(
+            "exec runs a command an event, and stops where one fails",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func exec(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             try broker.run("pub", "t", input: "a\nb\nc\n")
             let line = "echo \"$EVENT_TOPIC $EVENT_OFFSET $(cat)\"; [ $EVENT_OFFSET != 1 ]"
             let came = try broker.run("sub", "t", "--exec", line)
@@ -199,9 +216,13 @@ extension SystemTests {
             expect(3, "no broker at 127.0.0.1:1", try broker.run("ping", environment: nobody))
         }
 
-        @Test("a dropping topic tells its producer what it lost", .timeLimit(.minutes(1)))
-        func discarded() throws {
-            let broker = try Broker()
+        @Test(
+            "a dropping topic tells its producer what it lost",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func discarded(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             try broker.run("topic", "create", "t", "--buffer", "2", "--on-full", "drop-newest")
             let sent = try broker.run("pub", "t", input: "1\n2\n3\n4\n")
             #expect(sent.code == 7, "\(sent.errors)")
@@ -210,10 +231,11 @@ extension SystemTests {
 
         @Test(
             "the Python client publishes, consumes and is refused on overrun",
-            .timeLimit(.minutes(1))
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
         )
-        func python() throws {
-            let broker = try Broker()
+        func python(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             let script = Place.root.appending(path: "Protocol/python/sluice.py").path
             func python(_ words: String...) throws -> Outcome {
                 try Running("/usr/bin/env", ["python3", script, broker.address] + words).wait()

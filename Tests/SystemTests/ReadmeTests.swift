@@ -6,12 +6,16 @@ extension SystemTests {
     /// What the README shows is what happens.
     @Suite("The README and the articles")
     struct ReadmeTests {
-        @Test("the first five minutes go as they are told", .timeLimit(.minutes(1)))
-        func firstMinutes() throws {
+        @Test(
+            "the first five minutes go as they are told",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func firstMinutes(shards: Int) throws {
             let blocks = try Document("README.md").blocks("sh", in: "The first five minutes")
             try #require(blocks.count == 4)
             #expect(blocks[0].suffix(1) == ["sluice serve"])
-            let broker = try Broker()
+            let broker = try Broker(shards: shards)
 
             try #require(blocks[1].map(Self.verb) == ["ping", "topic create", "pub"])
             for line in blocks[1].dropLast() { try succeeds(line, broker) }

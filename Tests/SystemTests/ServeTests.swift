@@ -5,9 +5,13 @@ import Testing
 extension SystemTests {
     @Suite("The broker as a process")
     struct ServeTests {
-        @Test("SIGTERM lets consumers go and ends with 0", .timeLimit(.minutes(1)))
-        func goingAway() throws {
-            let broker = try Broker()
+        @Test(
+            "SIGTERM lets consumers go and ends with 0",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func goingAway(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             try broker.run("pub", "t", "last")
             let consumer = try broker.start(["sub", "t"])
             try eventually("the consumer has its event") { consumer.output == Array("last\n".utf8) }
@@ -18,9 +22,13 @@ extension SystemTests {
             #expect(left.errors.contains("going away"), "\(left.errors)")
         }
 
-        @Test("Ctrl-C ends a consumer in order with 130", .timeLimit(.minutes(1)))
-        func interrupted() throws {
-            let broker = try Broker()
+        @Test(
+            "Ctrl-C ends a consumer in order with 130",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func interrupted(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             let consumer = try broker.start(["sub", "t", "-o", "json"])
             try eventually("it consumes") { try broker.run("consumer", "ls", "t").lines.count == 1 }
             try broker.run("pub", "t", "x")
@@ -105,10 +113,11 @@ extension SystemTests {
             .timeLimit(.minutes(1)),
             arguments: [
                 "pub", "sub", "pipeline",
-            ]
+            ],
+            Broker.shardCounts
         )
-        func bench(kind: String) throws {
-            let broker = try Broker()
+        func bench(kind: String, shards: Int) throws {
+            let broker = try Broker(shards: shards)
             let outcome = try broker.run("bench", kind, "--events", "20k", "--size", "64", "--json")
             #expect(outcome.code == 0, "\(outcome.errors)")
             struct Result: Decodable {

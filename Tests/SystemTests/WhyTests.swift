@@ -21,9 +21,13 @@ extension SystemTests {
             return answer.findings.map(\.code)
         }
 
-        @Test("nobody consumes and nobody produces", .timeLimit(.minutes(1)))
-        func nobody() throws {
-            let broker = try Broker()
+        @Test(
+            "nobody consumes and nobody produces",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func nobody(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             try broker.run("topic", "create", "t")
             #expect(try why(broker) == ["no-consumers", "no-producers"])
             try broker.run("topic", "pause", "t")
@@ -32,9 +36,13 @@ extension SystemTests {
             #expect(try why(broker) == ["no-consumers", "no-producers"])
         }
 
-        @Test("the buffer is full, then a producer waits for demand", .timeLimit(.minutes(1)))
-        func full() throws {
-            let broker = try Broker()
+        @Test(
+            "the buffer is full, then a producer waits for demand",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func full(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             try broker.run("topic", "create", "t", "--buffer", "5")
             let publisher = try broker.start(
                 ["pub", "t"],
@@ -50,9 +58,13 @@ extension SystemTests {
             #expect(publisher.wait().code == 0)
         }
 
-        @Test("a group without members holds what waits for it", .timeLimit(.minutes(1)))
-        func emptyGroup() throws {
-            let broker = try Broker()
+        @Test(
+            "a group without members holds what waits for it",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func emptyGroup(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             try broker.run("pub", "t", "1")
             try broker.run("demand", "t", "1", "--group", "g")
             try broker.run("pub", "t", "2")
@@ -64,10 +76,11 @@ extension SystemTests {
 
         @Test(
             "a consumer that asks for no more is named, with its last ask",
-            .timeLimit(.minutes(1))
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
         )
-        func noDemand() throws {
-            let broker = try Broker()
+        func noDemand(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             // While its command runs, a consumer asks for nothing more.
             let consumer = try broker.start(["sub", "t", "--exec", "sleep 1"])
             try broker.run("pub", "t", input: "1\n2\n3\n4\n5\n6\n7\n8\n9\n")
@@ -79,9 +92,13 @@ extension SystemTests {
             #expect(consumer.wait().code == 130)
         }
 
-        @Test("consumers wait for producers, or for what they do not send", .timeLimit(.minutes(1)))
-        func noEvents() throws {
-            let broker = try Broker()
+        @Test(
+            "consumers wait for producers, or for what they do not send",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func noEvents(shards: Int) throws {
+            let broker = try Broker(shards: shards)
             let consumer = try broker.start(["sub", "t"])
             try eventually("it consumes") { try broker.run("consumer", "ls", "t").lines.count == 1 }
             #expect(try why(broker) == ["no-producers"])

@@ -63,6 +63,7 @@ enum Rooms {
             "Logging",
             "Sluice",
             "SluiceDoor",
+            "SluiceEngine",
             "SluiceWire"
         ),
         "Tests/TidyTests": tests(of: "SluiceCore"),
