@@ -101,9 +101,10 @@ def idle():
             )
 
 
-# Half a window a frame. On one topic the broker joins what comes together, up to the window; with
-# smaller frames that would be the difference between one topic and many, and not the topics.
-SPREAD_OUT = {"s": 128, "e": 500, "b": 1_000}
+# Full frames (64 KiB), half a window each. On one topic the broker joins what comes together, up to
+# the window; with smaller frames that would be the difference between one topic and many, and not
+# the topics. With larger ones each delivery of a narrow write window would cut one.
+SPREAD_OUT = {"s": 128, "e": 490, "b": 1_000}
 
 
 def topics():

@@ -90,6 +90,8 @@ package struct EventLog: Sendable {
             piece.offset = cursor.offset
             piece.count = UInt32(run.endOffset - cursor.offset)
             let room = min(bytes, window) - takenBytes
+            // The last bit of a window is not worth a cut.
+            if taken > 0, piece.byteCount > room, room < window / 4 { break }
             if UInt64(piece.count) > events - taken || piece.byteCount > room {
                 let isFirst = taken == 0 && windowIsEmpty
                 guard

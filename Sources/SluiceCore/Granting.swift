@@ -69,13 +69,24 @@ extension Topic {
         if effects.list.count >= limit { grantsAreDue = true }
     }
 
-    /// Small refills of what is kept ahead wait until they are worth a frame.
+    /// Small refills of what is kept ahead wait until they are worth a frame, unless somebody could
+    /// have nothing to do meanwhile.
     private func isWorthGranting(_ allowed: Allowance) -> Bool {
-        guard allowed.wanted == 0, granted > 0 else { return true }
+        guard allowed.wanted == 0 else { return true }
         let fitting = Limits.grantWindowBytes / likelyRecordBytes
         let enough = min(options.ahead, Limits.grantWindowEvents, fitting) / 4
         guard min(allowed.total, freeGrantBytes / likelyRecordBytes) < enough else { return true }
+        guard !everyGroupHas(enough) else { return false }
+        guard granted > 0 else { return true }
         return announced.contains { producerLinks[Int($0)].ledger.credit == 0 }
+    }
+
+    /// Whether so many events wait for each group.
+    private func everyGroupHas(_ events: UInt64) -> Bool {
+        guard hasGroup else { return false }
+        return groupTable.allSatisfy { group in
+            group.isRemoved || log.head - group.cursor.offset >= events
+        }
     }
 
     /// Shares `events` evenly among a queue's producers, first come first served.

@@ -47,9 +47,13 @@ package struct ConsumerLink: Sendable {
         var span: UInt64
     }
 
+    /// Whether events may enter its connection: what is left of a window that is nearly full would
+    /// only cut batches into slivers.
+    package var isWritable: Bool { room > 0 && room >= window / 4 }
+
     /// What the link could be given at once, unless its topic is paused.
     func deliverable(meanRecordBytes: UInt64) -> UInt64 {
-        guard isAttached, room > 0, needBytes == 0 else { return 0 }
+        guard isAttached, isWritable, needBytes == 0 else { return 0 }
         var events = ledger.credit
         if drainsUntil != nil { events = ledger.credit(upTo: ledger.drainedTo) }
         guard meanRecordBytes > 0 else { return events }

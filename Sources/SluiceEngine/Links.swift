@@ -249,7 +249,7 @@ extension Topic {
         if isPaused { return .paused }
         if link.ledger.credit == 0 { return .noDemand }
         if link.needBytes > 0 || link.ledger.byteCredit == 0 { return .bytes }
-        if link.room <= 0 { return .window }
+        if !link.isWritable { return .window }
         return waiting(link) == 0 ? .noEvents : .nothing
     }
 

@@ -38,7 +38,7 @@ final class Connection: IOHandler {
     /// Links that have a wide write window, because the kernel had room for all of them at once.
     private var wideLinks = 0
     /// Bytes written since the kernel was asked for its room.
-    private var unmeasured = 0
+    private var unmeasured = Connection.measuredBytes - Limits.writeWindowBytes / 2
     private let acceptedAt: UInt64
     private var receivedAt: UInt64
     private var sentAt: UInt64
@@ -315,7 +315,7 @@ extension Connection {
         unmeasured += outcome.byteCount
         if outcome.isBlocked {
             links = 0
-        } else if unmeasured >= (wideLinks > 0 ? Self.measuredBytes : Limits.writeWindowBytes / 2) {
+        } else if unmeasured >= Self.measuredBytes {
             unmeasured = 0
             let wanted = 2 * Limits.writeBurstBytes * peer.linkCount
             links = descriptor.sendRoom >= wanted ? peer.linkCount : 0
@@ -325,7 +325,7 @@ extension Connection {
         peer.setWindows(bytes: links > 0 ? Limits.writeBurstBytes : Limits.writeWindowBytes)
     }
 
-    /// Bytes that go through wide windows from one question for the kernel's room to the next.
+    /// Bytes that are written from one question for the kernel's room to the next.
     private static let measuredBytes = 1_048_576
 
     /// All write windows were set anew.

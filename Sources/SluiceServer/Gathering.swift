@@ -51,7 +51,8 @@ struct Gathering: ~Copyable {
             case .runs(let runs) = frame.content, frame.eventCount <= credit.events,
             frame.byteCount <= credit.bytes
         else { return false }
-        for slice in runs {
+        for index in 0..<runs.count {
+            let slice = runs[index]
             if slice.records.count > Self.movedBytesMax {
                 more.append(Run(slice, in: slab))
             } else if more.isEmpty {

@@ -82,23 +82,20 @@ extension FieldReader {
 
     private mutating func runHeader(from span: RawSpan) throws(WireError) -> RunHeader {
         guard left >= RunHeader.byteCount else { throw .brokenRun }
-        let count: UInt32 = try next(span)
-        guard count > 0 else { throw .badValue(.runCount, 0) }
-        let length: UInt32 = try next(span)
-        let offset: UInt64 = try next(span)
-        guard !offset.addingReportingOverflow(UInt64(count)).overflow else {
-            throw .badValue(.runCount, UInt64(count))
-        }
-        let time: UInt64 = try next(span)
-        let attempt: UInt16 = try next(span)
-        _ = try take(2)
-        return RunHeader(
-            count: count,
-            length: length,
-            offset: offset,
-            time: time,
-            attempt: attempt
+        let start = position
+        position += RunHeader.byteCount
+        let header = RunHeader(
+            count: span.bigEndian(at: start),
+            length: span.bigEndian(at: start + 4),
+            offset: span.bigEndian(at: start + 8),
+            time: span.bigEndian(at: start + 16),
+            attempt: span.bigEndian(at: start + 24)
         )
+        let end = header.offset.addingReportingOverflow(UInt64(header.count))
+        guard header.count > 0, !end.overflow else {
+            throw .badValue(.runCount, UInt64(header.count))
+        }
+        return header
     }
 
     private mutating func gap(from span: RawSpan) throws(WireError) -> Gap {
