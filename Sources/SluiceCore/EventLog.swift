@@ -208,25 +208,41 @@ extension EventLog {
         max(live, slab.filled - slab.charged)
     }
 
-    /// Lets what came since the last call stay where it is, if that is one slab and pays for it;
-    /// else returns false, and `compact` has to look closer.
+    /// Lets what came since the last call stay where it is, if it pays for each of its slabs; else
+    /// returns false, and `compact` has to look closer.
     package mutating func keepFresh() -> Bool {
         let first = Int(freshRun - firstRun)
-        let slab = entries[first].run.slab
-        var bytes = 0
-        for index in first..<entries.count {
-            guard entries[index].run.slab === slab else { return false }
-            bytes += entries[index].run.byteCount
+        var next = first
+        while next < entries.count {
+            let (end, bytes) = stretch(from: next)
+            guard bytes * 2 >= entries[next].run.slab.capacity else { return false }
+            next = end
         }
-        guard bytes * 2 >= slab.capacity else { return false }
-        slab.charged -= bytes
-        let pinned = pinnedBytes(of: slab, by: bytes)
-        for index in first..<entries.count - 1 { entries[index].charge = 0 }
-        entries[entries.count - 1].charge = UInt32(pinned)
-        slab.charged += pinned
-        retainedBytes = retainedBytes - UInt64(bytes) + UInt64(pinned)
+        next = first
+        while next < entries.count {
+            let (end, bytes) = stretch(from: next)
+            let slab = entries[next].run.slab
+            slab.charged -= bytes
+            let pinned = pinnedBytes(of: slab, by: bytes)
+            for index in next..<end - 1 { entries[index].charge = 0 }
+            entries[end - 1].charge = UInt32(pinned)
+            slab.charged += pinned
+            retainedBytes = retainedBytes - UInt64(bytes) + UInt64(pinned)
+            next = end
+        }
         freshRun = firstRun + UInt64(entries.count)
         return true
+    }
+
+    /// Where the runs end that lie in one slab with the one at `index`, and how many bytes they are.
+    private func stretch(from index: Int) -> (end: Int, bytes: Int) {
+        var end = index + 1
+        var bytes = entries[index].run.byteCount
+        while end < entries.count, entries[end].run.slab === entries[index].run.slab {
+            bytes += entries[end].run.byteCount
+            end += 1
+        }
+        return (end, bytes)
     }
 
     /// Bytes of fresh records before the cursor, nil if it points into what stays as it is.

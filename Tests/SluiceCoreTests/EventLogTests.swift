@@ -125,6 +125,42 @@ struct EventLogTests {
         #expect(log.retainedBytes == 0)
     }
 
+    /// Two runs in a slab of 100 bytes, of which `live` are theirs.
+    private func append(live: Int, to log: inout EventLog) -> Slab {
+        let slab = Slab(capacity: 100)
+        for run in TopicHarness.records(live / 10, bytes: 10) {
+            let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
+            log.append(Run(slab: slab, bytes: 0..<10, count: 1), time: 1)
+            let rest = UInt32(live / 10 - 1)
+            log.append(Run(slab: slab, bytes: 10..<range.upperBound, count: rest), time: 1)
+        }
+        return slab
+    }
+
+    @Test("lets all stay where it is if each of several slabs is half its own")
+    func staysInPlace() {
+        var log = EventLog()
+        let slabs = [append(live: 60, to: &log), append(live: 90, to: &log)]
+        let cursor = log.start
+        let isKept = log.keepFresh()
+        #expect(isKept && !log.hasFresh && log.holds(cursor))
+        #expect(log.retainedBytes == 150 && log.recountedBytes == 150)
+        #expect(slabs.map(\.charged) == [60, 90])
+        log.trim(before: 6)
+        #expect(log.retainedBytes == 90 && slabs.map(\.charged) == [0, 90])
+    }
+
+    @Test("looks closer if one of several slabs would be pinned for little")
+    func pinsNoSlabForLittle() {
+        var log = EventLog()
+        let slabs = [append(live: 60, to: &log), append(live: 40, to: &log)]
+        let isKept = log.keepFresh()
+        #expect(!isKept && log.hasFresh)
+        var cursors = [log.start]
+        _ = log.compact(&cursors)
+        #expect(log.retainedBytes == 100 && slabs.map(\.charged) == [60, 0])
+    }
+
     @Test("counts a slab again that it pins anew, once what it paid for is gone")
     func paysAgain() {
         var log = EventLog()
