@@ -48,8 +48,11 @@ setup:
 build:
 	swift build $(swift_flags)
 
+# What runs is linked with Swift's libraries: it maps and touches 4 MiB less than with all of them
+# shared. In a folder of its own, as those who count instructions tell the libraries apart.
 release:
-	swift build -c release $(swift_flags) --product sluice
+	swift build -c release $(swift_flags) --static-swift-stdlib --scratch-path .build-static \
+	    --product sluice
 
 # A process for each room: a room that computes takes no threads from one that waits for sockets.
 test_rooms := $(notdir $(wildcard Tests/*Tests))
@@ -124,3 +127,4 @@ sanitize:
 
 clean:
 	swift package clean
+	rm -rf .build-static

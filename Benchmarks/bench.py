@@ -24,7 +24,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split(";")[0])
     parser.add_argument(
         "--sluice", action="append", metavar="PATH",
-        help="the binary; repeat it to compare several in one run (.build/release/sluice)",
+        help="the binary; repeat it to compare several in one run (.build-static/release/sluice)",
     )
     parser.add_argument(
         "--only", metavar="GROUPS", help=f"with commas, of: {', '.join(cells.GROUPS)}"
@@ -109,7 +109,7 @@ def main():
     processes.build()
     processes.raise_descriptors()
     peers.install_nats()
-    binaries = options.sluice or [ROOT / ".build/release/sluice"]
+    binaries = options.sluice or [ROOT / ".build-static/release/sluice"]
     there, missing = peers.find(binaries, shlex.split(options.serve))
     if options.against is not None:
         kept = options.against.split(",")
