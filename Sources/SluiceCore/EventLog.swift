@@ -234,7 +234,7 @@ extension EventLog {
         return true
     }
 
-    /// Where the runs end that lie in one slab with the one at `index`, and how many bytes they are.
+    /// Where the runs end that share the slab of the one at `index`, and how many bytes they are.
     private func stretch(from index: Int) -> (end: Int, bytes: Int) {
         var end = index + 1
         var bytes = entries[index].run.byteCount
