@@ -54,8 +54,8 @@ NOTES = """\
 - The C broker (`anchors/cbroker.c`) re-frames batches and carries demand. It keeps no ledger, knows
   no session, and trusts every byte. The relay copies bytes and is the limit of the sockets.
 - GenStage over gen_tcp is quoted, not of this run: with 128 B, a remote producer and one consumer,
-  three BEAMs on two cores of another day moved 2.0–2.4 million events/s at a max_demand of 1,000 and
-  0.6–0.8 million at 100.
+  three BEAMs on two cores moved 2.0–2.4 million events/s at a max_demand of 1,000, on another day,
+  and 0.6–0.8 million at 100.
 """
 
 
