@@ -8,6 +8,8 @@ import SluiceWire
 struct Gathering: ~Copyable {
     /// Records up to which a frame is worth moving.
     private static let movedBytesMax = 8_192
+    /// Runs behind the first in a slab of full frames.
+    private static let likelyRuns = 4
 
     let link: UInt32
     private let firstSequence: UInt64
@@ -54,6 +56,7 @@ struct Gathering: ~Copyable {
         for index in 0..<runs.count {
             let slice = runs[index]
             if slice.records.count > Self.movedBytesMax {
+                if more.isEmpty { more.reserveCapacity(Self.likelyRuns) }
                 more.append(Run(slice, in: slab))
             } else if more.isEmpty {
                 run.join(slice)

@@ -195,6 +195,35 @@ struct RefusalTests {
     }
 }
 
+/// Confirmations, which the broker may hold back for company.
+@Suite("What is confirmed", .timeLimit(.minutes(5)))
+struct ConfirmationTests {
+    @Test("a program that waits for it asks by PING, behind what it sent")
+    func asksForIt() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.say("OPENED 1 next=1 head=0 asked=0")
+            try line.say("DEMAND 1 n=1 total=1 bytes=100 bytes_total=100 received=0")
+            var heard: [String] = []
+            while heard.last != "PING" { heard.append(try line.hear().type) }
+            #expect(heard.contains("EVENTS"))
+            try line.say("SETTLE 1 accept 1..1")
+            try line.hear("CLOSE", 1)
+            try line.say("CLOSE 1 NORMAL")
+            try line.hearTheEnd()
+        } _: {
+            let client = broker.client(.never)
+            let producer = client.producer(for: "out")
+            try await producer.send("a")
+            try await producer.flush()
+            try await producer.close()
+            await client.close()
+        }
+    }
+}
+
 /// A processor at its ends.
 @Suite("The end of a processor", .timeLimit(.minutes(5)))
 struct ProcessorEndTests {
