@@ -139,7 +139,7 @@ extension Connection {
             }
             understand(slab)
             if count < room { return }
-            shard.passOn(from: self)
+            shard.passOn()
         }
     }
 

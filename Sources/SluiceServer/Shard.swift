@@ -110,9 +110,7 @@ extension Shard {
                 guard loop.runSubmitted() else { break }
                 continue
             }
-            let due = flushing
-            flushing.removeAll(keepingCapacity: true)
-            for connection in due { connection.flush() }
+            flushAll()
         }
         for connection in reading { connection.idle() }
         reading.removeAll(keepingCapacity: true)
@@ -124,17 +122,18 @@ extension Shard {
     private static let roundsPerReadMax = Limits.receiveSlabBytes / Limits.writeWindowBytes
 
     /// Writes what a read brought before the next one, while the processor's caches still hold it.
-    ///
-    /// The reader itself hears at the end of the turn, and once, what came of its events.
-    func passOn(from reader: Connection) {
+    func passOn() {
         for _ in 0..<Self.roundsPerReadMax {
             _ = engine.turn()
-            let due = flushing
-            flushing.removeAll(keepingCapacity: true)
-            for connection in due where connection !== reader { connection.flush() }
-            if reader.needsFlush { flushing.append(reader) }
-            guard due.count > (reader.needsFlush ? 1 : 0) else { return }
+            guard !flushing.isEmpty else { return }
+            flushAll()
         }
+    }
+
+    private func flushAll() {
+        let due = flushing
+        flushing.removeAll(keepingCapacity: true)
+        for connection in due { connection.flush() }
     }
 
     /// Writes the settlements of a connection in a while, with those that come meanwhile.
