@@ -77,7 +77,7 @@ demo: setup
 	Examples/UserActivity/demo.sh
 
 # make bench [BENCH_FLAGS='--only latency']: speed, CPU and memory beside brokers in C, NATS, Redis.
-# All of it takes half an hour, writes Benchmarks/results, and wants the machine for itself.
+# All of it takes 20 minutes, writes Benchmarks/results, and wants the machine for itself.
 bench: bench-setup release
 	Benchmarks/bench.py $(BENCH_FLAGS)
 
