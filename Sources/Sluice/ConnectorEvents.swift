@@ -158,6 +158,7 @@ extension EventGap {
             case .cut: .cut
             case .dropped: .dropped
             case .purged: .purged
+            case .lagged: .lagged
             }
     }
 }

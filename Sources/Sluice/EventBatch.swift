@@ -14,6 +14,8 @@ public struct EventGap: Hashable, Sendable {
         public static let dropped = Self(description: "dropped")
         /// Somebody purged the topic.
         public static let purged = Self(description: "purged")
+        /// The consumer's lag policy dropped them.
+        public static let lagged = Self(description: "lagged")
     }
 
     /// The offsets of the stretch.

@@ -33,6 +33,10 @@ package struct ConsumerOpening: Hashable, Sendable {
     package var bytes: UInt32
     /// The largest record that the consumer can take.
     package var eventBytesMax: Int
+    package var wish = GroupWish()
+    package var member = MemberOptions()
+    /// Whose link it is: nobody gets the events of a broadcast twice. 0 for nobody's.
+    package var owner: UInt64 = 0
 
     package init(
         group: String = "",

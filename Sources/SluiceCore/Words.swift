@@ -7,8 +7,19 @@ package enum Role: UInt8, Sendable {
 }
 
 /// How a group hands events to its members.
-package enum DispatcherKind: UInt8, Sendable {
+package enum DispatcherKind: UInt8, Sendable, CaseIterable {
+    /// To the member with the most credit.
     case demand = 0
+    /// To all members, in lockstep.
+    case broadcast = 1
+    /// To the members that own the partition of the event's key.
+    case partition = 2
+    /// To one active member; the others stand by.
+    case exclusive = 3
+    /// To the one member: each consumer has a group of its own.
+    case independent = 4
+    /// To members with credit, in proportion to their weights.
+    case fair = 5
 }
 
 /// Where a new group begins.
@@ -30,6 +41,8 @@ package enum GapReason: UInt8, Sendable {
     case dropped = 2
     /// Somebody purged the topic.
     case purged = 3
+    /// The consumer's lag policy dropped them.
+    case lagged = 4
 }
 
 /// A stretch of offsets of which `count` events will never come on this link.
