@@ -17,6 +17,8 @@ package struct TopicOptions: Hashable, Sendable {
     /// Events producers may be granted beyond what consumers want.
     package var ahead: UInt64 = Limits.bufferEventsDefault
     package var onFull: FullPolicy = .block
+    /// What a consumer joins that names no group, as far as it does not say itself.
+    package var group = GroupWish()
     /// How long a recalled producer may take to answer.
     package var recallMilliseconds: UInt64 =
         UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000
@@ -35,7 +37,7 @@ package struct ConsumerOpening: Hashable, Sendable {
     package var eventBytesMax: Int
     package var wish = GroupWish()
     package var member = MemberOptions()
-    /// Whose link it is: nobody gets the events of a broadcast twice. 0 for nobody's.
+    /// Whose link it is, 0 for nobody's: no owner gets the events of a broadcast twice.
     package var owner: UInt64 = 0
 
     package init(

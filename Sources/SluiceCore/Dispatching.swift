@@ -31,6 +31,11 @@ extension Topic {
         into effects: inout Effects
     ) {
         guard !groupTable[group].isRemoved else { return }
+        if groupTable[group].isLockstep {
+            broadcast(group, at: now, limit: limit, into: &effects)
+            settleCredit(group)
+            return
+        }
         if groupTable[group].orderIsStale { rebuildOrder(group) }
         while effects.list.count < limit, groupTable[group].cursor.offset < log.head {
             if groupTable[group].blockedAt != groupTable[group].cursor.offset {
@@ -61,7 +66,7 @@ extension Topic {
 
     /// Lets members go on that were held by an event too large for their bytes, now that another
     /// member took it or it was dropped.
-    private mutating func releaseBlocked(of group: Int) {
+    mutating func releaseBlocked(of group: Int) {
         groupTable[group].blockedAt = groupTable[group].cursor.offset
         guard !groupTable[group].blocked.isEmpty,
             let need = log.nextRecordBytes(at: groupTable[group].cursor)
@@ -91,7 +96,7 @@ extension Topic {
         let place = Int(index)
         let offset = groupTable[group].cursor.offset
         let sequence = consumerLinks[place].ledger.delivered + 1
-        let events = dueEvents(place, from: offset)
+        let events = min(dueEvents(place, from: offset), turnEvents(place, of: group))
         let byteCredit = Int(clamping: consumerLinks[place].ledger.byteCredit ?? UInt64(Int.max))
         let room = consumerLinks[place].room
         let firstRun = effects.runs.count
@@ -104,7 +109,9 @@ extension Topic {
             into: &effects.runs
         )
         guard taken.events > 0 else {
-            if events > 0 { holdBack(index, of: group, byteCredit, into: &effects) }
+            if events > 0, let need = log.nextRecordBytes(at: groupTable[group].cursor) {
+                holdBack(index, of: group, need: need, into: &effects)
+            }
             setDeliverable(0, of: index)
             return
         }
@@ -114,21 +121,57 @@ extension Topic {
             bytes: UInt64(taken.bytes),
             runs: firstRun..<effects.runs.count
         )
-        consumerLinks[place].ledger.deliver(events: taken.events, bytes: UInt64(taken.bytes))
-        consumerLinks[place].remember(sequence: sequence, offset: offset, count: taken.events)
-        consumerLinks[place].room -= taken.bytes
+        groupTable[group].delivered += taken.events
+        count(taken.events, for: place, of: group)
+        book(delivery, from: offset, to: index, at: now, into: &effects)
+    }
+
+    /// Books a delivery that was taken from the log.
+    mutating func book(
+        _ delivery: Delivery,
+        from offset: UInt64,
+        to index: UInt32,
+        at now: Instant,
+        into effects: inout Effects
+    ) {
+        let place = Int(index)
+        consumerLinks[place].ledger.deliver(events: delivery.events, bytes: delivery.bytes)
+        consumerLinks[place].remember(
+            sequence: delivery.firstSequence,
+            offset: offset,
+            count: delivery.events
+        )
+        consumerLinks[place].room -= Int(delivery.bytes)
         consumerLinks[place].movedAt = now
         deliveredAt = now
         isUnsettled = true
-        counters.delivered += taken.events
-        groupTable[group].delivered += taken.events
+        counters.delivered += delivery.events
         setDeliverable(currentDeliverable(place), of: index)
         effects.list.append(.deliver(id(index), delivery))
         grantsAreDue = true
     }
 
+    /// Events that a member may be given before others of its group have their turn.
+    private func turnEvents(_ place: Int, of group: Int) -> UInt64 {
+        guard groupTable[group].rules.dispatcher == .fair,
+            groupTable[group].deliverable > consumerLinks[place].deliverable
+        else { return .max }
+        return UInt64(consumerLinks[place].weight) * Limits.fairTurnEvents
+    }
+
+    /// Counts what a member was given against its weight.
+    private mutating func count(_ events: UInt64, for place: Int, of group: Int) {
+        guard groupTable[group].rules.dispatcher == .fair else { return }
+        let time = events * Self.virtualSecond
+        groupTable[group].virtualTime += time / max(1, groupTable[group].eligibleWeight)
+        consumerLinks[place].virtualTime += time / UInt64(max(1, consumerLinks[place].weight))
+    }
+
+    /// What an event adds to the virtual time of a member of weight 1.
+    private static let virtualSecond: UInt64 = 65_536
+
     /// Events from `offset` on that the consumer's credit and its drain let pass.
-    private func dueEvents(_ place: Int, from offset: UInt64) -> UInt64 {
+    func dueEvents(_ place: Int, from offset: UInt64) -> UInt64 {
         let events = min(consumerLinks[place].ledger.credit, log.head - offset)
         guard let until = consumerLinks[place].drainsUntil else { return events }
         let drainedTo = consumerLinks[place].ledger.drainedTo
@@ -137,36 +180,21 @@ extension Topic {
     }
 
     /// Says why a member could not be given the next event, if more room does not help.
-    private mutating func holdBack(
+    mutating func holdBack(
         _ index: UInt32,
         of group: Int,
-        _ byteCredit: Int,
+        need: Int,
         into effects: inout Effects
     ) {
-        guard let need = log.nextRecordBytes(at: groupTable[group].cursor) else { return }
-        if need > consumerLinks[Int(index)].eventBytesMax {
+        let place = Int(index)
+        if need > consumerLinks[place].eventBytesMax {
             outgrown.append(id(index))
-        } else if need > byteCredit {
-            consumerLinks[Int(index)].needBytes = UInt32(clamping: need)
+        } else if let credit = consumerLinks[place].ledger.byteCredit, need > credit {
+            consumerLinks[place].needBytes = UInt32(clamping: need)
             if !groupTable[group].blocked.contains(index) {
                 groupTable[group].blocked.append(index)
             }
             effects.list.append(.status(id(index), .blocked))
-        }
-    }
-
-    /// Puts the members of a group in order anew.
-    mutating func rebuildOrder(_ group: Int) {
-        groupTable[group].clearOrder()
-        var turns: [(ticket: UInt64, link: UInt32)] = []
-        for member in groupTable[group].members where consumerLinks[Int(member)].deliverable > 0 {
-            turns.append((consumerLinks[Int(member)].ticket, member))
-        }
-        turns.sort { $0.ticket < $1.ticket }
-        for turn in turns {
-            let credit = consumerLinks[Int(turn.link)].deliverable
-            let ticket = groupTable[group].enqueue(turn.link, credit: credit)
-            consumerLinks[Int(turn.link)].ticket = ticket
         }
     }
 

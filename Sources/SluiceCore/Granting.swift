@@ -15,7 +15,7 @@ extension Topic {
         var limit = UInt64.max
         for index in groupTable.indices where !groupTable[index].isRemoved {
             let offset = groupTable[index].cursor.offset
-            limit = min(limit, offset + groupTable[index].deliverable)
+            limit = min(limit, offset + credit(ofGroup: index))
         }
         let out = log.head + granted
         let window = Limits.grantWindowEvents - min(Limits.grantWindowEvents, granted)

@@ -1,17 +1,42 @@
 import HeapModule
 
+/// What the first consumer of a group, or its topic, has laid down for all members.
+package struct GroupRules: Hashable, Sendable {
+    package var dispatcher = DispatcherKind.demand
+    /// 0 unless the dispatcher is `partition`.
+    package var partitions: UInt16 = 0
+    package var lag = LagLimit.block
+    package var isEphemeral = false
+    /// 0 for ever.
+    package var patienceMilliseconds: UInt32 = 0
+
+    /// Whether producers wait for the group.
+    package var holds: Bool { lag.policy == .block }
+}
+
 /// Consumers that share one cursor on a topic.
 package struct Group: Sendable {
-    /// Empty for the topic's default group.
+    /// Empty for the topic's default group and for those of independent consumers.
     package let name: String
+    package let rules: GroupRules
     /// The first offset that the group was to see.
-    package let start: UInt64
+    package internal(set) var start: UInt64
     package internal(set) var cursor: Cursor
+    /// Events that were handed out; a broadcast counts each once.
     package internal(set) var delivered: UInt64 = 0
     package internal(set) var discarded: UInt64 = 0
     package internal(set) var members: [UInt32] = []
-    /// The sum of its members' deliverable credit (law L3).
+    /// What its members could take at once: the sum of their deliverable credit, the least of it
+    /// for a broadcast (law L3).
     package internal(set) var deliverable: UInt64 = 0
+    /// Whether `deliverable` has to be looked up anew.
+    var isCreditStale = false
+    /// The one that is served, if only one is.
+    package internal(set) var active: UInt32?
+    /// What was handed out so far, divided by the weights of those that could take it.
+    var virtualTime: UInt64 = 0
+    /// The weights of the members that could take something now.
+    var eligibleWeight: UInt64 = 0
     /// Members whose credit in bytes is too small for the next event.
     var blocked: [UInt32] = []
     /// The offset for which those were last looked at.
@@ -23,31 +48,42 @@ package struct Group: Sendable {
     private var order = Heap<Turn>()
     private var nextTicket: UInt64 = 1
 
-    init(name: String, cursor: Cursor) {
+    init(name: String, rules: GroupRules, cursor: Cursor) {
         self.name = name
+        self.rules = rules
         self.start = cursor.offset
         self.cursor = cursor
     }
 
-    /// A member's place in the order: most credit first, equals in the order they came.
+    /// Whether each event goes to every member.
+    var isLockstep: Bool { rules.dispatcher == .broadcast }
+
+    /// A member's place in the order: by priority, then by rank, equals in the order they came.
     struct Turn: Comparable, Sendable {
-        var credit: UInt64
+        var priority: UInt8
+        var rank: UInt64
         var ticket: UInt64
         var link: UInt32
 
         static func < (left: Self, right: Self) -> Bool {
-            left.credit != right.credit ? left.credit < right.credit : left.ticket > right.ticket
+            if left.priority != right.priority { return left.priority < right.priority }
+            return left.rank != right.rank ? left.rank < right.rank : left.ticket > right.ticket
         }
     }
 
-    /// Puts a member behind all that have as much credit; returns the ticket that is valid now.
+    /// Puts a member behind all of its rank; returns the ticket that is valid now.
     ///
-    /// The only member needs no order.
-    mutating func enqueue(_ link: UInt32, credit: UInt64) -> UInt64 {
+    /// The only member needs no order, nor do those of a broadcast.
+    mutating func enqueue(
+        _ link: UInt32,
+        rank: UInt64,
+        priority: UInt8,
+        isEligible: Bool
+    ) -> UInt64 {
         let ticket = nextTicket
         nextTicket += 1
-        guard credit > 0, members.count > 1 else { return ticket }
-        order.insert(Turn(credit: credit, ticket: ticket, link: link))
+        guard isEligible, members.count > 1, !isLockstep else { return ticket }
+        order.insert(Turn(priority: priority, rank: rank, ticket: ticket, link: link))
         return ticket
     }
 
@@ -56,7 +92,7 @@ package struct Group: Sendable {
 
     mutating func clearOrder() { order = Heap() }
 
-    /// The entry with the most credit, which may be stale.
+    /// The entry that is served next, which may be stale.
     var top: Turn? { order.max }
 
     mutating func dropTop() { order.removeMax() }

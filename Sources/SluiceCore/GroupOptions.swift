@@ -72,7 +72,7 @@ package struct MemberOptions: Hashable, Sendable {
     package var weight: UInt16?
     /// Members with a higher one are served first.
     package var priority: UInt8 = 0
-    /// Only with `partition`: the partitions it wants; nil for an even share of what is not claimed.
+    /// Only with `partition`: those it wants; nil for an even share of what nobody claims.
     package var claims: [UInt16]?
     /// One in so many events, the others are refused at no cost.
     package var sampleOneIn: UInt32 = 1

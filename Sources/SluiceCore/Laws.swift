@@ -71,8 +71,14 @@ extension Topic {
                     continue
                 }
                 sum += link.deliverable
+                if group.active != nil, group.active != member, !link.isStandby {
+                    found.append("\(group.name): \(member) is served beside the active member")
+                }
             }
-            if sum != group.deliverable { found.append("deliverable \(group.deliverable), \(sum)") }
+            if group.isLockstep { sum = leastDeliverable(of: number) }
+            if sum != credit(ofGroup: number) {
+                found.append("deliverable \(group.deliverable), \(sum)")
+            }
         }
         if !log.holds(tail) { found.append("lost tail \(tail)") }
     }
@@ -99,9 +105,11 @@ extension Topic {
     package func overGranted() -> [String] {
         var found: [String] = []
         let rolling = options.onFull == .block ? 0 : min(options.ahead, Limits.grantWindowEvents)
-        for case let group? in groups {
+        for (number, group) in groups.enumerated() {
+            guard let group else { continue }
             let out = log.head - group.cursor.offset + granted
-            let most = group.deliverable + options.ahead
+            let credit = group.isLockstep ? leastDeliverable(of: number) : group.deliverable
+            let most = credit + options.ahead
             if out > most, granted > rolling { found.append("L3 \(group.name): \(out) > \(most)") }
         }
         if groups.allSatisfy({ $0 == nil }), granted > rolling,
@@ -131,18 +139,21 @@ extension Topic {
         guard !isPaused else { return found }
         for case let group? in groups {
             guard let need = log.nextRecordBytes(at: group.cursor) else { continue }
-            for member in group.members {
-                let link = consumerLinks[Int(member)]
-                guard kinds[Int(member)] == .consumer, link.isAttached,
-                    link.ledger.credit > 0, link.drainsUntil == nil
-                else { continue }
-                let hasBytes = link.ledger.byteCredit.map { $0 >= need } ?? true
-                // An open window that is not full yet opens further when the kernel writes.
-                guard hasBytes, link.room >= link.window else { continue }
+            let able = group.members.filter { isAble(consumerLinks[Int($0)], need) }
+            if group.isLockstep, able.count < group.members.count { continue }
+            for member in able {
                 found.append("L6 \(group.name): \(member) could take \(need) bytes")
             }
         }
         return found
+    }
+
+    /// Whether nothing keeps a member from taking an event of `need` bytes.
+    private func isAble(_ link: ConsumerLink, _ need: Int) -> Bool {
+        guard link.isAttached, !link.isStandby, link.ledger.credit > 0, link.drainsUntil == nil
+        else { return false }
+        // An open window that is not full yet opens further when the kernel writes.
+        return link.ledger.byteCredit.map { $0 >= need } ?? true && link.room >= link.window
     }
 }
 

@@ -38,6 +38,10 @@ package enum Limits {
     package static let topicsMax = 100_000
     /// Groups of one topic; each holds what its members have not seen.
     package static let groupsPerTopicMax = 1_000
+    /// Partitions of one group.
+    package static let partitionsMax: UInt16 = 1_024
+    /// Events for each unit of weight that a member of a fair group is given in its turn.
+    package static let fairTurnEvents: UInt64 = 16
     /// Events that one link may have asked for and not received.
     package static let demandMax: UInt64 = 1_048_576
     /// Bytes that one link may have asked for and not received.

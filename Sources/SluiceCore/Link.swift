@@ -14,6 +14,15 @@ package struct ConsumerLink: Sendable {
     var deliverable: UInt64 = 0
     /// The entry of the group's order that is valid; others are stale.
     var ticket: UInt64 = 0
+    /// Whether others of its group are served in its place.
+    package internal(set) var isStandby = false
+    package internal(set) var priority: UInt8 = 0
+    /// Its share among members that share by weight.
+    package internal(set) var weight: UInt16 = 1
+    /// What it was given so far, divided by its weight.
+    var virtualTime: UInt64 = 0
+    /// Whose link it is; 0 for nobody's.
+    var owner: UInt64 = 0
     /// Set while a DRAIN is being answered: deliver nothing from here on.
     var drainsUntil: UInt64?
     /// What the next event needs when byte credit is too small for it; 0 else.
@@ -53,7 +62,7 @@ package struct ConsumerLink: Sendable {
 
     /// What the link could be given at once, unless its topic is paused.
     func deliverable(meanRecordBytes: UInt64) -> UInt64 {
-        guard isAttached, isWritable, needBytes == 0 else { return 0 }
+        guard isAttached, isWritable, needBytes == 0, !isStandby else { return 0 }
         var events = ledger.credit
         if drainsUntil != nil { events = ledger.credit(upTo: ledger.drainedTo) }
         guard meanRecordBytes > 0 else { return events }

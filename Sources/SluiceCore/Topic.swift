@@ -270,17 +270,20 @@ extension Topic {
                 return
             }
         }
-        guard let group = groupIndex(opening) else {
+        do throws(Refusal) {
+            link.group = try groupIndex(opening)
+        } catch {
             release(id.index)
-            let text = "a topic has at most \(Limits.groupsPerTopicMax) groups; remove one first"
-            effects.list.append(.close(id, .limit, text))
+            effects.list.append(.close(id, error.code, error.text))
             return
         }
         consumers += 1
-        link.group = group
+        link.priority = opening.member.priority
+        link.weight = opening.member.weight ?? 1
+        link.owner = opening.owner
         kinds[Int(id.index)] = .consumer
         consumerLinks[Int(id.index)] = link
-        join(id.index, group)
+        join(id.index, link.group)
         effects.list.append(.opened(id, resumed: false))
         refresh(id.index, requeue: true)
     }
@@ -351,9 +354,7 @@ extension Topic {
         case .free: return
         case .consumer:
             consumers -= 1
-            let group = consumerLinks[Int(id.index)].group
-            groupTable[group].deliverable -= consumerLinks[Int(id.index)].deliverable
-            groupTable[group].members.removeAll { $0 == id.index }
+            leave(id.index)
         case .producer:
             dequeueProducer(id.index)
             let link = producerLinks[Int(id.index)]

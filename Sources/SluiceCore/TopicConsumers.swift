@@ -1,88 +1,8 @@
-// Consumers and their groups: who may get how much, and what a cut or a purge does to them.
+// Consumers: what a cut, a purge or the end of their group does to them.
 
 import DequeModule
 
 extension Topic {
-    /// The group of that name, made if it is new; nil if the topic has no place for one more.
-    mutating func groupIndex(_ opening: ConsumerOpening) -> Int? {
-        if let index = groupIndex(named: opening.group) { return index }
-        let free = groupTable.firstIndex(where: \.isRemoved)
-        guard free != nil || groupTable.count < Limits.groupsPerTopicMax else { return nil }
-        var cursor = tail
-        switch opening.start {
-        case nil: if hadGroup { log.seek(&cursor, to: max(cursor.offset, untouched)) }
-        case .new: cursor = log.end
-        case .first: break
-        case .offset(let offset): log.seek(&cursor, to: min(offset, log.head))
-        case .time(let time): log.seek(&cursor, to: log.offset(atOrAfter: time))
-        }
-        hadGroup = true
-        let group = Group(name: opening.group, cursor: cursor)
-        guard let free else {
-            groupTable.append(group)
-            return groupTable.count - 1
-        }
-        groupTable[free] = group
-        return free
-    }
-
-    func groupIndex(named name: String) -> Int? {
-        groupTable.firstIndex { !$0.isRemoved && $0.name == name }
-    }
-
-    /// Makes a link a member of a group.
-    mutating func join(_ index: UInt32, _ group: Int) {
-        groupTable[group].members.append(index)
-        // Alone, the other needed no place in the order.
-        if groupTable[group].members.count == 2 { rebuildOrder(group) }
-    }
-
-    /// What the link could be given at once; the number that orders the dispatcher.
-    package func deliverable(_ link: ConsumerLink) -> UInt64 {
-        isPaused ? 0 : link.deliverable(meanRecordBytes: meanRecordBytes)
-    }
-
-    /// Brings a member's place in its group's order up to date.
-    ///
-    /// An ask puts it behind its equals even if its number stays what it was.
-    mutating func refresh(_ index: UInt32, requeue: Bool) {
-        let place = Int(index)
-        guard kinds[place] == .consumer else { return }
-        let number = currentDeliverable(place)
-        guard requeue || number != consumerLinks[place].deliverable else { return }
-        setDeliverable(number, of: index)
-        markDirty(consumerLinks[place].group)
-        grantsAreDue = true
-    }
-
-    /// What the consumer at a place of the table could be given at once.
-    func currentDeliverable(_ place: Int) -> UInt64 {
-        isPaused ? 0 : consumerLinks[place].deliverable(meanRecordBytes: meanRecordBytes)
-    }
-
-    /// Gives a member its number and its ticket.
-    mutating func setDeliverable(_ number: UInt64, of index: UInt32) {
-        let place = Int(index)
-        let group = consumerLinks[place].group
-        groupTable[group].deliverable -= consumerLinks[place].deliverable
-        groupTable[group].deliverable += number
-        consumerLinks[place].deliverable = number
-        consumerLinks[place].ticket = groupTable[group].enqueue(index, credit: number)
-    }
-
-    mutating func refreshAllMembers() {
-        for group in groupTable where !group.isRemoved {
-            for member in group.members { refresh(member, requeue: false) }
-        }
-        grantsAreDue = true
-    }
-
-    mutating func markDirty(_ index: Int) {
-        guard !groupTable[index].isDirty, !groupTable[index].isRemoved else { return }
-        groupTable[index].isDirty = true
-        dirtyGroups.append(index)
-    }
-
     /// The connection is gone and may come back: nothing is deliverable, no grant stays out.
     mutating func detach(_ id: LinkID) {
         _ = withConsumer(id.index) { link in
@@ -90,6 +10,7 @@ extension Topic {
             link.drainsUntil = nil
         }
         refresh(id.index, requeue: false)
+        if kinds[Int(id.index)] == .consumer { elect(consumerLinks[Int(id.index)].group) }
         detachProducer(id.index)
     }
 
@@ -138,6 +59,7 @@ extension Topic {
         for gap in gaps { effects.list.append(.gap(id, gap)) }
         if consumer(id)?.drainsUntil != nil { draining.append(id) }
         refresh(id.index, requeue: true)
+        elect(consumerLinks[Int(id.index)].group)
     }
 
     /// Throws away what waits; every group goes on with the next event that comes.
@@ -166,8 +88,14 @@ extension Topic {
             close(id)
             effects.list.append(.close(id, .groupRemoved, "group \(name)"))
         }
+        // The last member may have taken it along.
+        if !groupTable[index].isRemoved { removeGroup(at: index) }
+    }
+
+    /// Frees a group's place; it has no members any more.
+    mutating func removeGroup(at index: Int) {
         untouched = max(untouched, groupTable[index].cursor.offset)
-        groupTable[index] = Group(name: "", cursor: log.end)
+        groupTable[index] = Group(name: "", rules: GroupRules(), cursor: log.end)
         groupTable[index].isRemoved = true
         dirtyGroups.removeAll { $0 == index }
         isUnsettled = true

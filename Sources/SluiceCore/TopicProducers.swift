@@ -99,7 +99,7 @@ extension Topic {
         guard log.retainedBytes < options.bufferBytes else { return 0 }
         var most = UInt64.max
         for index in groupTable.indices where !groupTable[index].isRemoved {
-            let room = options.capacity + groupTable[index].deliverable
+            let room = options.capacity + credit(ofGroup: index)
             let waiting = log.head - groupTable[index].cursor.offset
             most = min(most, room - min(room, waiting))
         }

@@ -49,6 +49,12 @@ package struct TopicHarness {
         seen += effects.list
     }
 
+    /// The code that a link was closed with since the last look.
+    package func code(_ id: LinkID) -> CloseCode? {
+        for case .close(id, let code, _) in seen { return code }
+        return nil
+    }
+
     package mutating func look() -> [Effect] {
         defer { seen = [] }
         return seen
@@ -60,19 +66,21 @@ package struct TopicHarness {
         asks events: UInt32 = 0,
         bytes: UInt32 = 0,
         start: Start? = nil,
-        eventBytesMax: Int = Limits.eventBytesMax
+        eventBytesMax: Int = Limits.eventBytesMax,
+        _ change: (inout ConsumerOpening) -> Void = { _ in }
     ) -> LinkID {
         let id = topic.nextLink()
         var ledger = Ledger()
         if events > 0 || bytes > 0 { _ = ledger.ask(events: events, bytes: bytes) }
         ledgers[id] = ledger
-        let opening = ConsumerOpening(
+        var opening = ConsumerOpening(
             group: group,
             start: start,
             events: events,
             bytes: bytes,
             eventBytesMax: eventBytesMax
         )
+        change(&opening)
         apply(.openConsumer(id, opening))
         return id
     }
