@@ -33,7 +33,7 @@ KNOWN_FLAGS = {
 
 SINK, SOURCE = 0, 1
 START_KINDS = {"new": 0, "first": 1, "offset": 2, "time": 3}
-GAP_REASONS = {1: "cut", 2: "dropped", 3: "purged"}
+GAP_REASONS = {1: "cut", 2: "dropped", 3: "purged", 4: "lagged"}
 OUTCOMES = {0: "accept", 1: "release", 2: "retry", 3: "reject", 4: "extend"}
 # A producer's `available` when it does not know.
 UNKNOWN_BACKLOG = 2**64 - 1

@@ -74,6 +74,8 @@ package struct MemberOptions: Hashable, Sendable {
     package var priority: UInt8 = 0
     /// Only with `partition`: those it wants; nil for an even share of what nobody claims.
     package var claims: [UInt16]?
+    /// What it wants; the others are refused at no cost.
+    package var filter: Filter?
     /// One in so many events, the others are refused at no cost.
     package var sampleOneIn: UInt32 = 1
     package var batch: BatchRule?

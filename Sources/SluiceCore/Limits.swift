@@ -42,6 +42,14 @@ package enum Limits {
     package static let partitionsMax: UInt16 = 1_024
     /// Events for each unit of weight that a member of a fair group is given in its turn.
     package static let fairTurnEvents: UInt64 = 16
+    /// Bytes of a filter in its encoded form.
+    package static let filterBytesMax = 4_096
+    /// Levels of a filter's tree; stops a recursion without end.
+    package static let filterDepthMax = 16
+    /// Conditions of a filter and values of its sets: what an event may cost to judge.
+    package static let filterPartsMax = 256
+    /// Bytes of the text of a marker.
+    package static let markerBytesMax = 1_024
     /// Events that one link may have asked for and not received.
     package static let demandMax: UInt64 = 1_048_576
     /// Bytes that one link may have asked for and not received.

@@ -132,7 +132,7 @@ extension Sentence {
     }
 
     private func gap() throws -> Gap {
-        let reasons: [GapReason] = [.cut, .dropped, .purged]
+        let reasons: [GapReason] = [.cut, .dropped, .purged, .lagged]
         guard let reason = reasons.first(where: { "\($0)" == fields["reason"] }) else {
             throw Unspeakable(sentence: self)
         }

@@ -3,6 +3,7 @@ import FoundationEssentials
 /// One entry of `Protocol/vectors/`.
 package struct Vector: CustomStringConvertible, Sendable {
     package enum Outcome: Sendable {
+        /// What the bytes say.
         case frame(String)
         case error(String)
     }
@@ -22,14 +23,24 @@ package struct Vector: CustomStringConvertible, Sendable {
         if case .frame = vector.outcome { true } else { false }
     }
 
+    /// The filters of `values/filter.txt`: texts where frames are in the others.
+    package static let filters: [Vector] =
+        (try? parse(valuesText("filter.txt"), "filter.txt")) ?? []
+
+    /// The text of a file of `Protocol/vectors/values/`.
+    package static func valuesText(_ file: String) throws -> String {
+        try String(contentsOfFile: "\(folder)/values/\(file)", encoding: .utf8)
+    }
+
     private struct Malformed: Error {
         let place: String
     }
 
+    private static let folder =
+        #filePath.split(separator: "/", omittingEmptySubsequences: false)
+        .dropLast(3).joined(separator: "/") + "/Protocol/vectors"
+
     private static func load() throws -> [Vector] {
-        let folder =
-            #filePath.split(separator: "/", omittingEmptySubsequences: false)
-            .dropLast(3).joined(separator: "/") + "/Protocol/vectors"
         let files = try FileManager.default.contentsOfDirectory(atPath: folder)
             .filter { $0.hasSuffix(".txt") }
             .sorted()
