@@ -35,13 +35,19 @@ extension Topic {
             }
             groupTable[group].delivered += taken.events
             for member in groupTable[group].members {
+                let sequence = consumerLinks[Int(member)].ledger.delivered + 1
                 let delivery = Delivery(
-                    firstSequence: consumerLinks[Int(member)].ledger.delivered + 1,
+                    firstSequence: sequence,
                     events: taken.events,
                     bytes: UInt64(taken.bytes),
                     runs: firstRun..<effects.runs.count
                 )
-                book(delivery, from: offset, to: member, at: now, into: &effects)
+                consumerLinks[Int(member)].remember(
+                    sequence: sequence,
+                    offset: offset,
+                    count: taken.events
+                )
+                book(delivery, to: member, at: now, into: &effects)
             }
         }
     }

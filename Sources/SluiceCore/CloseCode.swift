@@ -43,6 +43,7 @@ package struct CloseCode: RawRepresentable, Hashable, Sendable {
     package static let replaced = Self(rawValue: 4)
     package static let topicDeleted = Self(rawValue: 5)
     package static let groupRemoved = Self(rawValue: 6)
+    package static let lagged = Self(rawValue: 7)
     package static let idle = Self(rawValue: 8)
     package static let protocolError = Self(rawValue: 16)
     package static let version = Self(rawValue: 17)
@@ -81,6 +82,7 @@ package struct CloseCode: RawRepresentable, Hashable, Sendable {
         row(.replaced, "REPLACED", .connection, "find who uses the same session elsewhere"),
         row(.topicDeleted, "TOPIC_DELETED", .link, "open the topic anew if it should exist"),
         row(.groupRemoved, "GROUP_REMOVED", .link, "open the link anew to start a fresh group"),
+        row(.lagged, "LAGGED", .link, "consume faster, or choose another lag policy"),
         row(.idle, "IDLE", .connection, "send PING within the agreed keepalive"),
         row(.protocolError, "PROTOCOL", .connection, "mend the client: the frame is malformed"),
         row(.version, "VERSION", .connection, "offer a version that the broker names"),

@@ -19,6 +19,8 @@ package struct TopicOptions: Hashable, Sendable {
     package var onFull: FullPolicy = .block
     /// What a consumer joins that names no group, as far as it does not say itself.
     package var group = GroupWish()
+    /// How fast producers may bring events; nil for as fast as they can.
+    package var rate: RateLimit?
     /// How long a recalled producer may take to answer.
     package var recallMilliseconds: UInt64 =
         UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000

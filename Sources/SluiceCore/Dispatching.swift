@@ -3,6 +3,8 @@
 extension Topic {
     /// Moves events and demand as far as one step may; true if more is left to do.
     package mutating func advance(at now: Instant, into effects: inout Effects) -> Bool {
+        clock = now
+        wakeUp(at: now)
         // First, so that a loss is told before what came after it.
         announceGaps(into: &effects)
         let limit = effects.list.count + Limits.effectsPerStepMax
@@ -12,7 +14,8 @@ extension Topic {
             dirtyGroups.removeFirst()
             groupTable[index].isDirty = false
         }
-        closeOutgrown(into: &effects)
+        endLinks(into: &effects)
+        announceGaps(into: &effects)
         finishDrains(into: &effects)
         if isUnsettled {
             let isAtRest = dirtyGroups.isEmpty
@@ -31,9 +34,14 @@ extension Topic {
         into effects: inout Effects
     ) {
         guard !groupTable[group].isRemoved else { return }
-        if groupTable[group].isLockstep {
-            broadcast(group, at: now, limit: limit, into: &effects)
-            settleCredit(group)
+        guard groupTable[group].lanes.isEmpty, !groupTable[group].isLockstep else {
+            if groupTable[group].lanes.isEmpty {
+                broadcast(group, at: now, limit: limit, into: &effects)
+                settleCredit(group)
+            } else {
+                dispatchLanes(group, at: now, limit: limit, into: &effects)
+            }
+            losePatience(with: group, at: now)
             return
         }
         if groupTable[group].orderIsStale { rebuildOrder(group) }
@@ -123,27 +131,23 @@ extension Topic {
         )
         groupTable[group].delivered += taken.events
         count(taken.events, for: place, of: group)
-        book(delivery, from: offset, to: index, at: now, into: &effects)
+        consumerLinks[place].remember(sequence: sequence, offset: offset, count: taken.events)
+        book(delivery, to: index, at: now, into: &effects)
     }
 
-    /// Books a delivery that was taken from the log.
+    /// Books a delivery that was taken from the topic.
     mutating func book(
         _ delivery: Delivery,
-        from offset: UInt64,
         to index: UInt32,
         at now: Instant,
         into effects: inout Effects
     ) {
         let place = Int(index)
         consumerLinks[place].ledger.deliver(events: delivery.events, bytes: delivery.bytes)
-        consumerLinks[place].remember(
-            sequence: delivery.firstSequence,
-            offset: offset,
-            count: delivery.events
-        )
         consumerLinks[place].room -= Int(delivery.bytes)
         consumerLinks[place].movedAt = now
         deliveredAt = now
+        if !consumerLinks[place].special.isEmpty { spend(delivery.events, of: index, at: now) }
         isUnsettled = true
         counters.delivered += delivery.events
         setDeliverable(currentDeliverable(place), of: index)
@@ -152,7 +156,7 @@ extension Topic {
     }
 
     /// Events that a member may be given before others of its group have their turn.
-    private func turnEvents(_ place: Int, of group: Int) -> UInt64 {
+    func turnEvents(_ place: Int, of group: Int) -> UInt64 {
         guard groupTable[group].rules.dispatcher == .fair,
             groupTable[group].deliverable > consumerLinks[place].deliverable
         else { return .max }
@@ -160,7 +164,7 @@ extension Topic {
     }
 
     /// Counts what a member was given against its weight.
-    private mutating func count(_ events: UInt64, for place: Int, of group: Int) {
+    mutating func count(_ events: UInt64, for place: Int, of group: Int) {
         guard groupTable[group].rules.dispatcher == .fair else { return }
         let time = events * Self.virtualSecond
         groupTable[group].virtualTime += time / max(1, groupTable[group].eligibleWeight)
@@ -172,7 +176,11 @@ extension Topic {
 
     /// Events from `offset` on that the consumer's credit and its drain let pass.
     func dueEvents(_ place: Int, from offset: UInt64) -> UInt64 {
-        let events = min(consumerLinks[place].ledger.credit, log.head - offset)
+        let events = min(
+            consumerLinks[place].ledger.credit,
+            log.head - offset,
+            consumerLinks[place].allowance
+        )
         guard let until = consumerLinks[place].drainsUntil else { return events }
         let drainedTo = consumerLinks[place].ledger.drainedTo
         let due = consumerLinks[place].ledger.credit(upTo: drainedTo)
@@ -188,7 +196,7 @@ extension Topic {
     ) {
         let place = Int(index)
         if need > consumerLinks[place].eventBytesMax {
-            outgrown.append(id(index))
+            end(index, .eventTooLarge, Self.outgrownText)
         } else if let credit = consumerLinks[place].ledger.byteCredit, need > credit {
             consumerLinks[place].needBytes = UInt32(clamping: need)
             if !groupTable[group].blocked.contains(index) {
@@ -198,15 +206,22 @@ extension Topic {
         }
     }
 
-    /// Ends the links of consumers that can never take the event they are owed.
-    private mutating func closeOutgrown(into effects: inout Effects) {
-        guard !outgrown.isEmpty else { return }
-        for id in outgrown where isCurrent(id) {
-            close(id)
-            let text = "the next event does not fit into the consumer's max_frame"
-            effects.list.append(.close(id, .eventTooLarge, text))
+    /// Leaves a link to be closed when all groups had their turn.
+    mutating func end(_ index: UInt32, _ code: CloseCode, _ text: String) {
+        let id = id(index)
+        guard !ending.contains(where: { $0.id == id }) else { return }
+        ending.append(Ending(id: id, code: code, text: text))
+    }
+
+    static let outgrownText = "the next event does not fit into the consumer's max_frame"
+
+    private mutating func endLinks(into effects: inout Effects) {
+        guard !ending.isEmpty else { return }
+        for end in ending where isCurrent(end.id) {
+            close(end.id)
+            effects.list.append(.close(end.id, end.code, end.text))
         }
-        outgrown.removeAll()
+        ending.removeAll()
     }
 
     /// Ends the drains for which nothing more can come.
@@ -216,8 +231,7 @@ extension Topic {
         for id in draining {
             guard let link = consumer(id), let until = link.drainsUntil else { continue }
             let due = link.ledger.credit(upTo: link.ledger.drainedTo)
-            let offset = groupTable[link.group].cursor.offset
-            guard due == 0 || offset >= until || isPaused || link.needBytes > 0 else {
+            guard due == 0 || isPaused || link.needBytes > 0 || hasPassed(until, id.index) else {
                 unfinished.append(id)
                 continue
             }
@@ -232,29 +246,65 @@ extension Topic {
         draining = unfinished
     }
 
+    /// Whether nothing before an offset is left that the member could be given.
+    private func hasPassed(_ offset: UInt64, _ index: UInt32) -> Bool {
+        let link = consumerLinks[Int(index)]
+        let group = groupTable[link.group]
+        guard !group.lanes.isEmpty else { return group.cursor.offset >= offset }
+        guard !group.isDirty else { return false }
+        // What those that pick leave waiting is not for this one, if it could have had it.
+        if group.pickers > 0, link.isWritable { return true }
+        guard group.cursor.offset >= offset else { return false }
+        return lanes(of: index).allSatisfy { lane in
+            (group.lanes[lane].firstOffset ?? .max) >= offset
+        }
+    }
+
     /// Drops the oldest events beyond the topic's capacity, if that is its policy.
     private mutating func enforceCapacity() {
         counters.peakBuffered = max(counters.peakBuffered, buffered)
         guard options.onFull == .dropOldest else { return }
         let keepFrom = log.head - min(log.head, options.capacity)
         dropOldest(before: keepFrom)
-        while log.retainedBytes > options.bufferBytes, log.firstOffset < log.head {
+        while retainedBytes > options.bufferBytes, let offset = endOfOldest {
+            dropOldest(before: offset)
+        }
+    }
+
+    /// The offset behind the oldest run that the topic holds, in its log or in a lane.
+    private var endOfOldest: UInt64? {
+        var oldest: Run?
+        if log.firstOffset < log.head {
             var cursor = log.start
             log.seekRun(&cursor)
-            dropOldest(before: cursor.offset)
+            return cursor.offset
         }
+        for group in groupTable {
+            for lane in group.lanes {
+                guard let run = lane.items.first?.run else { continue }
+                if oldest.map({ run.offset < $0.offset }) ?? true { oldest = run }
+            }
+        }
+        return oldest?.endOffset
     }
 
     private mutating func dropOldest(before offset: UInt64) {
         var lost: UInt64 = 0
         for index in groupTable.indices where !groupTable[index].isRemoved {
-            let from = groupTable[index].cursor.offset
+            let from = firstWaiting(of: index)
             guard from < offset else { continue }
-            log.seek(&groupTable[index].cursor, to: offset)
-            groupTable[index].discarded += offset - from
+            var count: UInt64 = 0
+            for lane in groupTable[index].lanes.indices {
+                count += withLane(lane, of: index) { $0.drop(before: offset) }
+            }
+            if groupTable[index].cursor.offset < offset {
+                count += offset - groupTable[index].cursor.offset
+                log.seek(&groupTable[index].cursor, to: offset)
+            }
+            groupTable[index].discarded += count
             markDirty(index)
-            lost = max(lost, offset - from)
-            let gap = Gap(from: from, to: offset, count: offset - from, reason: .dropped)
+            lost = max(lost, count)
+            let gap = Gap(from: from, to: offset, count: count, reason: .dropped)
             remember(gap, for: groupTable[index].members)
         }
         if tail.offset < offset, !hasGroup {
@@ -287,7 +337,8 @@ extension Topic {
     /// Frees what nobody needs and moves the rest out of slabs that it would pin for little.
     private mutating func settleMemory() {
         settleTail()
-        counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
+        counters.peakRetainedBytes = max(counters.peakRetainedBytes, retainedBytes)
+        if laneBytes > 0 { keepLanes() }
         guard log.hasFresh else { return }
         if !log.keepFresh() {
             var cursors = [tail]
@@ -296,7 +347,7 @@ extension Topic {
             tail = cursors[0]
             for index in groupTable.indices { groupTable[index].cursor = cursors[index + 1] }
         }
-        counters.peakRetainedBytes = max(counters.peakRetainedBytes, log.retainedBytes)
+        counters.peakRetainedBytes = max(counters.peakRetainedBytes, retainedBytes)
     }
 
     private mutating func settleTail() {

@@ -109,7 +109,7 @@ package struct EventLog: Sendable {
     }
 
     /// Runs of one delivery; keeps a frame's system call within the kernel's vector limit.
-    private static let runsPerTakeMax = 256
+    static let runsPerTakeMax = 256
 
     private func advance(_ cursor: inout Cursor, by piece: Run, in run: Run) {
         cursor.offset += UInt64(piece.count)

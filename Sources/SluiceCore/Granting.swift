@@ -12,21 +12,17 @@ extension Topic {
 
     var allowance: Allowance {
         guard !isWinding else { return Allowance(wanted: 0, total: 0) }
-        var limit = UInt64.max
-        for index in groupTable.indices where !groupTable[index].isRemoved {
-            let offset = groupTable[index].cursor.offset
-            limit = min(limit, offset + credit(ofGroup: index))
-        }
+        let limit = grantLimit
         let out = log.head + granted
         let window = Limits.grantWindowEvents - min(Limits.grantWindowEvents, granted)
         var total: UInt64
         var wanted: UInt64 = 0
-        if limit == .max {
-            let most = tail.offset + options.ahead
-            total = most - min(most, out)
-        } else {
+        if let limit {
             wanted = limit - min(limit, out)
             total = limit + options.ahead - min(limit + options.ahead, out)
+        } else {
+            let most = tail.offset + options.ahead
+            total = most - min(most, out)
         }
         if options.onFull != .block {
             // A dropping topic never holds its producers back by more than a rolling window.
@@ -37,15 +33,35 @@ extension Topic {
         return Allowance(wanted: min(wanted, total), total: total)
     }
 
+    /// Up to which offset consumers could take what comes; nil without a group.
+    ///
+    /// Groups that hold set it, the slowest of them; where none does, the fastest of the others.
+    var grantLimit: UInt64? {
+        var slowest: UInt64?
+        var fastest: UInt64?
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            let offset = log.head - waiting(ofGroup: index) + credit(ofGroup: index)
+            if groupTable[index].rules.holds {
+                slowest = min(slowest ?? .max, offset)
+            } else {
+                fastest = max(fastest ?? 0, offset)
+            }
+        }
+        return slowest ?? fastest
+    }
+
     mutating func grant(at now: Instant, limit: Int, into effects: inout Effects) {
         grantsAreDue = false
         guard producers > 0 else { return }
+        let rate = withinRate(at: now)
         guard !isWinding else {
             recallIdle(all: true, at: now, into: &effects)
             return
         }
         let isShortOfBytes = serveNeedy(at: now, into: &effects)
-        let allowed = allowance
+        var allowed = allowance
+        allowed.total = min(allowed.total, rate)
+        allowed.wanted = min(allowed.wanted, rate)
         var rest = allowed.total
         // What comes back is for those short of bytes: given to others it would go round for ever.
         if rest > 0, !isShortOfBytes, isWorthGranting(allowed) {
@@ -69,6 +85,17 @@ extension Topic {
         if effects.list.count >= limit { grantsAreDue = true }
     }
 
+    /// Events that the topic's rate lets be granted beside those that are out.
+    private mutating func withinRate(at now: Instant) -> UInt64 {
+        guard let events = bucket?.available(at: now), let limit = bucket?.limit else {
+            return .max
+        }
+        guard events <= granted else { return events - granted }
+        let missing = (granted - events + 1) * 1_000_000_000 / UInt64(limit.eventsPerSecond)
+        wakeSoon(after: missing, at: now)
+        return 0
+    }
+
     /// Small refills of what is kept ahead wait until they are worth a frame, unless somebody could
     /// have nothing to do meanwhile.
     private func isWorthGranting(_ allowed: Allowance) -> Bool {
@@ -85,7 +112,8 @@ extension Topic {
     private func everyGroupHas(_ events: UInt64) -> Bool {
         guard hasGroup else { return false }
         return groupTable.allSatisfy { group in
-            group.isRemoved || log.head - group.cursor.offset >= events
+            group.isRemoved || !group.rules.holds
+                || log.head - group.cursor.offset + group.queued >= events
         }
     }
 
@@ -211,7 +239,7 @@ extension Topic {
     private var freeGrantBytes: UInt64 {
         let window = Limits.grantWindowBytes - min(Limits.grantWindowBytes, grantedBytes)
         let most = options.bufferBytes + Limits.grantWindowBytes
-        return min(window, most - min(most, log.retainedBytes + grantedBytes))
+        return min(window, most - min(most, retainedBytes + grantedBytes))
     }
 
     /// Gives more bytes to producers whose next event does not fit; true if some must wait.

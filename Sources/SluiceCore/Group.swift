@@ -21,10 +21,24 @@ package struct Group: Sendable {
     package let rules: GroupRules
     /// The first offset that the group was to see.
     package internal(set) var start: UInt64
+    /// What was counted before the group was moved to `start`.
+    var base: UInt64 = 0
     package internal(set) var cursor: Cursor
     /// Events that were handed out; a broadcast counts each once.
     package internal(set) var delivered: UInt64 = 0
     package internal(set) var discarded: UInt64 = 0
+    /// Events that no member was to have.
+    package internal(set) var refused: UInt64 = 0
+    /// Its events that do not wait in the log, sorted for those that may have them.
+    package internal(set) var lanes: [Lane] = []
+    /// Events in the lanes.
+    package internal(set) var queued: UInt64 = 0
+    /// Whether lanes got something that still lies where it arrived.
+    var hasFreshLanes = false
+    /// The lane that is served first in the next step.
+    var firstLane = 0
+    /// Members that do not take every event as it comes.
+    var pickers = 0
     package internal(set) var members: [UInt32] = []
     /// What its members could take at once: the sum of their deliverable credit, the least of it
     /// for a broadcast (law L3).
@@ -55,6 +69,14 @@ package struct Group: Sendable {
         self.cursor = cursor
     }
 
+    /// Whether nothing waits for it that comes before an offset.
+    package func isIdle(at head: UInt64) -> Bool { cursor.offset == head && queued == 0 }
+
+    /// Whether something of it waits for a time.
+    var isTimed: Bool {
+        pickers > 0 || rules.patienceMilliseconds > 0 || rules.dispatcher == .partition
+    }
+
     /// Whether each event goes to every member.
     var isLockstep: Bool { rules.dispatcher == .broadcast }
 
@@ -73,7 +95,7 @@ package struct Group: Sendable {
 
     /// Puts a member behind all of its rank; returns the ticket that is valid now.
     ///
-    /// The only member needs no order, nor do those of a broadcast.
+    /// The only member needs no order, nor do those of a broadcast or of lanes.
     mutating func enqueue(
         _ link: UInt32,
         rank: UInt64,
@@ -82,7 +104,7 @@ package struct Group: Sendable {
     ) -> UInt64 {
         let ticket = nextTicket
         nextTicket += 1
-        guard isEligible, members.count > 1, !isLockstep else { return ticket }
+        guard isEligible, members.count > 1, !isLockstep, lanes.isEmpty else { return ticket }
         order.insert(Turn(priority: priority, rank: rank, ticket: ticket, link: link))
         return ticket
     }

@@ -7,8 +7,11 @@ extension Topic {
         checkLinks(&found)
         checkGroups(&found)
         checkQueues(&found)
-        if countsBytes, log.recountedBytes != log.retainedBytes {
-            found.append("retained bytes \(log.retainedBytes), counted \(log.recountedBytes)")
+        if countsBytes {
+            checkLanes(&found)
+            if log.recountedBytes != log.retainedBytes {
+                found.append("bytes \(log.retainedBytes), counted \(log.recountedBytes)")
+            }
         }
         return found
     }
@@ -56,8 +59,9 @@ extension Topic {
     private func checkGroups(_ found: inout [String]) {
         for (number, group) in groups.enumerated() {
             guard let group else { continue }
-            if group.cursor.offset - group.start != group.delivered + group.discarded {
-                found.append("L4 \(group.name): \(group.cursor), \(group.delivered)")
+            let disposed = group.delivered + group.discarded + group.refused - group.base
+            if group.cursor.offset - group.start != disposed + group.queued {
+                found.append("L4 \(group.name): \(group.cursor), \(disposed), \(group.queued)")
             }
             if group.isDirty != dirtyGroups.contains(number) {
                 found.append("\(group.name): dirty \(group.isDirty)")
@@ -83,6 +87,22 @@ extension Topic {
         if !log.holds(tail) { found.append("lost tail \(tail)") }
     }
 
+    /// What lanes count is what they hold.
+    private func checkLanes(_ found: inout [String]) {
+        var bytes: UInt64 = 0
+        for case let group? in groups {
+            var queued: UInt64 = 0
+            for lane in group.lanes {
+                queued += lane.recountedWaiting
+                bytes += lane.recountedBytes
+            }
+            if queued != group.queued {
+                found.append("\(group.name): queued \(group.queued), counted \(queued)")
+            }
+        }
+        if bytes != laneBytes { found.append("lane bytes \(laneBytes), counted \(bytes)") }
+    }
+
     /// Every attached producer stands in the one queue that its backlog belongs to.
     private func checkQueues(_ found: inout [String]) {
         let queued = announced.count + willing.count + idle.count
@@ -106,8 +126,8 @@ extension Topic {
         var found: [String] = []
         let rolling = options.onFull == .block ? 0 : min(options.ahead, Limits.grantWindowEvents)
         for (number, group) in groups.enumerated() {
-            guard let group else { continue }
-            let out = log.head - group.cursor.offset + granted
+            guard let group, group.rules.holds else { continue }
+            let out = waiting(ofGroup: number) + granted
             let credit = group.isLockstep ? leastDeliverable(of: number) : group.deliverable
             let most = credit + options.ahead
             if out > most, granted > rolling { found.append("L3 \(group.name): \(out) > \(most)") }
@@ -126,9 +146,9 @@ extension Topic {
         var found: [String] = []
         let event = UInt64(Limits.eventBytesMax)
         let window = Limits.grantWindowBytes + event
-        let isOver = log.retainedBytes + grantedBytes > options.bufferBytes + window
+        let isOver = retainedBytes + grantedBytes > options.bufferBytes + window
         if isOver || grantedBytes > window {
-            found.append("L3 bytes: \(log.retainedBytes) + \(grantedBytes)")
+            found.append("L3 bytes: \(retainedBytes) + \(grantedBytes)")
         }
         return found
     }
@@ -137,7 +157,12 @@ extension Topic {
     package func strandedEvents() -> [String] {
         var found: [String] = []
         guard !isPaused else { return found }
-        for case let group? in groups {
+        for (number, group) in groups.enumerated() {
+            guard let group else { continue }
+            guard group.lanes.isEmpty else {
+                for lane in group.lanes.indices { found += stranded(in: lane, number, group) }
+                continue
+            }
             guard let need = log.nextRecordBytes(at: group.cursor) else { continue }
             let able = group.members.filter { isAble(consumerLinks[Int($0)], need) }
             if group.isLockstep, able.count < group.members.count { continue }
@@ -148,9 +173,24 @@ extension Topic {
         return found
     }
 
+    /// L6 within a lane: its first event, that nobody was passed over for.
+    private func stranded(in lane: Int, _ number: Int, _ group: Group) -> [String] {
+        guard group.lanes[lane].handOver == nil, let need = group.lanes[lane].firstRecordBytes,
+            let run = group.lanes[lane].items.first?.run
+        else { return [] }
+        let members = owners(of: lane, number).filter { accepts($0, recordAtStartOf: run) }
+        let able = members.filter {
+            let link = consumerLinks[Int($0)]
+            return isAble(link, need) && !isResting($0)
+        }
+        if group.isLockstep, able.count < members.count { return [] }
+        return able.map { "L6 \(group.name), lane \(lane): \($0) could take \(need) bytes" }
+    }
+
     /// Whether nothing keeps a member from taking an event of `need` bytes.
     private func isAble(_ link: ConsumerLink, _ need: Int) -> Bool {
-        guard link.isAttached, !link.isStandby, link.ledger.credit > 0, link.drainsUntil == nil
+        guard link.isAttached, !link.isStandby, link.ledger.credit > 0, link.allowance > 0,
+            link.drainsUntil == nil
         else { return false }
         // An open window that is not full yet opens further when the kernel writes.
         return link.ledger.byteCredit.map { $0 >= need } ?? true && link.room >= link.window

@@ -39,7 +39,11 @@ package enum Limits {
     /// Groups of one topic; each holds what its members have not seen.
     package static let groupsPerTopicMax = 1_000
     /// Partitions of one group.
-    package static let partitionsMax: UInt16 = 1_024
+    package static let partitionsMax = 1_024
+    /// Events that are looked through for one that a member with credit accepts.
+    package static let lookAheadEventsMax: UInt64 = 1_024
+    /// Bytes that count for each stretch that waits in a lane, beside those of its records.
+    package static let laneItemBytes: UInt64 = 64
     /// Events for each unit of weight that a member of a fair group is given in its turn.
     package static let fairTurnEvents: UInt64 = 16
     /// Bytes of a filter in its encoded form.
@@ -98,6 +102,8 @@ package enum Limits {
     package static let shardsMax = 64
     /// Messages of one shard's clients under way to another; at half of it they go on.
     package static let exchangeMessagesMax = 4_096
+    /// Milliseconds that a rate lets gather before it lets the next events pass.
+    package static let rateWaitMilliseconds: UInt64 = 5
     /// Milliseconds that a SETTLE may wait for something else to be written with.
     package static let settleWaitMilliseconds = 5
     /// Seconds between signs of life, by default.

@@ -23,6 +23,10 @@ package struct ConsumerLink: Sendable {
     var virtualTime: UInt64 = 0
     /// Whose link it is; 0 for nobody's.
     var owner: UInt64 = 0
+    /// Events that its rate lets pass now.
+    var allowance = UInt64.max
+    /// What few links have, in an array that is empty for all others.
+    var special: [Special] = []
     /// Set while a DRAIN is being answered: deliver nothing from here on.
     var drainsUntil: UInt64?
     /// What the next event needs when byte credit is too small for it; 0 else.
@@ -47,6 +51,12 @@ package struct ConsumerLink: Sendable {
     /// Fills the place of what is no consumer.
     static let none = ConsumerLink(group: 0, eventBytesMax: 0)
 
+    /// Whether it does not take every event as it comes.
+    var picks: Bool { special.first?.picks ?? false }
+
+    /// Up to which sequence the sink has said that it received.
+    package internal(set) var received: UInt64 = 0
+
     /// Deliveries with consecutive sequences and offsets.
     struct Stretch: Sendable {
         var sequence: UInt64
@@ -63,8 +73,8 @@ package struct ConsumerLink: Sendable {
     /// What the link could be given at once, unless its topic is paused.
     func deliverable(meanRecordBytes: UInt64) -> UInt64 {
         guard isAttached, isWritable, needBytes == 0, !isStandby else { return 0 }
-        var events = ledger.credit
-        if drainsUntil != nil { events = ledger.credit(upTo: ledger.drainedTo) }
+        var events = min(ledger.credit, allowance)
+        if drainsUntil != nil { events = min(events, ledger.credit(upTo: ledger.drainedTo)) }
         guard meanRecordBytes > 0 else { return events }
         if let bytes = ledger.byteCredit {
             events = min(events, bytes > 0 ? max(1, bytes / meanRecordBytes) : 0)
@@ -95,6 +105,7 @@ package struct ConsumerLink: Sendable {
 
     /// Forgets what the sink has received.
     mutating func forget(upTo received: UInt64) {
+        self.received = received
         while let first = unreceived.first {
             guard first.sequence + first.count - 1 > received else {
                 unreceived.removeFirst()

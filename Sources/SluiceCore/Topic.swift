@@ -42,16 +42,24 @@ package struct Topic: Sendable {
     var idleHolders = 0
     /// Producers that a floor could be given to.
     var floorless = 0
+    /// Bytes that lanes keep from being freed.
+    package internal(set) var laneBytes: UInt64 = 0
     /// A moving mean of a record's bytes; 0 while nothing is known.
     package internal(set) var meanRecordBytes: UInt64 = 0
     /// Groups that may have something to hand out.
     var dirtyGroups = Deque<Int>()
     /// Consumers that answer a DRAIN, or have a gap to announce.
     var draining: [LinkID] = []
-    /// Consumers whose next event is larger than they can take.
-    var outgrown: [LinkID] = []
+    /// Links that are closed when all groups had their turn.
+    var ending: [Ending] = []
     var gapped: [LinkID] = []
     var grantsAreDue = false
+    /// When the last command or step was.
+    var clock = Instant(nanoseconds: 0)
+    /// When a step is due that nothing else asks for.
+    package internal(set) var wakesAt: Instant?
+    /// What the topic's rate lets producers bring; nil without one.
+    var bucket: TokenBucket?
     /// Whether events came or went since what is held was last trimmed and bounded.
     var isUnsettled = false
 
@@ -63,27 +71,42 @@ package struct Topic: Sendable {
     package struct Counters: Hashable, Sendable {
         package internal(set) var delivered: UInt64 = 0
         package internal(set) var discarded: UInt64 = 0
+        /// Events that no member of a group was to have.
+        package internal(set) var refused: UInt64 = 0
         package internal(set) var cut: UInt64 = 0
         package internal(set) var ledgerErrors: UInt64 = 0
         package internal(set) var peakBuffered: UInt64 = 0
         package internal(set) var peakRetainedBytes: UInt64 = 0
     }
 
+    /// A link that is about to be closed, and why.
+    struct Ending: Sendable {
+        var id: LinkID
+        var code: CloseCode
+        var text: String
+    }
+
     package init(name: String, options: TopicOptions = TopicOptions()) {
         self.name = name
         self.options = options
+        bucket = options.rate.map { TokenBucket($0, at: clock) }
     }
 
-    /// Events that some group has still to see, or that no group has seen.
-    package var buffered: UInt64 { log.head - oldestNeeded }
+    /// Bytes that the topic keeps from being freed.
+    package var retainedBytes: UInt64 { log.retainedBytes + laneBytes }
 
-    /// The offset before which nobody needs anything.
-    var oldestNeeded: UInt64 {
-        var oldest = UInt64.max
+    /// Events that some group has still to see, or that no group has seen.
+    package var buffered: UInt64 {
+        var most: UInt64?
         for index in groupTable.indices where !groupTable[index].isRemoved {
-            oldest = min(oldest, groupTable[index].cursor.offset)
+            most = max(most ?? 0, waiting(ofGroup: index))
         }
-        return oldest == .max ? tail.offset : oldest
+        return most ?? log.head - tail.offset
+    }
+
+    /// Events that a group has still to see.
+    package func waiting(ofGroup index: Int) -> UInt64 {
+        log.head - groupTable[index].cursor.offset + groupTable[index].queued
     }
 
     /// The groups by number; nil where one was removed.
@@ -191,6 +214,7 @@ extension Topic {
         at now: Instant,
         into effects: inout Effects
     ) -> Bool {
+        clock = now
         book(command, at: now, into: &effects)
         return grantsAreDue || !dirtyGroups.isEmpty || isUnsettled || !gapped.isEmpty
             || !draining.isEmpty
@@ -281,6 +305,8 @@ extension Topic {
         link.priority = opening.member.priority
         link.weight = opening.member.weight ?? 1
         link.owner = opening.owner
+        link.special = special(opening.member, by: groupTable[link.group].rules)
+        link.allowance = link.special.first?.bucket.map { UInt64($0.limit.burst) } ?? .max
         kinds[Int(id.index)] = .consumer
         consumerLinks[Int(id.index)] = link
         join(id.index, link.group)
@@ -326,6 +352,9 @@ extension Topic {
         if ask.flags.contains(.stop) { effects.list.append(.status(id, .drained)) }
         if ask.flags.contains(.drain), !ask.flags.contains(.stop) { draining.append(id) }
         if ask.flags.contains(.echo) { effects.list.append(.status(id, .echo)) }
+        if groupTable[consumerLinks[Int(id.index)].group].isTimed {
+            markDirty(consumerLinks[Int(id.index)].group)
+        }
         refresh(id.index, requeue: ask.events > 0 || !ask.flags.isEmpty)
     }
 

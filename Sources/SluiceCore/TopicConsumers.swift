@@ -65,9 +65,10 @@ extension Topic {
     /// Throws away what waits; every group goes on with the next event that comes.
     mutating func purge() {
         for index in groupTable.indices where !groupTable[index].isRemoved {
-            let from = groupTable[index].cursor.offset
-            let lost = log.head - from
+            let from = firstWaiting(of: index)
+            let lost = waiting(ofGroup: index)
             guard lost > 0 else { continue }
+            clearLanes(of: index)
             let gap = Gap(from: from, to: log.head, count: lost, reason: .purged)
             groupTable[index].discarded += lost
             groupTable[index].cursor = log.end
@@ -79,6 +80,19 @@ extension Topic {
         log.trim(before: log.head)
         isUnsettled = true
         grantsAreDue = true
+    }
+
+    /// The first offset that waits for a group, or the next one.
+    func firstWaiting(of index: Int) -> UInt64 {
+        groupTable[index].lanes.reduce(groupTable[index].cursor.offset) {
+            min($0, $1.firstOffset ?? .max)
+        }
+    }
+
+    private mutating func clearLanes(of index: Int) {
+        for lane in groupTable[index].lanes.indices {
+            _ = withLane(lane, of: index) { $0.removeAll() }
+        }
     }
 
     mutating func removeGroup(_ name: String, into effects: inout Effects) {
@@ -95,6 +109,7 @@ extension Topic {
     /// Frees a group's place; it has no members any more.
     mutating func removeGroup(at index: Int) {
         untouched = max(untouched, groupTable[index].cursor.offset)
+        clearLanes(of: index)
         groupTable[index] = Group(name: "", rules: GroupRules(), cursor: log.end)
         groupTable[index].isRemoved = true
         dirtyGroups.removeAll { $0 == index }

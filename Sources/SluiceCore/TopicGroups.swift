@@ -166,8 +166,29 @@ extension Topic {
         case .broadcast: groupTable[group].isCreditStale = true
         case .demand, .fair, .independent, .partition: break
         }
+        if consumerLinks[Int(index)].picks { groupTable[group].pickers += 1 }
+        setLanes(of: group)
+        assign(group)
         // Alone, the other needed no place in the order.
         if groupTable[group].members.count == 2 { rebuildOrder(group) }
+    }
+
+    /// What a member has beyond its account; empty if that is nothing.
+    func special(_ member: MemberOptions, by rules: GroupRules) -> [Special] {
+        let isPlain =
+            member.filter == nil && member.sampleOneIn <= 1 && member.batch == nil
+            && member.rate == nil && rules.dispatcher != .partition
+            && rules.patienceMilliseconds == 0
+        guard !isPlain else { return [] }
+        return [
+            Special(
+                claims: member.claims,
+                filter: member.filter,
+                sampleOneIn: max(1, member.sampleOneIn),
+                batch: member.batch,
+                bucket: member.rate.map { TokenBucket($0, at: clock) }
+            )
+        ]
     }
 
     /// Takes a link out of its group, which ends with it if it is made so.
@@ -179,6 +200,9 @@ extension Topic {
             groupTable[group].active = nil
             elect(group)
         }
+        if consumerLinks[Int(index)].picks { groupTable[group].pickers -= 1 }
+        assign(group)
+        setLanes(of: group)
         if groupTable[group].members.isEmpty, groupTable[group].rules.isEphemeral {
             removeGroup(at: group)
             return
@@ -290,7 +314,7 @@ extension Topic {
     }
 
     /// The credit of a group (law L3), in events that could be handed out at once.
-    func credit(ofGroup index: Int) -> UInt64 {
+    package func credit(ofGroup index: Int) -> UInt64 {
         groupTable[index].isCreditStale
             ? leastDeliverable(of: index) : groupTable[index].deliverable
     }

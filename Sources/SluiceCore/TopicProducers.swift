@@ -27,6 +27,9 @@ extension Topic {
         }
         let kept = emit(publication)
         publishedAt = now
+        if let available = bucket?.available(at: now) {
+            bucket?.take(min(available, publication.events), at: now)
+        }
         if kept > 0 {
             let count = UInt32(clamping: kept)
             effects.list.append(.accept(id, from: publication.firstSequence, count: count))
@@ -96,11 +99,12 @@ extension Topic {
 
     /// Events that consumers or the buffer could take now.
     private var admissible: UInt64 {
-        guard log.retainedBytes < options.bufferBytes else { return 0 }
+        guard retainedBytes < options.bufferBytes else { return 0 }
         var most = UInt64.max
-        for index in groupTable.indices where !groupTable[index].isRemoved {
+        for index in groupTable.indices
+        where !groupTable[index].isRemoved && groupTable[index].rules.holds {
             let room = options.capacity + credit(ofGroup: index)
-            let waiting = log.head - groupTable[index].cursor.offset
+            let waiting = waiting(ofGroup: index)
             most = min(most, room - min(room, waiting))
         }
         if most == .max {

@@ -26,6 +26,9 @@ package final class Engine {
     @exclusivity(unchecked) private var dirty = Deque<TopicBox>()
     /// Topics with recalls that are not answered, for `tick`.
     private var recalling: [TopicBox] = []
+    /// Topics that wait for a time, and the first of these times; a face sets a timer for it.
+    var sleeping: [TopicBox] = []
+    package internal(set) var wakesAt: Instant?
     @exclusivity(unchecked) private var spareEffects = Effects()
     /// Inspections that a DEMAND waits at, first come first served.
     @exclusivity(unchecked)
@@ -66,6 +69,7 @@ package final class Engine {
             perform(&effects, of: box)
             if hasMore { mark(box) }
             watchRecalls(of: box)
+            if box.core.wakesAt != nil { watchTime(of: box) }
         }
         return !dirty.isEmpty || !inspecting.isEmpty
     }
@@ -314,7 +318,7 @@ extension Engine {
             guard box.core.granted == 0 else { return false }
             return box.core.groups.allSatisfy { group in
                 guard let group else { return true }
-                return group.deliverable == 0 || group.cursor.offset == box.core.log.head
+                return group.deliverable == 0 || group.isIdle(at: box.core.log.head)
             }
         }
     }

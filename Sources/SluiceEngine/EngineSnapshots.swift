@@ -27,7 +27,7 @@ extension Engine {
         topic.head = core.log.head
         topic.first = core.log.firstOffset
         topic.bufferedEvents = core.buffered
-        topic.retainedBytes = core.log.retainedBytes
+        topic.retainedBytes = core.retainedBytes
         topic.peakBufferedEvents = core.counters.peakBuffered
         topic.peakRetainedBytes = core.counters.peakRetainedBytes
         topic.capacity = core.options.capacity
@@ -43,21 +43,23 @@ extension Engine {
         topic.cutEvents = core.counters.cut
         topic.idleMilliseconds = core.publishedAt.map { now.milliseconds(since: $0) }
         topic.ledgerErrors = core.counters.ledgerErrors
-        topic.groups = core.groups.compactMap { $0.map { snapshot($0, of: core) } }
+        topic.groups = core.groups.indices.compactMap { snapshot($0, of: core) }
         return topic
     }
 
-    private func snapshot(_ group: Group, of core: Topic) -> Snapshot.Group {
+    private func snapshot(_ number: Int, of core: Topic) -> Snapshot.Group? {
+        guard let group = core.group(number) else { return nil }
         var snapshot = Snapshot.Group(group: group.name)
-        snapshot.position = group.cursor.offset
-        snapshot.waiting = core.log.head - group.cursor.offset
+        snapshot.dispatcher = "\(group.rules.dispatcher)"
+        snapshot.position = group.cursor.offset - group.queued
+        snapshot.waiting = core.waiting(ofGroup: number)
         snapshot.delivered = group.delivered
         snapshot.discarded = group.discarded
         snapshot.members = group.members.count
         snapshot.credit = group.members.reduce(0) { sum, index in
             sum + (core.consumer(core.id(index))?.ledger.credit ?? 0)
         }
-        snapshot.deliverable = group.deliverable
+        snapshot.deliverable = core.credit(ofGroup: number)
         return snapshot
     }
 

@@ -241,7 +241,7 @@ extension Topic {
     }
 
     func waiting(_ link: ConsumerLink) -> UInt64 {
-        group(link.group).map { log.head - $0.cursor.offset } ?? 0
+        group(link.group) == nil ? 0 : waiting(ofGroup: link.group)
     }
 
     /// What keeps events from a consumer.

@@ -132,6 +132,8 @@ final class TopicBox {
     var isDirty = false
     /// Whether the engine's tick looks for recalls that are not answered in time.
     var isRecalling = false
+    /// Whether the engine looks at it when its time has come.
+    var isSleeping = false
     var isRemoved = false
 
     init(_ core: Topic) { self.core = core }

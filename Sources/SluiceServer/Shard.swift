@@ -62,6 +62,8 @@ final class Shard {
         peerSettings.keepaliveSeconds = UInt16(clamping: configuration.keepaliveSeconds)
     }
 
+    /// The earliest time for which a timer is set that wakes the engine.
+    private var wakesAt: Instant?
     /// Twice in the shortest keepalive, and often enough to free what blocked writers pin.
     private static let tickInterval = Duration.milliseconds(100)
 
@@ -115,6 +117,7 @@ extension Shard {
         for connection in reading { connection.idle() }
         reading.removeAll(keepingCapacity: true)
         sendPost()
+        if let time = engine.wakesAt { wake(at: time) }
         return hasMore || !flushing.isEmpty
     }
 
@@ -145,6 +148,19 @@ extension Shard {
             let due = settling
             settling.removeAll(keepingCapacity: true)
             for connection in due { connection.settle() }
+        }
+    }
+
+    /// Lets the engine go on at a time, if no timer does by then.
+    private func wake(at time: Instant) {
+        guard wakesAt.map({ time < $0 }) ?? true else { return }
+        wakesAt = time
+        let nanoseconds = time.nanoseconds - min(time.nanoseconds, engine.now.nanoseconds)
+        loop.schedule(after: .nanoseconds(nanoseconds)) { [weak self] in
+            guard let self else { return }
+            if wakesAt == time { wakesAt = nil }
+            readClocks()
+            engine.wake()
         }
     }
 

@@ -30,8 +30,8 @@ package struct TopicHarness {
     package mutating func expireRecalls() {
         var effects = Effects()
         topic.expireRecalls(at: now, into: &effects)
-        while topic.advance(at: now, into: &effects) { continue }
         note(effects)
+        rest()
     }
 
     private mutating func note(_ effects: Effects) {
@@ -47,6 +47,16 @@ package struct TopicHarness {
             }
         }
         seen += effects.list
+    }
+
+    /// What breaks a law now.
+    package func broken() -> [String] { topic.violations() + topic.strandedEvents() }
+
+    /// The losses that a consumer was told of since the last look.
+    package func gaps(_ id: LinkID) -> [Gap] {
+        seen.compactMap { effect in
+            if case .gap(id, let gap) = effect { gap } else { nil }
+        }
     }
 
     /// The code that a link was closed with since the last look.
@@ -102,6 +112,11 @@ package struct TopicHarness {
         apply(.ask(id, ask))
     }
 
+    /// A consumer has received so many events: its next ask says so.
+    package mutating func receive(_ id: LinkID, _ events: UInt64) {
+        ledgers[id]?.deliver(events: events, bytes: 0)
+    }
+
     /// What a producer was granted and has not used.
     package func credit(_ id: LinkID) -> UInt64 { ledgers[id]?.credit ?? 0 }
 
@@ -124,9 +139,7 @@ package struct TopicHarness {
     /// Events out of nowhere.
     package mutating func emit(_ count: Int, bytes size: Int = 10) {
         _ = topic.emit(Self.records(count, bytes: size), events: UInt64(count), time: 1)
-        var effects = Effects()
-        while topic.advance(at: now, into: &effects) { continue }
-        note(effects)
+        rest()
     }
 
     package mutating func report(
@@ -149,6 +162,44 @@ package struct TopicHarness {
                 )
             )
         )
+    }
+
+    /// Events with keys, out of nowhere; nil for one without.
+    package mutating func emit(keys: [String?]) {
+        let slab = Slab(capacity: keys.reduce(0) { $0 + 8 + ($1?.utf8.count ?? 0) })
+        for key in keys { Self.append(key, to: slab) }
+        let run = Run(slab: slab, bytes: 0..<slab.filled, count: UInt32(keys.count))
+        _ = topic.emit([run], events: UInt64(keys.count), time: 1)
+        rest()
+    }
+
+    private static func append(_ key: String?, to slab: Slab) {
+        let bytes = Array((key ?? "").utf8)
+        let flags = key == nil ? 0 : UInt32(Record.keyFlag)
+        let body = key == nil ? 0 : 2 + bytes.count
+        _ = slab.fill { memory in
+            let head = (flags << 24 | UInt32(body)).bigEndian
+            memory.storeBytes(of: head, as: UInt32.self)
+            guard key != nil else { return Record.headBytes }
+            let length = UInt16(bytes.count).bigEndian
+            memory.storeBytes(of: length, toByteOffset: Record.headBytes, as: UInt16.self)
+            let start = Record.headBytes + 2
+            memory[start..<start + bytes.count].copyBytes(from: bytes)
+            return start + bytes.count
+        }
+    }
+
+    /// Lets time go by; the topic gets a step when it asked for one.
+    package mutating func pass(milliseconds: UInt64) {
+        now = now.advanced(milliseconds: milliseconds)
+        guard let time = topic.wakesAt, time <= now else { return }
+        rest()
+    }
+
+    private mutating func rest() {
+        var effects = Effects()
+        while topic.advance(at: now, into: &effects) { continue }
+        note(effects)
     }
 
     /// Records of one size in one run.

@@ -1,0 +1,456 @@
+// Lanes: groups whose events do not wait in the log alone, but sorted for those that may have them.
+
+import DequeModule
+
+extension Topic {
+    /// Whether the members of a group need its events sorted into lanes.
+    func needsLanes(_ group: Int) -> Bool {
+        let rules = groupTable[group].rules
+        return rules.dispatcher == .partition || !rules.holds || groupTable[group].pickers > 0
+    }
+
+    /// Gives a group the lanes that its rules and members need, or takes them away when they are
+    /// empty and nobody needs them any more.
+    mutating func setLanes(of group: Int) {
+        if needsLanes(group) {
+            guard groupTable[group].lanes.isEmpty else { return }
+            let count = max(1, Int(groupTable[group].rules.partitions))
+            groupTable[group].lanes = Array(repeating: Lane(), count: count)
+        } else if !groupTable[group].lanes.isEmpty, groupTable[group].queued == 0 {
+            groupTable[group].lanes = []
+            rebuildOrder(group)
+        }
+    }
+
+    /// Hands out what the members of a group with lanes can take.
+    mutating func dispatchLanes(
+        _ group: Int,
+        at now: Instant,
+        limit: Int,
+        into effects: inout Effects
+    ) {
+        var shortfall = retryBlocked(of: group)
+        settleHandOvers(of: group, at: now)
+        var hasMoved = true
+        while hasMoved, effects.list.count < limit {
+            hasMoved = route(group)
+            let first = groupTable[group].firstLane
+            let count = groupTable[group].lanes.count
+            for step in 0..<count where effects.list.count < limit {
+                let lane = (first + step) % count
+                groupTable[group].firstLane = (lane + 1) % count
+                let served = serve(
+                    lane,
+                    of: group,
+                    at: now,
+                    limit: limit,
+                    &shortfall,
+                    into: &effects
+                )
+                hasMoved = hasMoved || served
+            }
+            // Served in turn only if a step does not suffice; else always in the same order.
+            if effects.list.count < limit { groupTable[group].firstLane = 0 }
+        }
+        sayBlocked(shortfall, of: group, into: &effects)
+        enforceLag(of: group)
+        setLanes(of: group)
+        if groupTable[group].isLockstep { settleCredit(group) }
+    }
+
+    /// Members that lacked bytes may try again; returns what each was told that it needs.
+    private mutating func retryBlocked(of group: Int) -> [UInt32: Shortfall] {
+        var told: [UInt32: Shortfall] = [:]
+        let blocked = groupTable[group].blocked
+        groupTable[group].blocked = []
+        for member in blocked where consumerLinks[Int(member)].group == group {
+            guard kinds[Int(member)] == .consumer, consumerLinks[Int(member)].needBytes > 0 else {
+                continue
+            }
+            told[member] = Shortfall(told: consumerLinks[Int(member)].needBytes)
+            consumerLinks[Int(member)].needBytes = 0
+            setDeliverable(currentDeliverable(Int(member)), of: member)
+        }
+        return told
+    }
+
+    /// The bytes that a member lacks for its next event.
+    struct Shortfall {
+        /// What it knows already.
+        var told: UInt32 = 0
+        var needs: UInt32 = 0
+    }
+
+    private mutating func sayBlocked(
+        _ shortfall: [UInt32: Shortfall],
+        of group: Int,
+        into effects: inout Effects
+    ) {
+        for (member, found) in shortfall.sorted(by: { $0.key < $1.key }) where found.needs > 0 {
+            consumerLinks[Int(member)].needBytes = found.needs
+            groupTable[group].blocked.append(member)
+            setDeliverable(0, of: member)
+            if found.needs != found.told {
+                effects.list.append(.status(id(member), .blocked))
+            }
+        }
+    }
+
+    /// Moves events from the log into the lanes, as many as are looked at; true if there were some.
+    private mutating func route(_ group: Int) -> Bool {
+        let before = groupTable[group].cursor.offset
+        let isSorted = groupTable[group].rules.dispatcher == .partition
+        var runs: [Run] = []
+        while groupTable[group].cursor.offset < log.head {
+            var events = UInt64.max
+            if !isSorted, groupTable[group].rules.holds {
+                let queued = groupTable[group].queued
+                events = Limits.lookAheadEventsMax - min(Limits.lookAheadEventsMax, queued)
+            }
+            runs.removeAll(keepingCapacity: true)
+            let taken = log.take(
+                from: &groupTable[group].cursor,
+                events: events,
+                bytes: .max,
+                window: .max,
+                windowIsEmpty: true,
+                into: &runs
+            )
+            guard taken.events > 0 else { break }
+            for run in runs {
+                if isSorted { sort(run, group) } else { append(run, to: 0, of: group) }
+            }
+        }
+        return groupTable[group].cursor.offset > before
+    }
+
+    private mutating func append(_ run: Run, to lane: Int, of group: Int) {
+        isUnsettled = true
+        guard groupTable[group].lanes[lane].lost == nil else {
+            // Until the consumer has had what waits, what comes is lost with what was.
+            let count = UInt64(run.count)
+            let gap = Gap(from: run.offset, to: run.endOffset, count: count, reason: .lagged)
+            groupTable[group].lanes[lane].noteLoss(gap)
+            discard(count, of: group)
+            return
+        }
+        let before = groupTable[group].lanes[lane].bytes
+        groupTable[group].lanes[lane].append(run)
+        groupTable[group].queued += UInt64(run.count)
+        laneBytes += groupTable[group].lanes[lane].bytes - before
+        groupTable[group].hasFreshLanes = true
+    }
+
+    private mutating func discard(_ events: UInt64, of group: Int) {
+        groupTable[group].discarded += events
+        counters.discarded += events
+        grantsAreDue = true
+    }
+
+    /// Gives the records of a run to the lanes of their keys.
+    private mutating func sort(_ run: Run, _ group: Int) {
+        let partitions = groupTable[group].rules.partitions
+        var piece = run
+        piece.end = piece.start
+        piece.count = 0
+        var lane: Int?
+        var next = run
+        while next.count > 0 {
+            var record = next
+            guard record.cut(events: 1, bytes: .max) else { return }
+            let found = record.slab.withBytes { bytes in
+                Self.partition(
+                    of: bytes.extracting(record.bytes),
+                    at: record.offset,
+                    among: partitions
+                )
+            }
+            if piece.count > 0, found != lane {
+                hand(piece, to: lane, of: group)
+                piece = record
+            } else if piece.count == 0 {
+                piece = record
+            } else {
+                piece.end = record.end
+                piece.count += 1
+            }
+            lane = found
+            next = next.rest(after: record)
+        }
+        if piece.count > 0 { hand(piece, to: lane, of: group) }
+    }
+
+    /// The partition of a record; nil if its key is empty, which belongs to none.
+    private static func partition(
+        of record: RawSpan,
+        at offset: UInt64,
+        among count: UInt16
+    ) -> Int? {
+        if let key = RecordParts(of: record).key, key.isEmpty { return nil }
+        return Int(KeyHash.partition(of: record, at: offset, among: count))
+    }
+
+    /// An event of no partition is nobody's.
+    private mutating func hand(_ run: Run, to lane: Int?, of group: Int) {
+        if let lane {
+            append(run, to: lane, of: group)
+        } else {
+            refuse(UInt64(run.count), of: group)
+        }
+    }
+
+    /// Counts events that no member of a group is to have.
+    mutating func refuse(_ events: UInt64, of group: Int) {
+        guard events > 0 else { return }
+        groupTable[group].refused += events
+        counters.refused += events
+        isUnsettled = true
+        grantsAreDue = true
+    }
+
+    /// Changes a lane and keeps the sums over the lanes.
+    mutating func withLane<Result>(
+        _ lane: Int,
+        of group: Int,
+        _ body: (inout Lane) -> Result
+    ) -> Result {
+        let waiting = groupTable[group].lanes[lane].waiting
+        let bytes = groupTable[group].lanes[lane].bytes
+        let result = body(&groupTable[group].lanes[lane])
+        groupTable[group].queued -= waiting
+        groupTable[group].queued += groupTable[group].lanes[lane].waiting
+        laneBytes -= bytes
+        laneBytes += groupTable[group].lanes[lane].bytes
+        return result
+    }
+}
+
+// MARK: - Serving
+
+extension Topic {
+    /// Hands out what the members can take of a lane; true if something moved.
+    private mutating func serve(
+        _ lane: Int,
+        of group: Int,
+        at now: Instant,
+        limit: Int,
+        _ shortfall: inout [UInt32: Shortfall],
+        into effects: inout Effects
+    ) -> Bool {
+        guard groupTable[group].lanes[lane].waiting > 0,
+            groupTable[group].lanes[lane].handOver == nil
+        else {
+            tellLoss(of: lane, group)
+            return false
+        }
+        defer { tellLoss(of: lane, group) }
+        if groupTable[group].pickers > 0 {
+            return pick(from: lane, of: group, at: now, &shortfall, into: &effects)
+        }
+        var hasMoved = false
+        var passed: Set<UInt32> = []
+        while effects.list.count < limit, groupTable[group].lanes[lane].waiting > 0,
+            let next = nextMember(of: lane, group, except: passed)
+        {
+            if deliver(from: lane, to: next, of: group, at: now, &shortfall, into: &effects) {
+                hasMoved = true
+            } else {
+                passed.insert(next)
+            }
+        }
+        return hasMoved
+    }
+
+    /// The members that may have the events of a lane.
+    func owners(of lane: Int, _ group: Int) -> [UInt32] {
+        groupTable[group].rules.dispatcher == .partition
+            ? groupTable[group].lanes[lane].owners : groupTable[group].members
+    }
+
+    private func nextMember(
+        of lane: Int,
+        _ group: Int,
+        except passed: Set<UInt32>
+    ) -> UInt32? {
+        var best: Group.Turn?
+        for member in owners(of: lane, group) where !passed.contains(member) {
+            guard let turn = turn(of: member) else { continue }
+            if best.map({ $0 < turn }) ?? true { best = turn }
+        }
+        return best?.link
+    }
+
+    /// The member's place in the order; nil if it can take nothing.
+    func turn(of member: UInt32) -> Group.Turn? {
+        let link = consumerLinks[Int(member)]
+        guard link.deliverable > 0 else { return nil }
+        let isFair = groupTable[link.group].rules.dispatcher == .fair
+        return Group.Turn(
+            priority: link.priority,
+            rank: isFair ? .max - link.virtualTime : link.deliverable,
+            ticket: link.ticket,
+            link: member
+        )
+    }
+
+    /// Gives a member the next events of a lane; false if it cannot take them.
+    private mutating func deliver(
+        from lane: Int,
+        to index: UInt32,
+        of group: Int,
+        at now: Instant,
+        _ shortfall: inout [UInt32: Shortfall],
+        into effects: inout Effects
+    ) -> Bool {
+        let link = consumerLinks[Int(index)]
+        let due = dueEvents(of: link, in: groupTable[group].lanes[lane])
+        let events = min(due, turnEvents(Int(index), of: group))
+        guard events > 0 else { return false }
+        let byteCredit = Int(clamping: link.ledger.byteCredit ?? UInt64(Int.max))
+        let firstRun = effects.runs.count
+        let taken = withLane(lane, of: group) { lane in
+            lane.take(
+                events: events,
+                bytes: min(byteCredit, link.eventBytesMax),
+                window: min(link.room, link.deliveryBytesMax),
+                windowIsEmpty: link.room >= link.window,
+                into: &effects.runs
+            )
+        }
+        guard taken.events > 0 else {
+            if let need = groupTable[group].lanes[lane].firstRecordBytes {
+                setAside(index, need: need, &shortfall)
+            }
+            return false
+        }
+        groupTable[group].delivered += taken.events
+        hand(
+            taken.events,
+            UInt64(taken.bytes),
+            runs: firstRun..<effects.runs.count,
+            of: lane,
+            to: index,
+            at: now,
+            into: &effects
+        )
+        return true
+    }
+
+    /// Events of a lane that the consumer's credit and its drain let pass.
+    func dueEvents(of link: ConsumerLink, in lane: Lane) -> UInt64 {
+        let events = min(link.ledger.credit, lane.waiting, link.allowance)
+        guard let until = link.drainsUntil else { return events }
+        let due = link.ledger.credit(upTo: link.ledger.drainedTo)
+        return min(events, due, lane.waiting(before: until))
+    }
+
+    /// Books events of a lane, whose runs are among the effects already.
+    mutating func hand(
+        _ events: UInt64,
+        _ bytes: UInt64,
+        runs: Range<Int>,
+        of lane: Int,
+        to index: UInt32,
+        at now: Instant,
+        into effects: inout Effects
+    ) {
+        let place = Int(index)
+        let group = consumerLinks[place].group
+        let sequence = consumerLinks[place].ledger.delivered + 1
+        var next = sequence
+        for run in effects.runs[runs] {
+            consumerLinks[place].remember(
+                sequence: next,
+                offset: run.offset,
+                count: UInt64(run.count)
+            )
+            next += UInt64(run.count)
+        }
+        let delivery = Delivery(
+            firstSequence: sequence,
+            events: events,
+            bytes: bytes,
+            runs: runs
+        )
+        count(events, for: place, of: group)
+        book(delivery, to: index, at: now, into: &effects)
+        guard groupTable[group].rules.dispatcher == .partition else { return }
+        groupTable[group].lanes[lane].last = (id(index), sequence + events - 1)
+    }
+
+    /// A member cannot be given the next event: why, unless more room would help.
+    mutating func setAside(
+        _ index: UInt32,
+        need: Int,
+        _ shortfall: inout [UInt32: Shortfall]
+    ) {
+        let link = consumerLinks[Int(index)]
+        if need > link.eventBytesMax {
+            end(index, .eventTooLarge, Self.outgrownText)
+        } else if let credit = link.ledger.byteCredit, need > credit {
+            let known = shortfall[index]?.needs ?? 0
+            let needs = UInt32(clamping: need)
+            shortfall[index, default: Shortfall()].needs = known == 0 ? needs : min(known, needs)
+        } else {
+            setDeliverable(0, of: index)
+        }
+    }
+
+    /// Leaves a loss to be told once everything before it was handed out.
+    private mutating func tellLoss(of lane: Int, _ group: Int) {
+        guard groupTable[group].lanes[lane].waiting == 0,
+            let gap = groupTable[group].lanes[lane].lost
+        else { return }
+        groupTable[group].lanes[lane].lost = nil
+        remember(gap, for: groupTable[group].members)
+    }
+}
+
+// MARK: - Lag
+
+extension Topic {
+    /// Does what the lag policy of an independent consumer says, if too much waits for it.
+    private mutating func enforceLag(of group: Int) {
+        let lag = groupTable[group].rules.lag
+        guard lag.policy != .block else { return }
+        let isOver = retainedBytes > options.bufferBytes
+        let waiting = groupTable[group].queued
+        // A consumer that keeps up loses nothing, however full the others have made the buffer.
+        let keep = isOver ? min(UInt64(lag.events), waiting / 2) : UInt64(lag.events)
+        guard waiting > keep else { return }
+        isUnsettled = true
+        switch lag.policy {
+        case .block: return
+        case .dropOldest: dropLagging(group, keeping: keep)
+        case .dropNewest:
+            let lost = withLane(0, of: group) { $0.dropNewest(keeping: keep) }
+            discard(lost, of: group)
+        case .detach:
+            let text = "\(waiting) events waited, more than \(lag.events)"
+            for member in groupTable[group].members { end(member, .lagged, text) }
+        }
+    }
+
+    /// Drops the oldest events that wait for an independent consumer.
+    private mutating func dropLagging(_ group: Int, keeping keep: UInt64) {
+        guard let from = groupTable[group].lanes[0].firstOffset else { return }
+        let offset = log.head - min(log.head, keep)
+        let lost = withLane(0, of: group) { $0.drop(before: offset) }
+        guard lost > 0 else { return }
+        discard(lost, of: group)
+        let to = groupTable[group].lanes[0].firstOffset ?? log.head
+        let gap = Gap(from: from, to: to, count: lost, reason: .lagged)
+        remember(gap, for: groupTable[group].members)
+    }
+
+    /// Moves what lanes got and could not hand out into memory of their own.
+    mutating func keepLanes() {
+        for group in groupTable.indices where groupTable[group].hasFreshLanes {
+            groupTable[group].hasFreshLanes = false
+            for lane in groupTable[group].lanes.indices
+            where groupTable[group].lanes[lane].hasFresh {
+                withLane(lane, of: group) { $0.keep() }
+            }
+        }
+    }
+}

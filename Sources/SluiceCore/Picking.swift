@@ -1,0 +1,235 @@
+// Picking: members that do not take every event as it comes, by filter, sample or batch.
+
+import DequeModule
+
+/// What a member has beyond its account; few have it.
+struct Special: Sendable {
+    /// The partitions that it wants; nil for an even share of what nobody claims.
+    var claims: [UInt16]?
+    /// The partitions that it has.
+    var lanes: [Int] = []
+    var filter: Filter?
+    var sampleOneIn: UInt32 = 1
+    var batch: BatchRule?
+    /// Events of a batch that was begun and not all handed out.
+    var batchLeft: UInt64 = 0
+    /// When a batch is handed out even if it is not full.
+    var batchDueAt: Instant?
+    var bucket: TokenBucket?
+    /// Since when a broadcast waits for it to ask.
+    var awaitedSince: Instant?
+
+    /// Whether its events have to be looked at one by one, or counted before they go out.
+    var picks: Bool { filter != nil || sampleOneIn > 1 || batch != nil }
+
+    /// Whether it takes only some events.
+    var selects: Bool { filter != nil || sampleOneIn > 1 }
+}
+
+extension Topic {
+    /// What a member may still be given in a pass over a lane, and what it was.
+    private struct Share {
+        var member: UInt32
+        var events: UInt64
+        var bytes: Int
+        var window: Int
+        var windowIsEmpty: Bool
+        var runs: [Run] = []
+        var taken: UInt64 = 0
+        var takenBytes = 0
+
+        /// Whether a record fits, if credit in events is left.
+        func fits(_ need: Int) -> Bool {
+            let isFirst = taken == 0 && windowIsEmpty
+            return need <= bytes - takenBytes && (isFirst || need <= window - takenBytes)
+                && runs.count < EventLog.runsPerTakeMax
+        }
+
+        mutating func add(_ record: Run) {
+            taken += 1
+            takenBytes += record.byteCount
+            if let last = runs.last, last.isContinued(by: record) {
+                runs[runs.count - 1].end = record.end
+                runs[runs.count - 1].count += 1
+            } else {
+                runs.append(record)
+            }
+        }
+    }
+
+    /// What becomes of an event that is looked at.
+    private enum Verdict {
+        case handed
+        case refused
+        case passedOver
+        /// Nothing behind it may be handed out before it.
+        case stops
+    }
+
+    /// Hands events of a lane to members that look at each; true if something moved.
+    mutating func pick(
+        from lane: Int,
+        of group: Int,
+        at now: Instant,
+        _ shortfall: inout [UInt32: Shortfall],
+        into effects: inout Effects
+    ) -> Bool {
+        let owners = owners(of: lane, group)
+        var shares = shares(of: owners, lane, group, at: now)
+        guard !shares.isEmpty else { return false }
+        var kept = Deque<Lane.Item>()
+        var refused: UInt64 = 0
+        var seen: UInt64 = 0
+        var isStopped = false
+        scan: while !isStopped, seen < Limits.lookAheadEventsMax,
+            let item = withLane(lane, of: group, { $0.popFirst() })
+        {
+            var rest = item.run
+            while rest.count > 0 {
+                var record = rest
+                guard record.cut(events: 1, bytes: .max) else { break }
+                let verdict =
+                    groupTable[group].isLockstep
+                    ? judgeForAll(record, owners, &shares, &shortfall)
+                    : judge(record, owners, &shares, &shortfall)
+                if verdict == .stops {
+                    isStopped = true
+                    break
+                }
+                seen += 1
+                if verdict == .refused { refused += 1 }
+                if verdict == .passedOver {
+                    kept.append(Lane.Item(run: record, isKept: item.isKept))
+                }
+                rest = rest.rest(after: record)
+            }
+            if rest.count > 0 {
+                let left = Lane.Item(run: rest, isKept: item.isKept)
+                withLane(lane, of: group) { $0.prepend(left) }
+            }
+        }
+        while let item = kept.popLast() { withLane(lane, of: group) { $0.putBack(item) } }
+        refuse(refused, of: group)
+        let moved = hand(shares, of: lane, group, at: now, into: &effects)
+        return refused > 0 || moved
+    }
+
+    /// What each member that could take something may be given, in the order of the dispatcher.
+    private mutating func shares(
+        of owners: [UInt32],
+        _ lane: Int,
+        _ group: Int,
+        at now: Instant
+    ) -> [Share] {
+        var turns: [Group.Turn] = []
+        for member in owners {
+            guard let turn = turn(of: member), isReady(member, lane, at: now) else { continue }
+            turns.append(turn)
+        }
+        turns.sort(by: >)
+        return turns.map { turn in
+            let link = consumerLinks[Int(turn.link)]
+            var events = dueEvents(of: link, in: groupTable[group].lanes[lane])
+            if turns.count > 1 { events = min(events, turnEvents(Int(turn.link), of: group)) }
+            if let special = link.special.first, special.batch != nil {
+                events = min(events, special.batchLeft)
+            }
+            let byteCredit = Int(clamping: link.ledger.byteCredit ?? UInt64(Int.max))
+            return Share(
+                member: turn.link,
+                events: events,
+                bytes: min(byteCredit, link.eventBytesMax),
+                window: min(link.room, link.deliveryBytesMax),
+                windowIsEmpty: link.room >= link.window
+            )
+        }
+    }
+
+    /// Gives an event to the first member in order that accepts it.
+    private mutating func judge(
+        _ record: Run,
+        _ owners: [UInt32],
+        _ shares: inout [Share],
+        _ shortfall: inout [UInt32: Shortfall]
+    ) -> Verdict {
+        var hasCredit = false
+        for index in shares.indices where shares[index].taken < shares[index].events {
+            hasCredit = true
+            guard accepts(shares[index].member, recordAtStartOf: record) else { continue }
+            guard shares[index].fits(record.byteCount) else {
+                if shares[index].taken == 0 {
+                    setAside(shares[index].member, need: record.byteCount, &shortfall)
+                }
+                return .stops
+            }
+            shares[index].add(record)
+            return .handed
+        }
+        guard hasCredit else { return .stops }
+        return owners.contains { accepts($0, recordAtStartOf: record) } ? .passedOver : .refused
+    }
+
+    /// Gives an event to all members that accept it, if all of them can take it.
+    private mutating func judgeForAll(
+        _ record: Run,
+        _ owners: [UInt32],
+        _ shares: inout [Share],
+        _ shortfall: inout [UInt32: Shortfall]
+    ) -> Verdict {
+        let takers = owners.filter { accepts($0, recordAtStartOf: record) }
+        guard !takers.isEmpty else { return .refused }
+        var indices: [Int] = []
+        for taker in takers {
+            guard let index = shares.firstIndex(where: { $0.member == taker }),
+                shares[index].taken < shares[index].events
+            else { return .stops }
+            guard shares[index].fits(record.byteCount) else {
+                if shares[index].taken == 0 {
+                    setAside(taker, need: record.byteCount, &shortfall)
+                }
+                return .stops
+            }
+            indices.append(index)
+        }
+        for index in indices { shares[index].add(record) }
+        groupTable[consumerLinks[Int(takers[0])].group].delivered += 1
+        return .handed
+    }
+
+    /// Books what the members were given; true if that was something.
+    private mutating func hand(
+        _ shares: [Share],
+        of lane: Int,
+        _ group: Int,
+        at now: Instant,
+        into effects: inout Effects
+    ) -> Bool {
+        var hasMoved = false
+        for share in shares where share.taken > 0 {
+            hasMoved = true
+            if !groupTable[group].isLockstep { groupTable[group].delivered += share.taken }
+            let first = effects.runs.count
+            effects.runs += share.runs
+            hand(
+                share.taken,
+                UInt64(share.takenBytes),
+                runs: first..<effects.runs.count,
+                of: lane,
+                to: share.member,
+                at: now,
+                into: &effects
+            )
+        }
+        return hasMoved
+    }
+
+    /// Whether a member takes the event that a run begins with.
+    func accepts(_ member: UInt32, recordAtStartOf run: Run) -> Bool {
+        guard let special = consumerLinks[Int(member)].special.first, special.selects else {
+            return true
+        }
+        guard run.offset % UInt64(special.sampleOneIn) == 0 else { return false }
+        guard let filter = special.filter else { return true }
+        return run.slab.withBytes { filter.accepts($0.extracting(run.bytes)) }
+    }
+}

@@ -1,0 +1,260 @@
+import SluiceCore
+import SluiceTestKit
+import Testing
+
+/// Keys of each of four partitions, found by the hash itself.
+private let keys: [[String]] = {
+    var found = [[String]](repeating: [], count: 4)
+    for number in 0..<200 {
+        let key = "k\(number)"
+        let partition = Array(key.utf8).withUnsafeBytes {
+            KeyHash.partition(ofKey: $0.bytes, among: 4)
+        }
+        found[Int(partition)].append(key)
+    }
+    return found
+}()
+
+private func partitioned(
+    _ claims: [UInt16]? = nil
+) -> (inout ConsumerOpening) -> Void {
+    { opening in
+        opening.wish.dispatcher = .partition
+        opening.wish.partitions = 4
+        opening.member.claims = claims
+    }
+}
+
+@Suite("A group by partition")
+struct PartitionTests {
+    @Test("gives each member the events of its partitions, each partition's in order")
+    func claims() {
+        var harness = TopicHarness()
+        let one = harness.consumer(asks: 10, partitioned([0, 1]))
+        let other = harness.consumer(asks: 10, partitioned([2, 3]))
+        harness.emit(keys: [keys[0][0], keys[3][0], keys[1][0], keys[0][0], keys[2][1]])
+        #expect(harness.given == [one: [0, 3, 2], other: [4, 1]])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("lets events wait for the next owner, and a cold partition hold up no other")
+    func successor() {
+        var harness = TopicHarness()
+        let one = harness.consumer(asks: 10, partitioned([0]))
+        let other = harness.consumer(asks: 10, partitioned([1]))
+        harness.apply(.close(one))
+        harness.emit(keys: [keys[0][0], keys[0][1], keys[1][0]])
+        #expect(harness.given == [other: [2]])
+        #expect(harness.topic.buffered == 2)
+        for _ in 0..<3 { harness.emit(keys: [keys[1][0]]) }
+        #expect(harness.topic.log.retainedBytes == 0)
+        let next = harness.consumer(asks: 1, partitioned([0]))
+        #expect(harness.given[next] == [0])
+        harness.ask(next, 5)
+        #expect(harness.given == [other: [2, 3, 4, 5], next: [0, 1]])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("shares what nobody claims evenly, and again when somebody comes or goes")
+    func sharing() {
+        var harness = TopicHarness()
+        let first = harness.consumer(asks: 0, partitioned())
+        #expect(harness.topic.lanes(ofConsumer: first) == [0, 1, 2, 3])
+        let second = harness.consumer(asks: 0, partitioned())
+        #expect(harness.topic.lanes(ofConsumer: first).count == 2)
+        #expect(harness.topic.lanes(ofConsumer: second).count == 2)
+        let claiming = harness.consumer(asks: 0, partitioned([3]))
+        #expect(harness.topic.lanes(ofConsumer: claiming) == [3])
+        let kept = harness.topic.lanes(ofConsumer: first)
+        harness.apply(.close(second))
+        #expect(harness.topic.lanes(ofConsumer: first) == [0, 1, 2])
+        #expect(kept.allSatisfy { harness.topic.lanes(ofConsumer: first).contains($0) })
+        harness.apply(.close(claiming))
+        #expect(harness.topic.lanes(ofConsumer: first) == [0, 1, 2, 3])
+        var spare: [LinkID] = []
+        for _ in 0..<5 { spare.append(harness.consumer(asks: 1, partitioned())) }
+        let having = spare.filter { !harness.topic.lanes(ofConsumer: $0).isEmpty }
+        #expect(having.count == 3)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("hands a partition over when its last owner has received what it was given")
+    func handOver() {
+        var harness = TopicHarness()
+        let first = harness.consumer(asks: 10, partitioned())
+        harness.emit(keys: [keys[0][0], keys[1][0], keys[2][0], keys[3][0]])
+        let second = harness.consumer(asks: 10, partitioned())
+        let moved = harness.topic.lanes(ofConsumer: second)
+        #expect(moved.count == 2)
+        harness.emit(keys: moved.map { keys[$0][1] })
+        #expect(harness.given[second] == nil)
+        #expect(harness.topic.violations() == [])
+        harness.receive(first, 4)
+        harness.ask(first, 1)
+        #expect(harness.given[second] == [4, 5])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("hands a partition over after two keepalives to wait for a silent owner")
+    func silentOwner() {
+        var harness = TopicHarness()
+        _ = harness.consumer(asks: 10, partitioned())
+        harness.emit(keys: [keys[0][0], keys[1][0], keys[2][0], keys[3][0]])
+        let second = harness.consumer(asks: 10, partitioned())
+        let lane = harness.topic.lanes(ofConsumer: second)[0]
+        harness.emit(keys: [keys[lane][0]])
+        #expect(harness.given[second] == nil)
+        harness.pass(milliseconds: harness.topic.options.recallMilliseconds)
+        #expect(harness.given[second] == [4])
+    }
+
+    @Test("discards and counts what belongs to no partition, and spreads what has no key")
+    func noPartition() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.unknown)
+        let one = harness.consumer(asks: 4, partitioned([0, 1]))
+        let two = harness.consumer(asks: 4, partitioned([2, 3]))
+        harness.emit(keys: ["", nil, "", nil, nil, nil])
+        #expect(harness.given == [one: [4, 1, 5], two: [3]])
+        #expect(harness.topic.counters.refused == 2)
+        #expect(harness.topic.group(0)?.refused == 2)
+        #expect(harness.credit(producer) >= 4)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("bounds what may wait for a cold partition by what all members asked")
+    func skew() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.unknown)
+        let hot = harness.consumer(asks: 5, partitioned([0]))
+        let cold = harness.consumer(asks: 5, partitioned([1]))
+        #expect(harness.credit(producer) == 10)
+        harness.apply(.close(hot))
+        harness.emit(keys: Array(repeating: keys[0][0], count: 10))
+        #expect(harness.given[cold] == nil)
+        let before = harness.credit(producer)
+        harness.ask(cold, 3)
+        // 10 wait and 8 were asked: nothing more may come.
+        #expect(harness.credit(producer) == before)
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("lets several members share a partition by demand")
+    func shared() {
+        var harness = TopicHarness()
+        let one = harness.consumer(asks: 3, partitioned([0]))
+        let other = harness.consumer(asks: 1, partitioned([0]))
+        harness.emit(keys: Array(repeating: keys[0][0], count: 6))
+        #expect(harness.given == [one: [0, 1, 2], other: [3]])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("refuses a partition that does not exist, and a group without a number of them")
+    func badClaim() {
+        var harness = TopicHarness()
+        let bad = harness.consumer(asks: 0, partitioned([4]))
+        #expect(harness.code(bad) == .badOption)
+        let without = harness.consumer { $0.wish.dispatcher = .partition }
+        #expect(harness.code(without) == .badOption)
+        #expect(harness.topic.groups.compactMap { $0 }.isEmpty)
+    }
+
+    @Test("tells what a purge and a full topic took from all partitions")
+    func losses() {
+        var harness = TopicHarness { options in
+            options.onFull = .dropOldest
+            options.capacity = 3
+        }
+        let one = harness.consumer(asks: 0, partitioned([0]))
+        let other = harness.consumer(asks: 0, partitioned([1]))
+        harness.emit(keys: (0..<6).map { keys[$0 % 2][0] })
+        #expect(harness.topic.buffered == 3)
+        #expect(harness.gaps(one).map(\.count).reduce(0, +) == 3)
+        harness.apply(.purge)
+        #expect(harness.topic.buffered == 0)
+        #expect(harness.topic.retainedBytes == 0)
+        harness.ask(other, 5)
+        harness.emit(keys: [keys[1][0]])
+        #expect(harness.given == [other: [6]])
+        #expect(harness.broken() == [])
+    }
+}
+
+@Suite("An independent consumer")
+struct LagTests {
+    private func lagging(
+        _ policy: LagPolicy,
+        _ events: UInt32
+    ) -> (inout ConsumerOpening) -> Void {
+        { opening in
+            opening.wish.dispatcher = .independent
+            opening.wish.lag = LagLimit(policy, events: events)
+        }
+    }
+
+    @Test("that may lose the oldest holds nobody up and is told exactly what it lost")
+    func dropOldest() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.unknown)
+        let fast = harness.consumer(asks: 100, lagging(.block, 0))
+        let slow = harness.consumer(asks: 2, lagging(.dropOldest, 3))
+        #expect(harness.credit(producer) == 100)
+        harness.emit(10)
+        #expect(harness.given == [fast: Array(0..<10), slow: [0, 1]])
+        #expect(harness.gaps(slow) == [Gap(from: 2, to: 7, count: 5, reason: .lagged)])
+        harness.ask(slow, 10)
+        #expect(harness.given[slow] == [0, 1, 7, 8, 9])
+        #expect(harness.topic.counters.discarded == 5)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("that may lose the newest keeps what waits and is told of the rest behind it")
+    func dropNewest() {
+        var harness = TopicHarness()
+        let slow = harness.consumer(asks: 2, lagging(.dropNewest, 3))
+        harness.emit(10)
+        #expect(harness.given[slow] == [0, 1])
+        harness.ask(slow, 2)
+        harness.emit(2)
+        #expect(harness.gaps(slow) == [])
+        harness.ask(slow, 5)
+        #expect(harness.given[slow] == [0, 1, 2, 3, 4])
+        #expect(harness.gaps(slow) == [Gap(from: 5, to: 12, count: 7, reason: .lagged)])
+        harness.emit(2)
+        #expect(harness.given[slow] == [0, 1, 2, 3, 4, 12, 13])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("that lags too far is let go if that is its policy")
+    func detach() {
+        var harness = TopicHarness()
+        let slow = harness.consumer(asks: 2, lagging(.detach, 3))
+        harness.emit(5)
+        #expect(harness.code(slow) == nil)
+        harness.emit(1)
+        #expect(harness.code(slow) == .lagged)
+        #expect(harness.topic.groups.compactMap { $0 }.isEmpty)
+        #expect(harness.topic.laneBytes == 0)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("that may lose events drives producers when nobody else does")
+    func alone() {
+        var harness = TopicHarness()
+        let producer = harness.producer(.unknown)
+        let only = harness.consumer(asks: 5, lagging(.dropOldest, 3))
+        #expect(harness.credit(producer) == 5)
+        harness.publish(producer, 5)
+        #expect(harness.given[only]?.count == 5)
+        #expect(harness.credit(producer) == 0)
+    }
+
+    @Test("lets the slab go that its events came in")
+    func memory() {
+        var harness = TopicHarness()
+        _ = harness.consumer(asks: 0, lagging(.dropOldest, 3))
+        harness.emit(10, bytes: 100)
+        #expect(harness.topic.laneBytes < 1_000)
+        #expect(harness.topic.log.retainedBytes == 0)
+    }
+}
