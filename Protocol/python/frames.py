@@ -33,17 +33,26 @@ KNOWN_FLAGS = {
 
 SINK, SOURCE = 0, 1
 START_KINDS = {"new": 0, "first": 1, "offset": 2, "time": 3}
+DISPATCHERS = ["demand", "broadcast", "partition", "exclusive", "independent", "fair"]
+LAG_POLICIES = ["block", "drop-oldest", "drop-newest", "detach"]
+# The options of groups and members: tag and layout.
+MEMBER_OPTIONS = {
+    "weight": (8, "H"), "priority": (9, "B"), "lag": (10, "BI"), "partitions": (11, "H"),
+    "claim": (12, "H"), "filter": (13, ""), "sample": (14, "I"), "batch": (15, "II"),
+    "rate": (16, "II"), "ephemeral": (17, "B"), "patience": (18, "I"),
+}
 GAP_REASONS = {1: "cut", 2: "dropped", 3: "purged", 4: "lagged"}
 OUTCOMES = {0: "accept", 1: "release", 2: "retry", 3: "reject", 4: "extend"}
 # A producer's `available` when it does not know.
 UNKNOWN_BACKLOG = 2**64 - 1
 BLOCKED_BY = [
     "nothing", "no_demand", "no_events", "bytes", "unsettled", "paused", "filter", "window",
-    "buffer",
+    "buffer", "rate", "batch", "standby", "others", "partition",
 ]
 CODES = {
     0: "NORMAL", 1: "CANCELLED", 2: "COMPLETE", 3: "GOING_AWAY", 4: "REPLACED",
-    5: "TOPIC_DELETED", 6: "GROUP_REMOVED", 8: "IDLE", 16: "PROTOCOL", 17: "VERSION",
+    5: "TOPIC_DELETED", 6: "GROUP_REMOVED", 7: "LAGGED", 8: "IDLE", 16: "PROTOCOL",
+    17: "VERSION",
     18: "FRAME_TOO_LARGE", 19: "CREDIT_OVERRUN", 20: "CREDIT_MISMATCH", 21: "BAD_LINK",
     22: "BAD_OPTION", 23: "BAD_DEMAND", 24: "EVENT_TOO_LARGE", 25: "RECALL_TIMEOUT",
     32: "AUTH_FAILED", 33: "FORBIDDEN", 34: "NOT_FOUND", 35: "LIMIT", 36: "BUSY", 38: "EXISTS",
@@ -273,11 +282,14 @@ def options(
     name: str | None = None,
     available: int | None = None,
     resume: dict | None = None,
+    **more: object,
 ) -> list[tuple[int, bytes]]:
-    """The options of an OPEN, as tag and value."""
+    """The options of an OPEN, as tag and value; `more` are those of groups and members."""
     chosen = []
     if group is not None:
         chosen.append((1, group.encode()))
+    if "dispatcher" in more:
+        chosen.append((2, struct.pack(">B", DISPATCHERS.index(more.pop("dispatcher")))))
     if start is not None:
         chosen.append((3, struct.pack(">BQ", START_KINDS[start[0]], start[1])))
     if demand is not None:
@@ -288,7 +300,22 @@ def options(
         chosen.append((6, struct.pack(">Q", available)))
     if resume is not None:
         chosen.append((7, struct.pack(">6Q", *(resume.get(key, 0) for key in RESUME_FIELDS))))
-    return chosen
+    for name, value in more.items():
+        chosen.append(_member_option(name, value))
+    return sorted(chosen)
+
+
+def _member_option(name: str, value: object) -> tuple[int, bytes]:
+    """A number, or a tuple of them; `filter` is the bytes of a node, `lag` begins with a policy."""
+    tag, layout = MEMBER_OPTIONS[name]
+    if name == "filter":
+        return tag, value
+    if name == "lag":
+        value = (LAG_POLICIES.index(value[0]), value[1])
+    numbers = value if isinstance(value, (tuple, list)) else (value,)
+    if name == "claim":
+        layout *= len(numbers)
+    return tag, struct.pack(">" + layout, *numbers)
 
 
 def decode(type: int, flags: int, link: int, body: bytes) -> Frame | None:

@@ -3,6 +3,7 @@
 import unittest
 from pathlib import Path
 
+import frames
 import values
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "values"
@@ -58,6 +59,32 @@ class Values(unittest.TestCase):
             elif line.startswith("vector: "):
                 encoded = b""
         self.assertEqual(seen, set(FILTERS))
+
+    def test_options_are_written_as_specified(self):
+        vectors = (VECTORS.parent / "open.txt").read_text()
+        cases = {
+            "OPEN of a member of a fair group": {"dispatcher": "fair", "weight": 2, "priority": 5},
+            "OPEN with a lag that blocks": {"lag": ("block", 0)},
+            "OPEN with a lag that drops the newest": {"lag": ("drop-newest", 2**32 - 1)},
+            "OPEN with partitions and claims": {
+                "dispatcher": "partition", "partitions": 1024, "claim": (0, 3, 1023),
+            },
+            "OPEN with a filter": {
+                "filter": values.all_of(
+                    values.has_prefix(b"eu-"),
+                    values.negated(values.is_one_of([b"x", b"y"], "kind")),
+                ),
+            },
+            "OPEN with a sample, a batch and a rate": {
+                "sample": 10, "batch": (100, 50), "rate": (1000, 100),
+            },
+            "OPEN of an ephemeral group with patience": {"ephemeral": 1, "patience": 5000},
+        }
+        for name, options in cases.items():
+            lines = vectors.split(f"vector: {name}\n")[1].split("expect:")[0].splitlines()
+            data = bytes.fromhex("".join(line.split("#")[0] for line in lines))
+            fields = {"role": frames.SINK, "topic": "t", "options": frames.options(**options)}
+            self.assertEqual(frames.encode(frames.Frame(frames.OPEN, 1, 0, fields)), data, name)
 
 
 if __name__ == "__main__":

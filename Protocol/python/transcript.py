@@ -59,7 +59,8 @@ def parse(path: Path) -> list[Line]:
 
 
 def parse_frame(who: str, mark: str, text: str) -> Line:
-    words = text.split()
+    # Brackets hold together.
+    words = re.findall(r"(?:\[[^\]]*\]|[^\s\[])+", text)
     name = words.pop(0)
     if name == "FRAME":
         return Line(who, mark, None, raw_frame(words))
@@ -136,8 +137,23 @@ def parse_option(fields: dict, name: str, value: str) -> None:
         fields["extra"].append((int(tag, 16), bytes.fromhex(data)))
     elif name in ("group", "name"):
         chosen[name] = value
-    elif name == "available":
+    elif name in ("available", "weight", "priority", "partitions", "sample", "patience"):
         chosen[name] = int(value)
+    elif name == "dispatcher":
+        chosen[name] = frames.DISPATCHERS[frames.DISPATCHERS.index(value)]
+    elif name == "lag":
+        policy, _, events = value.partition(":")
+        chosen[name] = (policy, int(events or 0))
+    elif name == "claim":
+        chosen[name] = tuple(int(claim) for claim in value.split(","))
+    elif name in ("batch", "rate"):
+        first, _, second = value.removesuffix("ms").partition(":")
+        chosen[name] = (int(first), int(second))
+    elif name == "ephemeral":
+        chosen[name] = {"no": 0, "yes": 1}[value]
+    elif name == "filter":
+        # The text is for people; this client writes filters by `values`.
+        chosen[name] = value
     else:
         raise KeyError(name)
 

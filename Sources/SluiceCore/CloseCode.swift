@@ -132,4 +132,14 @@ package enum BlockedBy: UInt8, Sendable, CaseIterable {
     case filter = 6
     case window = 7
     case buffer = 8
+    /// As much as its rate allows has passed.
+    case rate = 9
+    /// A batch waits to become full.
+    case batch = 10
+    /// Another member of the group is the active one.
+    case standby = 11
+    /// Another member of the group, without which nobody gets anything, cannot take it.
+    case others = 12
+    /// The member owns no partition.
+    case partition = 13
 }

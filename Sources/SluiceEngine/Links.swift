@@ -30,13 +30,16 @@ extension Engine {
         session.add(SessionLink(id: link, target: .topic(box, id)))
         switch open.role {
         case .sink:
-            let opening = ConsumerOpening(
+            var opening = ConsumerOpening(
                 group: open.group ?? "",
                 start: open.start,
                 events: open.demandEvents,
                 bytes: open.demandBytes,
                 eventBytesMax: session.peer?.eventBytesMax ?? Limits.eventBytesMax
             )
+            opening.wish = open.wish
+            opening.member = open.member
+            opening.owner = session.number
             apply(.openConsumer(id, opening), to: box)
             let window = firstWindow(of: session)
             guard window != Limits.writeWindowBytes else { return }

@@ -152,9 +152,8 @@ extension FrameWriter {
                 writer.appendOption(.group, bytes: group.utf8.count)
                 writer.append(text: group, maximum: Limits.groupNameBytesMax)
             }
-            if let dispatcher = open.dispatcher {
-                writer.appendOption(.dispatcher, bytes: 1)
-                writer.append(dispatcher.rawValue)
+            if let dispatcher = open.wish.dispatcher {
+                writer.appendOption(.dispatcher, dispatcher.rawValue)
             }
             if let start = open.start { writer.append(start) }
             if open.demandEvents > 0 || open.demandBytes > 0 {
@@ -171,7 +170,51 @@ extension FrameWriter {
                 writer.append(available)
             }
             if let resume = open.resume { writer.append(resume) }
+            writer.append(open.wish, open.member)
         }
+    }
+
+    /// The options 8 to 18, in the order of their tags.
+    private mutating func append(_ wish: GroupWish, _ member: MemberOptions) {
+        if let weight = member.weight { appendOption(.weight, weight) }
+        if member.priority > 0 { appendOption(.priority, member.priority) }
+        if let lag = wish.lag {
+            appendOption(.lag, bytes: 5)
+            append(lag.policy.rawValue)
+            append(lag.events)
+        }
+        if let partitions = wish.partitions { appendOption(.partitions, partitions) }
+        if let claims = member.claims {
+            appendOption(.claim, bytes: 2 * claims.count)
+            for claim in claims { append(claim) }
+        }
+        if let filter = member.filter {
+            appendOption(.filter, bytes: filter.encoded.count)
+            bytes.append(contentsOf: filter.encoded)
+        }
+        if member.sampleOneIn > 1 { appendOption(.sample, member.sampleOneIn) }
+        if let batch = member.batch {
+            appendOption(.batch, bytes: 8)
+            append(batch.eventsMax)
+            append(batch.waitMilliseconds)
+        }
+        if let rate = member.rate {
+            appendOption(.rate, bytes: 8)
+            append(rate.eventsPerSecond)
+            append(rate.burst)
+        }
+        if let isEphemeral = wish.isEphemeral {
+            appendOption(.ephemeral, isEphemeral ? 1 : 0 as UInt8)
+        }
+        if let patience = wish.patienceMilliseconds { appendOption(.patience, patience) }
+    }
+
+    private mutating func appendOption<Value: FixedWidthInteger & BitwiseCopyable>(
+        _ tag: OptionTag,
+        _ value: Value
+    ) {
+        appendOption(tag, bytes: MemoryLayout<Value>.size)
+        append(value)
     }
 
     private mutating func appendOption(_ tag: OptionTag, bytes count: Int) {

@@ -115,8 +115,10 @@ package struct Open: Hashable, Sendable {
     package var topic: String
     /// Nil for the topic's default group.
     package var group: String?
-    package var dispatcher: DispatcherKind?
     package var start: Start?
+    /// What it wishes of the group, and says of its place in it.
+    package var wish = GroupWish()
+    package var member = MemberOptions()
     /// Demand that comes with the link, as a first DEMAND would bring it.
     package var demandEvents: UInt32 = 0
     package var demandBytes: UInt32 = 0

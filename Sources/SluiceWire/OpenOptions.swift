@@ -9,13 +9,24 @@ enum OptionTag: UInt8 {
     case name = 5
     case available = 6
     case resume = 7
+    case weight = 8
+    case priority = 9
+    case lag = 10
+    case partitions = 11
+    case claim = 12
+    case filter = 13
+    case sample = 14
+    case batch = 15
+    case rate = 16
+    case ephemeral = 17
+    case patience = 18
 
     /// The only role that the option is for; nil for both.
     var role: Role? {
         switch self {
-        case .group, .dispatcher, .start, .demand: .sink
         case .available: .source
         case .name, .resume: nil
+        default: .sink
         }
     }
 
@@ -49,14 +60,14 @@ extension FieldReader {
                 from: span
             )
         )
-        var seen: UInt8 = 0
+        var seen: UInt32 = 0
         while left > 0 {
             let (tag, value) = try nextOption(from: span)
             guard let known = OptionTag(rawValue: tag & ~OptionTag.critical) else {
                 guard tag & OptionTag.critical == 0 else { throw .unknownOption(tag) }
                 continue
             }
-            let bit: UInt8 = 1 << known.rawValue
+            let bit: UInt32 = 1 << known.rawValue
             guard seen & bit == 0 else { throw .repeatedOption(known.rawValue) }
             seen |= bit
             guard known.role == nil || known.role == open.role else { continue }
@@ -88,12 +99,6 @@ extension FieldReader {
         case .group:
             let maximum = Limits.groupNameBytesMax
             open.group = try name(.group, count: left, maximum: maximum, from: span)
-        case .dispatcher:
-            let kind: UInt8 = try next(span)
-            guard let known = DispatcherKind(rawValue: kind) else {
-                throw .badValue(.dispatcher, UInt64(kind))
-            }
-            open.dispatcher = known
         case .start: open.start = try start(from: span)
         case .demand:
             open.demandEvents = try next(span)
@@ -112,6 +117,10 @@ extension FieldReader {
             resume.stoppedTo = try next(span)
             resume.drainedTo = try next(span)
             open.resume = resume
+        case .dispatcher, .lag, .partitions, .ephemeral, .patience:
+            try apply(tag, to: &open.wish, from: span)
+        case .weight, .priority, .claim, .filter, .sample, .batch, .rate:
+            try apply(tag, to: &open.member, from: span)
         }
     }
 
@@ -125,5 +134,99 @@ extension FieldReader {
         case .time?: return .time(value)
         case nil: throw .badValue(.start, UInt64(kind))
         }
+    }
+}
+
+// MARK: - Groups and members
+
+// Only what needs no knowledge of the group is judged here; the rest is the core's to refuse.
+extension FieldReader {
+    private mutating func apply(
+        _ tag: OptionTag,
+        to wish: inout GroupWish,
+        from span: RawSpan
+    ) throws(WireError) {
+        switch tag {
+        case .dispatcher:
+            let kind: UInt8 = try next(span)
+            guard let known = DispatcherKind(rawValue: kind) else {
+                throw .badValue(.dispatcher, UInt64(kind))
+            }
+            wish.dispatcher = known
+        case .lag: wish.lag = try lag(from: span)
+        case .partitions:
+            let count: UInt16 = try next(span)
+            guard (1...Limits.partitionsMax).contains(count) else {
+                throw .badValue(.partitions, UInt64(count))
+            }
+            wish.partitions = count
+        case .ephemeral:
+            let value: UInt8 = try next(span)
+            guard value <= 1 else { throw .badValue(.ephemeral, UInt64(value)) }
+            wish.isEphemeral = value == 1
+        default: wish.patienceMilliseconds = try atLeastOne(.patience, from: span)
+        }
+    }
+
+    private mutating func apply(
+        _ tag: OptionTag,
+        to member: inout MemberOptions,
+        from span: RawSpan
+    ) throws(WireError) {
+        switch tag {
+        case .weight: member.weight = try atLeastOne(.weight, from: span)
+        case .priority: member.priority = try next(span)
+        case .claim: member.claims = try claims(from: span)
+        case .filter:
+            let encoded = try take(left)
+            do {
+                member.filter = try Filter(encoded: span.array(in: encoded))
+            } catch { throw .badFilter(error) }
+        case .sample: member.sampleOneIn = try atLeastOne(.sample, from: span)
+        case .batch:
+            member.batch = BatchRule(
+                eventsMax: try atLeastOne(.batch, from: span),
+                waitMilliseconds: try next(span)
+            )
+        default:
+            member.rate = RateLimit(
+                eventsPerSecond: try atLeastOne(.rate, from: span),
+                burst: try atLeastOne(.rate, from: span)
+            )
+        }
+    }
+
+    private mutating func atLeastOne<Value: FixedWidthInteger & BitwiseCopyable>(
+        _ field: WireError.Field,
+        from span: RawSpan
+    ) throws(WireError) -> Value {
+        let value: Value = try next(span)
+        guard value > 0 else { throw .badValue(field, 0) }
+        return value
+    }
+
+    private mutating func lag(from span: RawSpan) throws(WireError) -> LagLimit {
+        let policy: UInt8 = try next(span)
+        let events: UInt32 = try next(span)
+        guard let known = LagPolicy(rawValue: policy) else {
+            throw .badValue(.lagPolicy, UInt64(policy))
+        }
+        // Who waits for it needs no limit, and who does not cannot be without.
+        guard (known == .block) == (events == 0) else { throw .badValue(.lag, UInt64(events)) }
+        return LagLimit(known, events: events)
+    }
+
+    private mutating func claims(from span: RawSpan) throws(WireError) -> [UInt16] {
+        guard left > 0 else { throw .badValue(.claims, 0) }
+        var claims: [UInt16] = []
+        var seen: Set<UInt16> = []
+        while left > 0 {
+            let claim: UInt16 = try next(span)
+            guard claim < Limits.partitionsMax, seen.insert(claim).inserted else {
+                throw .badValue(.claims, UInt64(claim))
+            }
+            claims.append(claim)
+        }
+        return claims
     }
 }

@@ -30,6 +30,8 @@ package enum WireError: Error, Hashable, Sendable {
     case unknownOption(UInt8)
     /// An option of OPEN that occurs twice.
     case repeatedOption(UInt8)
+    /// The filter of an OPEN that is none.
+    case badFilter(FilterError)
     /// Runs or records that do not fill exactly the bytes announced for them.
     case brokenRun
     /// A record whose key or headers do not lie within its body.
@@ -50,6 +52,16 @@ package enum WireError: Error, Hashable, Sendable {
         case role = "role"
         case dispatcher = "dispatcher"
         case start = "start"
+        case weight = "weight"
+        case lagPolicy = "lag policy"
+        case lag = "events that may wait"
+        case partitions = "number of partitions"
+        case claims = "claim"
+        case sample = "sample"
+        case batch = "batch"
+        case rate = "rate or burst"
+        case ephemeral = "ephemeral"
+        case patience = "patience"
         case nextSequence = "next_sequence"
         case runCount = "count of a run"
         case runs = "list of runs"
@@ -71,17 +83,27 @@ package enum WireError: Error, Hashable, Sendable {
             default: false
             }
         }
+
+        /// Values of options in OPEN, which are refused likewise.
+        fileprivate var isOption: Bool {
+            switch self {
+            case .dispatcher, .start, .weight, .lagPolicy, .lag, .partitions, .claims, .sample,
+                .batch, .rate, .ephemeral, .patience:
+                true
+            default: false
+            }
+        }
     }
 
     package var closeCode: CloseCode {
         switch self {
         case .frameTooLarge: .frameTooLarge
         case .unknownType, .unknownFlags, .wrongLink, .truncated, .badMagic: .protocolError
-        case .badValue(.dispatcher, _), .badValue(.start, _): .badOption
+        case .badValue(let field, _) where field.isOption: .badOption
         case .tooLong(.key, _, _), .tooLong(.headers, _, _), .eventTooLarge: .eventTooLarge
         case .tooLong(let field, _, _) where field.isNameOfLink: .badOption
         case .badName(let field) where field.isNameOfLink: .badOption
-        case .unknownOption, .repeatedOption: .badOption
+        case .unknownOption, .repeatedOption, .badFilter: .badOption
         case .badValue, .tooLong, .badText, .badName, .gracefulLink: .protocolError
         case .brokenRun, .brokenRecord: .protocolError
         }
@@ -119,6 +141,7 @@ extension WireError: CustomStringConvertible {
         case .unknownOption(let tag):
             "option \(tag & 0x7F) is critical and unknown; leave it out for version 1"
         case .repeatedOption(let tag): "option \(tag) occurs twice; send it once"
+        case .badFilter(let error): error.description
         case .brokenRun: "runs and records do not fill the frame exactly; count the bytes again"
         case .brokenRecord: "key or headers leave their record; count the bytes again"
         case .eventTooLarge(let count):

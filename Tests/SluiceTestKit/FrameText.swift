@@ -96,7 +96,7 @@ extension FrameText {
         words.append("\(open.role)")
         add("topic", open.topic)
         add("group", open.group ?? "")
-        if let dispatcher = open.dispatcher { words.append("dispatcher=\(dispatcher)") }
+        if let dispatcher = open.wish.dispatcher { words.append("dispatcher=\(dispatcher)") }
         switch open.start {
         case nil: break
         case .new?: words.append("start=new")
@@ -108,6 +108,7 @@ extension FrameText {
         add("bytes", open.demandBytes)
         add("name", open.name ?? "")
         if let available = open.available { words.append("available=\(available)") }
+        words += open.texts.filter { $0.name != "dispatcher" }.map(\.word)
         guard let resume = open.resume else { return }
         words.append("resume")
         add("position", resume.position)

@@ -92,6 +92,9 @@ extension Sentence {
         open.demandBytes = UInt32(self["bytes"] ?? 0)
         open.name = fields["name"]
         open.available = self["available"]
+        for (name, value) in fields where Open.isOption(name) {
+            guard open.take(name, value) else { throw Unspeakable(sentence: self) }
+        }
         guard words.contains("resume") else { return open }
         var resume = Resume()
         resume.position = self["position"] ?? 0

@@ -81,6 +81,7 @@ extension Sentence {
         set("bytes", open.demandBytes)
         fields["name"] = open.name
         fields["available"] = open.available.map { String($0) }
+        for text in open.texts { fields[text.name] = text.value }
         guard let resume = open.resume else { return }
         words.insert("resume")
         set("position", resume.position)
@@ -125,7 +126,7 @@ extension Sentence {
 
     static let blockers = [
         "nothing", "no_demand", "no_events", "bytes", "unsettled", "paused", "filter", "window",
-        "buffer",
+        "buffer", "rate", "batch", "standby", "others", "partition",
     ]
 
     private mutating func take(_ settlements: [Settlement]) {
