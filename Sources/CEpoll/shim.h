@@ -7,3 +7,4 @@
 
 int accept4(int listener, struct sockaddr *address, socklen_t *length, int flags);
 int sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
+int pipe2(int ends[2], int flags);

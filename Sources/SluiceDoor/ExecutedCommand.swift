@@ -1,112 +1,126 @@
 import Dispatch
 import Glibc
 import Sluice
+import SluiceNet
 
 /// A shell command that is run once for an event.
 struct ExecutedCommand {
-    private static let queue = DispatchQueue(label: "sluice.exec")
-
     let line: String
 
     /// Runs the command with the payload on its standard input and waits for its end.
     func run(_ event: Event, topic: String) async throws(Failure) {
-        let status = try await Self.off { () throws(Failure) in
-            try spawn(event, topic: topic)
-        }
-        guard status != 0 else { return }
-        let end = status & 0x7F == 0 ? "status \(status >> 8 & 0xFF)" : "signal \(status & 0x7F)"
+        let child = try ChildProcess.starting(
+            ["/bin/sh", "-c", line],
+            variables: event.variables(topic),
+            readsOutput: false,
+            leadsGroup: false
+        )
+        // A command need not read its event.
+        _ = try await CommandInput(child).end(with: event.payload)
+        let ending = await child.ended()
+        guard !ending.isSuccess else { return }
         throw Failure(
             .error,
-            "the command ended with \(end) at offset \(event.offset)",
+            "the command ended with \(ending.text) at offset \(event.offset)",
             hint: "that event is taken: publish it again, or take it by hand"
         )
     }
+}
 
-    /// Waiting for a child blocks: that is done on a queue of its own.
-    private static func off(
-        _ body: @escaping @Sendable () throws(Failure) -> Int32
-    ) async throws(Failure) -> Int32 {
-        let result: Result<Int32, Failure> = await withCheckedContinuation { continuation in
-            queue.async { @Sendable in
-                do throws(Failure) {
-                    continuation.resume(returning: .success(try body()))
-                } catch {
-                    continuation.resume(returning: .failure(error))
-                }
+extension Event {
+    /// What a command that is run for the event finds in its environment.
+    func variables(_ topic: String) -> [String] {
+        var all = ["EVENT_TOPIC=\(topic)", "EVENT_OFFSET=\(offset)"]
+        if let key { all.append("EVENT_KEY=\(key.string)") }
+        return all
+    }
+}
+
+extension ChildProcess {
+    private static let queue = DispatchQueue(label: "sluice.children", attributes: .concurrent)
+
+    /// Starts a command; says which one if that cannot be.
+    static func starting(
+        _ words: [String],
+        variables: [String] = [],
+        readsOutput: Bool,
+        leadsGroup: Bool
+    ) throws(Failure) -> ChildProcess {
+        do {
+            return try ChildProcess(
+                words,
+                variables: variables,
+                readsOutput: readsOutput,
+                leadsGroup: leadsGroup
+            )
+        } catch {
+            throw Failure(
+                .command,
+                "cannot run '\(words.joined(separator: " "))': \(systemText(error.code))",
+                hint: "a line of shell is run with: sh -c 'LINE'"
+            )
+        }
+    }
+
+    /// Waits for its end off the threads that tasks share.
+    func ended() async -> Ending {
+        await withCheckedContinuation { continuation in
+            Self.queue.async { @Sendable [self] in continuation.resume(returning: wait()) }
+        }
+    }
+}
+
+/// The standard input of a command, written on a queue of its own: a command may stall.
+// What it holds is touched on its queue alone.
+final class CommandInput: @unchecked Sendable {
+    private let queue = DispatchQueue(label: "sluice.command")
+    private let pipe: PipeEnd
+    private let output: StandardOutput
+    private var isClosed = false
+
+    init(_ child: ChildProcess) {
+        pipe = child.input
+        output = StandardOutput(descriptor: child.input.number)
+    }
+
+    /// Has `write` written and handed over; false if the command no longer reads.
+    func take(
+        _ write: @escaping @Sendable (StandardOutput) throws(Failure) -> Void
+    ) async throws(Failure) -> Bool {
+        let result: Result<Bool, Failure> = await withCheckedContinuation { continuation in
+            queue.async { @Sendable [self] in
+                continuation.resume(returning: Result { () throws(Failure) in try put(write) })
             }
         }
         return try result.get()
     }
 
-    private func spawn(_ event: Event, topic: String) throws(Failure) -> Int32 {
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else {
-            throw Failure(.error, "cannot make a pipe: \(systemText(errno))")
+    private func put(_ write: (StandardOutput) throws(Failure) -> Void) throws(Failure) -> Bool {
+        guard !isClosed else { return false }
+        do {
+            try write(output)
+            try output.flush()
+            return true
+        } catch {
+            guard error.exit == .brokenPipe else { throw error }
+            return false
         }
-        // The child must not hold the writing end, or it would never see the end of its input.
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        // The child gets the signals that this program keeps from itself.
-        var defaults = sigset_t()
-        sigemptyset(&defaults)
-        for number in [SIGPIPE, SIGINT, SIGTERM] { sigaddset(&defaults, number) }
-        posix_spawnattr_setsigdefault(&attributes, &defaults)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
-        defer {
-            posix_spawn_file_actions_destroy(&actions)
-            posix_spawnattr_destroy(&attributes)
-        }
-
-        let words: [UnsafeMutablePointer<CChar>?] =
-            ["/bin/sh", "-c", line].map { (word: String) in strdup(word) } + [nil]
-        let variables: [UnsafeMutablePointer<CChar>?] =
-            environment(event, topic: topic).map { (text: String) in strdup(text) } + [nil]
-        defer { for text in words + variables { free(text) } }
-        var child: pid_t = 0
-        let code = posix_spawn(&child, "/bin/sh", &actions, &attributes, words, variables)
-        close(ends[0])
-        guard code == 0 else {
-            close(ends[1])
-            throw Failure(.error, "cannot run '\(line)': \(systemText(code))")
-        }
-        feed(event.payload, to: ends[1])
-        var status: Int32 = 0
-        while waitpid(child, &status, 0) < 0, errno == EINTR {}
-        return status
     }
 
-    private func environment(_ event: Event, topic: String) -> [String] {
-        var all: [String] = []
-        var next = environ
-        while let text = next.pointee {
-            all.append(String(cString: text))
-            next += 1
-        }
-        all.append("EVENT_TOPIC=\(topic)")
-        all.append("EVENT_OFFSET=\(event.offset)")
-        if let key = event.key { all.append("EVENT_KEY=\(key.string)") }
-        return all
+    /// Writes the last there is, and ends the input; false if the command did not read it.
+    func end(with payload: EventBytes) async throws(Failure) -> Bool {
+        let isRead = try await take { output throws(Failure) in try output.write(payload) }
+        await close()
+        return isRead
     }
 
-    /// Writes the payload; a command need not read it.
-    private func feed(_ payload: EventBytes, to descriptor: Int32) {
-        defer { close(descriptor) }
-        payload.withBytes { bytes in
-            bytes.withUnsafeBytes { bytes in
-                var done = 0
-                while done < bytes.count {
-                    let count = write(
-                        descriptor,
-                        bytes.baseAddress.map { $0 + done },
-                        bytes.count - done
-                    )
-                    guard count >= 0 || errno == EINTR else { return }
-                    done += max(0, count)
-                }
+    /// Ends the input.
+    func close() async {
+        await withCheckedContinuation { continuation in
+            queue.async { @Sendable [self] in
+                if !isClosed { pipe.close() }
+                isClosed = true
+                continuation.resume()
             }
         }
     }

@@ -12,6 +12,7 @@ package struct Failure: Error, Equatable {
         case conflict = 6
         case refused = 7
         case partial = 8
+        case command = 9
         case unhealthy = 10
         case usage = 64
         case interrupted = 130
