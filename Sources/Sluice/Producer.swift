@@ -157,4 +157,7 @@ public final class Producer: Sendable {
 
     /// The account of the link as of now.
     public var counts: ProducerCounts { core.counts }
+
+    /// Events that may be sent now without waiting.
+    package var openDemand: Int { Int(clamping: core.openDemand) }
 }

@@ -127,6 +127,7 @@ final class Interrupts: Sendable {
     private struct State: Sendable {
         var caught: Int32?
         var action: (@Sendable () -> Void)?
+        var again: (@Sendable () -> Void)?
     }
 
     private let state = Mutex(State())
@@ -140,10 +141,15 @@ final class Interrupts: Sendable {
     /// The signal that came, if one did.
     var caught: Int32? { state.withLock { $0.caught } }
 
-    /// What the first signal does; at once if it has come already.
-    func setAction(_ action: @escaping @Sendable () -> Void) {
+    /// What the first signal does, at once if it has come already; and what is to be done before
+    /// the second one ends the process.
+    func setAction(
+        _ action: @escaping @Sendable () -> Void,
+        again: (@Sendable () -> Void)? = nil
+    ) {
         let isLate = state.withLock {
             $0.action = action
+            $0.again = again
             return $0.caught != nil
         }
         if isLate { action() }
@@ -155,12 +161,18 @@ final class Interrupts: Sendable {
     }
 
     private func note(_ number: Int32) {
-        Self.restoreDefaults()
-        let action = state.withLock {
-            $0.caught = number
-            return $0.action
+        let (isFirst, action, again) = state.withLock { state in
+            defer { state.caught = state.caught ?? number }
+            return (state.caught == nil, state.action, state.again)
         }
-        action?()
+        guard !isFirst else {
+            if again == nil { Self.restoreDefaults() }
+            action?()
+            return
+        }
+        again?()
+        Self.restoreDefaults()
+        kill(getpid(), number)
     }
 
     private static func restoreDefaults() {

@@ -103,55 +103,8 @@ package struct PubCommand: AsyncParsableCommand {
         for path in file.isEmpty ? ["-"] : file where publisher.wantsMore {
             let input = try InputFile(path: path)
             defer { input.close() }
-            switch each ?? (file.isEmpty ? .line : .file) {
-            case .line: try await pieces(of: input, separator: UInt8(ascii: "\n"), publisher)
-            case .nul: try await pieces(of: input, separator: 0, publisher)
-            case .file, .eof: try await whole(input, publisher)
-            }
+            try await publisher.publish(input, each: each ?? (file.isEmpty ? .line : .file))
         }
-    }
-
-    private func pieces(
-        of input: InputFile,
-        separator: UInt8,
-        _ publisher: Publisher
-    ) async throws {
-        var splitter = Splitter(separator: separator)
-        while publisher.wantsMore {
-            let bytes = try await input.read()
-            guard !bytes.isEmpty else {
-                if let range = splitter.rest() { try publisher.append(splitter.buffer, range) }
-                return try await publisher.send()
-            }
-            splitter.feed(bytes)
-            while publisher.wantsMore, let range = splitter.next() {
-                try publisher.append(splitter.buffer, range)
-                if publisher.mustSend { try await publisher.send() }
-            }
-            guard splitter.pending <= Limits.eventBytesMax else { throw tooLarge(input) }
-            // What came together goes together, and at once.
-            try await publisher.send()
-        }
-    }
-
-    private func whole(_ input: InputFile, _ publisher: Publisher) async throws {
-        var all: [UInt8] = []
-        while true {
-            let bytes = try await input.read()
-            guard !bytes.isEmpty else { break }
-            all += bytes
-            guard all.count <= Limits.eventBytesMax else { throw tooLarge(input) }
-        }
-        try publisher.append(all, 0..<all.count)
-        try await publisher.send()
-    }
-
-    private func tooLarge(_ input: InputFile) -> Failure {
-        Failure(
-            .usage,
-            "an event of \(input.name) has more than \(Limits.eventBytesMax.grouped) bytes",
-            hint: "cut it: --each line or --each nul"
-        )
     }
 
     private func tell(_ count: Int) throws {
@@ -242,5 +195,62 @@ final class Publisher {
             guard (try? await Task.sleep(for: .seconds(2))) != nil else { return }
             Notice.line("waiting for demand on '\(topic)' (why: sluice why \(topic))")
         }
+    }
+}
+
+extension Publisher {
+    /// Publishes what a stream brings, a chunk at a time: the next is read when one is sent.
+    func publish(_ input: InputFile, each: Each) async throws {
+        switch each {
+        case .line: try await pieces(of: input, separator: UInt8(ascii: "\n"))
+        case .nul: try await pieces(of: input, separator: 0)
+        case .file, .eof: try await whole(input)
+        }
+    }
+
+    private func pieces(of input: InputFile, separator: UInt8) async throws {
+        var splitter = Splitter(separator: separator)
+        while wantsMore {
+            let bytes = try await input.read()
+            guard !bytes.isEmpty else {
+                if let range = splitter.rest() { try append(splitter.buffer, range) }
+                return try await send()
+            }
+            splitter.feed(bytes)
+            while wantsMore, let range = splitter.next() {
+                try append(splitter.buffer, range)
+                if mustSend { try await send() }
+            }
+            guard splitter.pending <= Limits.eventBytesMax else { throw input.tooLarge }
+            // What came together goes together, and at once.
+            try await send()
+        }
+    }
+
+    private func whole(_ input: InputFile) async throws {
+        let all = try await input.readAll()
+        try append(all, 0..<all.count)
+        try await send()
+    }
+}
+
+extension InputFile {
+    /// All that comes, as one event.
+    func readAll() async throws(Failure) -> [UInt8] {
+        var all: [UInt8] = []
+        while true {
+            let bytes = try await read()
+            guard !bytes.isEmpty else { return all }
+            all += bytes
+            guard all.count <= Limits.eventBytesMax else { throw tooLarge }
+        }
+    }
+
+    fileprivate var tooLarge: Failure {
+        Failure(
+            .usage,
+            "an event of \(name) has more than \(Limits.eventBytesMax.grouped) bytes",
+            hint: "cut it: --each line or --each nul"
+        )
     }
 }

@@ -68,7 +68,7 @@ struct InputFile {
 
     static let standardInput = Self(name: "standard input", descriptor: STDIN_FILENO)
 
-    private init(name: String, descriptor: Int32) {
+    init(name: String, descriptor: Int32) {
         self.name = name
         self.descriptor = descriptor
     }

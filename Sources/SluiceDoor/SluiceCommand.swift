@@ -23,6 +23,7 @@ package struct SluiceCommand: AsyncParsableCommand {
               6    it exists already
               7    refused by a limit or a full buffer
               8    fewer events than --count asked for came in time
+              9    the command of 'sluice pipe' failed
               10   the broker is there but not well
               64   wrong usage
               130  interrupted (Ctrl-C)
@@ -32,8 +33,9 @@ package struct SluiceCommand: AsyncParsableCommand {
         version: version,
         subcommands: [
             ServeCommand.self, PubCommand.self, SubCommand.self, DemandCommand.self,
-            WhyCommand.self, TopicCommand.self, GroupCommand.self, ConnCommand.self,
-            ProducerCommand.self, ConsumerCommand.self, PingCommand.self, BenchCommand.self,
+            PipeCommand.self, WhyCommand.self, TopicCommand.self, GroupCommand.self,
+            ConnCommand.self, ProducerCommand.self, ConsumerCommand.self, PingCommand.self,
+            BenchCommand.self,
         ]
     )
 

@@ -1,0 +1,163 @@
+import Sluice
+import Synchronization
+
+/// Takes events of a topic, and asks for no more of them than another topic asks for.
+// asked and not taken ≤ open demand of the producer, whenever it asks
+final class Intake: Sendable {
+    private struct State: Sendable {
+        /// Asked for, without what was cut off.
+        var asked = 0
+        /// Handed over and dealt with.
+        var taken = 0
+        var subscription: Subscription?
+        /// What of that subscription's asks was cut off, as far as it is booked.
+        var forfeited = 0
+        var isOver = false
+        /// Waits for demand.
+        var waiting: Task<Void, Never>?
+        var loss: ClientError?
+    }
+
+    private let client: SluiceClient
+    private let topic: String
+    private let options: SubscriptionOptions
+    private let producer: Producer
+    private let most: Int
+    private let count: Int?
+    private let exitAtEnd: Bool
+    private let state = Mutex(State())
+
+    init(
+        client: SluiceClient,
+        topic: String,
+        options: SubscriptionOptions,
+        producer: Producer,
+        most: Int,
+        count: Int?,
+        exitAtEnd: Bool
+    ) {
+        self.client = client
+        self.topic = topic
+        self.options = options
+        self.producer = producer
+        self.most = most
+        self.count = count
+        self.exitAtEnd = exitAtEnd
+    }
+
+    /// Why nothing is asked for any more, if that is the producer's end.
+    var loss: ClientError? { state.withLock { $0.loss } }
+
+    /// Asks for no more; what is on its way still comes.
+    func end() {
+        state.withLock { state in
+            state.isOver = true
+            state.subscription?.stop()
+            state.waiting?.cancel()
+        }
+    }
+
+    /// Hands batches to `take` until there were `count`, nothing waits any more, or `end`.
+    func run(_ take: (EventBatch) async throws -> Void) async throws {
+        defer { end() }
+        guard exitAtEnd else {
+            wait { [self] () async throws(ClientError) in
+                for try await _ in producer.demand { ask() }
+            }
+            guard let subscription = begin() else { return }
+            ask()
+            for try await batch in subscription {
+                try await hand(batch, to: take)
+                ask()
+            }
+            return
+        }
+        var isAtEnd = false
+        repeat {
+            await waitForDemand()
+            guard let subscription = begin() else { return }
+            ask()
+            subscription.drain()
+            for try await batch in subscription { try await hand(batch, to: take) }
+            // What was cut off does not come either, and says nothing of the end.
+            let counts = subscription.counts
+            isAtEnd = counts.delivered + counts.missing < counts.asked
+            bookForfeited()
+        } while !isAtEnd
+    }
+
+    private func waitForDemand() async {
+        let waiting = wait { [producer] () async throws(ClientError) in
+            var demand = producer.demand
+            while producer.openDemand == 0, try await demand.next() != nil {}
+        }
+        await waiting.value
+    }
+
+    /// Has `body` wait for demand, until the end; without a producer there is nothing to do.
+    @discardableResult
+    private func wait(
+        _ body: @escaping @Sendable () async throws(ClientError) -> Void
+    ) -> Task<Void, Never> {
+        let waiting = Task { [self] in
+            do throws(ClientError) {
+                try await body()
+            } catch {
+                state.withLock { $0.loss = error }
+                end()
+            }
+        }
+        state.withLock { state in
+            state.waiting = waiting
+            if state.isOver { waiting.cancel() }
+        }
+        return waiting
+    }
+
+    /// Opens the link, unless it is over.
+    private func begin() -> Subscription? {
+        state.withLock { state in
+            guard !state.isOver else { return nil }
+            let subscription = client.subscribe(to: topic, options: options)
+            state.subscription = subscription
+            state.forfeited = 0
+            return subscription
+        }
+    }
+
+    private func hand(
+        _ batch: EventBatch,
+        to take: (EventBatch) async throws -> Void
+    ) async throws {
+        if !batch.isEmpty { try await take(batch) }
+        let isEnough = state.withLock { state in
+            state.taken += batch.count
+            return state.taken >= count ?? .max
+        }
+        if isEnough { end() }
+    }
+
+    private func ask() {
+        bookForfeited()
+        let open = producer.openDemand
+        state.withLock { state in
+            guard !state.isOver, let subscription = state.subscription else { return }
+            let outstanding = state.asked - state.taken
+            let left = (count ?? .max) - state.asked
+            let more = min(min(open, most) - outstanding, left)
+            guard more > 0 else { return }
+            subscription.ask(more)
+            state.asked += more
+        }
+    }
+
+    /// What was cut off will not come: it may be asked for again.
+    private func bookForfeited() {
+        state.withLock { state in
+            guard let subscription = state.subscription else { return }
+            let forfeited = Int(clamping: subscription.counts.forfeited)
+            state.asked -= forfeited - state.forfeited
+            state.forfeited = forfeited
+        }
+    }
+}
