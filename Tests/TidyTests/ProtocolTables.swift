@@ -88,6 +88,34 @@ enum ProtocolTables {
         }
     }
 
+    static let rulesPath = "Protocol/reactive-streams.md"
+
+    /// Holds the tests named by a rule's number against the page on Reactive Streams, both ways.
+    static func rules(tests: String, at testsPath: String, page: String) -> [Breach] {
+        let named = ruleTests(of: tests)
+        let told = rows(of: page).filter { isRule($0.cells[0]) && $0.cells.count > 2 }
+            .map { Limit(name: "\($0.cells[0]) \($0.cells[2])", number: nil, line: $0.line) }
+        let untested = told.filter { row in !named.contains { $0.name == row.name } }
+        let untold = named.filter { test in !told.contains { $0.name == test.name } }
+        return untested.map { Breach(path: rulesPath, line: $0.line, rule: "no test \($0.name)") }
+            + untold.map { Breach(path: testsPath, line: $0.line, rule: "no row \($0.name)") }
+    }
+
+    /// The tests whose names begin with a rule's number, as in `@Test("3.9 to ask …")`.
+    static func ruleTests(of source: String) -> [Limit] {
+        Rules.lines(of: source).enumerated().compactMap { index, line in
+            guard let start = line.firstRange(of: "@Test(\"") else { return nil }
+            let name = line[start.upperBound...].prefix { $0 != "\"" }
+            guard isRule(String(name.prefix { $0 != " " })) else { return nil }
+            return Limit(name: String(name), number: nil, line: index + 1)
+        }
+    }
+
+    private static func isRule(_ text: String) -> Bool {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 2 && parts.allSatisfy { UInt8($0) != nil }
+    }
+
     private static func breach(of constant: Limit, in documented: [Limit]) -> String? {
         guard let number = constant.number else { return "is not written as a plain number" }
         let rows = documented.filter { $0.name == constant.name }

@@ -187,4 +187,15 @@ struct ProtocolTableTests {
         let row = "| 90 | ODD | link | peer | nothing |"
         #expect(ProtocolTables.codes([], specification: row).map(\.line) == [1])
     }
+
+    @Test("a rule without a test, a test without a rule, and another name are caught")
+    func rules() {
+        let tests = "    @Test(\"3.9 asks\")\n    @Test(\"what has no number\")"
+        func found(_ page: String) -> [String] {
+            ProtocolTables.rules(tests: tests, at: "T.swift", page: page).map(\.rule)
+        }
+        #expect(found("| rule | does | test |\n| 3.9 | it | asks |").isEmpty)
+        #expect(found("") == ["no row 3.9 asks"])
+        #expect(found("| 3.9 | it | ask |") == ["no test 3.9 ask", "no row 3.9 asks"])
+    }
 }

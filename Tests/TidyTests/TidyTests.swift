@@ -43,6 +43,15 @@ struct TidyTests {
         expectNone(ProtocolTables.codes(CloseCode.known, specification: specification))
     }
 
+    @Test("every rule of Reactive Streams in the specification has its test, and no other has")
+    func reactiveStreams() throws {
+        let path = "Tests/SluiceServerTests/ReactiveStreamsTests.swift"
+        let tests = try tree.text(of: path)
+        try #require(ProtocolTables.ruleTests(of: tests).count == 17)
+        let page = try tree.text(of: ProtocolTables.rulesPath)
+        expectNone(ProtocolTables.rules(tests: tests, at: path, page: page))
+    }
+
     private func expectNone(
         _ breaches: [Breach],
         sourceLocation: SourceLocation = #_sourceLocation
