@@ -15,6 +15,7 @@ public struct ClientError: Error, Hashable, Sendable {
             case linkClosed
             case eventRejected
             case timedOut
+            case restartsExceeded
         }
 
         private let base: Base
@@ -41,6 +42,8 @@ public struct ClientError: Error, Hashable, Sendable {
         public static let eventRejected = Self(.eventRejected)
         /// No answer within the time allowed.
         public static let timedOut = Self(.timedOut)
+        /// Stages, or the tasks of events, were restarted too often.
+        public static let restartsExceeded = Self(.restartsExceeded)
 
         /// The name of the code.
         public var description: String { base.rawValue }

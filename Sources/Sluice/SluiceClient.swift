@@ -13,6 +13,7 @@ public final class SluiceClient: Service, Sendable {
     public let configuration: ClientConfiguration
 
     private let connector: Result<Connector, ClientError>
+    let logger: Logger
 
     /// Makes a client; nothing is connected yet.
     public init(
@@ -20,6 +21,7 @@ public final class SluiceClient: Service, Sendable {
         logger: Logger = Logger(label: "sluice")
     ) {
         self.configuration = configuration
+        self.logger = logger
         connector = Self.check(configuration).flatMap { ClientLoop.shared }.map { home in
             Connector(home: home, configuration: configuration, logger: logger)
         }
