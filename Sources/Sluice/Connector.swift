@@ -27,6 +27,8 @@ final class Connector: IOHandler, @unchecked Sendable {
         let core: SubscriptionCore
         /// Asked for by the program and above what may be outstanding.
         var wish: UInt64 = 0
+        /// Events that wait at the broker, as it last said.
+        var available: UInt64 = 0
         /// STOP was sent.
         var isStopping = false
         /// What the turn brought.

@@ -44,6 +44,7 @@ extension Connector {
 
     private func opened(_ key: LinkKey, resumed: Bool) {
         refusals[key] = nil
+        sinks[key]?.core.opened.open()
         if resumed, let sink = sinks[key] {
             sink.core.resumed()
             if sink.items.isEmpty { touched.append(key) }
@@ -100,6 +101,7 @@ extension Connector {
 
     private func received(_ status: Status, _ key: LinkKey) {
         guard let sink = sinks[key], let ledger = session[key]?.ledger else { return }
+        sinks[key]?.available = status.available
         if status.blockedBy == .bytes, let credit = ledger.byteCredit, credit < status.needBytes {
             // The next event is larger than the whole window: without this it would never come.
             let more = UInt64(status.needBytes) - credit
@@ -110,7 +112,12 @@ extension Connector {
     }
 
     private func drained(_ key: LinkKey) {
-        end(key)
+        guard let sink = sinks[key] else { return }
+        if sink.core.drained(sink.available) {
+            end(key)
+        } else if sink.items.isEmpty {
+            touched.append(key)
+        }
         home.markDirty(self)
     }
 

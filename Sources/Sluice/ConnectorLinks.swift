@@ -173,7 +173,7 @@ extension Connector {
     func end(_ key: LinkKey) {
         guard let sink = sinks.removeValue(forKey: key) else { return }
         let link = session[key]
-        session.close(key, into: &outlet.output.frames)
+        session.close(key, sink.core.farewell?.close ?? Close(.normal), into: &outlet.output.frames)
         sink.core.publish(sink.items, link)
         sink.core.finish(nil, link)
         refusals[key] = nil

@@ -25,6 +25,12 @@ package struct DemandWindow: Hashable, Sendable {
         return max - outstanding
     }
 
+    /// The demand of a window that opens anew, because what was outstanding will not come.
+    package mutating func reopen() -> UInt64 {
+        outstanding = 0
+        return open()
+    }
+
     /// The demand to send when `count` more events are done; 0 while enough is outstanding.
     package mutating func processed(_ count: UInt64) -> UInt64 {
         outstanding -= Swift.min(count, outstanding)

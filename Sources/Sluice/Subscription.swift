@@ -48,7 +48,20 @@ public final class Subscription: AsyncSequence, Sendable {
     public func stop() { core.end(.stop) }
 
     /// Stops, and throws away what is here or on the wire, counted in `counts.discarded`.
-    public func cancel() { core.end(.stop, discarding: true) }
+    ///
+    /// The broker is told the reason.
+    public func cancel(_ reason: CancelReason = .shutdown) {
+        core.end(.stop, discarding: true, reason)
+    }
+
+    /// Waits until the broker has opened the link: GenStage's `sync_subscribe`.
+    ///
+    /// Throws what the iteration will throw if it did not open it.
+    public func opened() async throws(ClientError) {
+        await core.opened.wait()
+        if let error = core.failure { throw error }
+        guard core.opened.isOpen else { throw .cancelled }
+    }
 
     /// The account of the link as of now.
     public var counts: SubscriptionCounts { core.counts }

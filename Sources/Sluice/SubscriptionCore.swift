@@ -21,8 +21,18 @@ final class SubscriptionCore: Sendable {
         var held: UInt64 = 0
         var heldBytes: UInt64 = 0
         var waiter: CheckedContinuation<Void, Never>?
+        /// The stream that this is a part of, and that is told instead of `waiter`.
+        var stream: StreamCore?
         /// The flags that begin the end and were sent.
         var ending: AskFlags = []
+        /// What this side has said of the end.
+        var farewell: CancelReason?
+        /// How many events may still come in further rounds of a drain; nil for the first.
+        var roundsLeft: UInt64?
+        /// Whether one DRAIN is not enough: it goes on as long as events wait.
+        var drainsThrough = false
+        /// The last DRAIN is answered and the next is due.
+        var isRoundDue = false
         var isDiscarding = false
         var isEnded = false
         var error: ClientError?
@@ -36,7 +46,15 @@ final class SubscriptionCore: Sendable {
     enum Step {
         case batch(EventBatch)
         case wait
-        case end(ClientError?)
+        case end(ClientError?, CancelReason)
+    }
+
+    /// What is to be asked, and how.
+    struct Wish {
+        var events: UInt64 = 0
+        var bytes: UInt64 = 0
+        /// With DRAIN.
+        var isRound = false
     }
 
     let topic: String
@@ -44,8 +62,10 @@ final class SubscriptionCore: Sendable {
     let open: Open
     /// The demand that goes with OPEN.
     let firstAsk: (events: UInt64, bytes: UInt64)
-    private let batchMax: UInt32
+    let batchMax: UInt32
     private let state: Lock<State>
+    /// Opens when the broker has opened the link, or nothing more will come.
+    let opened = Latch()
     /// Set and read on the loop.
     nonisolated(unsafe) var key: LinkKey?
 
@@ -106,15 +126,26 @@ extension SubscriptionCore {
     /// The next batch; asking for it says that the one before is processed.
     func next() async throws(ClientError) -> EventBatch? {
         while true {
-            let (step, events, bytes) = state.withLock { $0.step(batchMax: batchMax) }
-            if events > 0 || bytes > 0 { connector?.ask(self, events: events, bytes: bytes) }
+            let (step, wish) = state.withLock { state in
+                var wish = state.processed(state.held, state.heldBytes)
+                let step = state.take(upTo: batchMax, &wish)
+                return (step, wish)
+            }
+            carryOut(wish)
             switch step {
             case .batch(let batch): return batch
-            case .end(nil): return nil
-            case .end(let error?): throw error
+            case .end(nil, _): return nil
+            case .end(let error?, _): throw error
             case .wait: await wait()
             }
         }
+    }
+
+    private func carryOut(_ wish: Wish) {
+        if wish.events > 0 || wish.bytes > 0 {
+            connector?.ask(self, events: wish.events, bytes: wish.bytes)
+        }
+        if wish.isRound { connector?.end(self, .drain) }
     }
 
     private func wait() async {
@@ -122,7 +153,9 @@ extension SubscriptionCore {
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state in
                     precondition(state.waiter == nil, "one task iterates a subscription")
-                    guard state.items.isEmpty, !state.isEnded else { return true }
+                    guard state.items.isEmpty, !state.isEnded, !state.isRoundDue else {
+                        return true
+                    }
                     state.waiter = continuation
                     return false
                 }
@@ -134,35 +167,113 @@ extension SubscriptionCore {
     }
 
     /// Begins the end of the sequence: DRAIN, or STOP.
-    func end(_ flags: AskFlags, discarding: Bool = false) {
+    func end(_ flags: AskFlags, discarding: Bool = false, _ reason: CancelReason = .shutdown) {
         let isFirst = state.withLock { state in
             if discarding { state.discard() }
             guard !state.isEnded, !state.ending.contains(flags) else { return false }
             state.ending.insert(flags)
+            state.farewell = state.farewell ?? reason
             return true
         }
         if isFirst { connector?.end(self, flags) }
     }
+
+    /// Begins the end: what waits now is all delivered, however much it is.
+    ///
+    /// Without a rule of demand that is what has been asked for.
+    func drainThrough() {
+        state.withLock { $0.drainsThrough = $0.window != nil }
+        end(.drain)
+    }
+}
+
+// MARK: - As a part of a stream
+
+extension SubscriptionCore {
+    /// Whether there is something to take.
+    private static func isReady(_ state: State) -> Bool {
+        !state.items.isEmpty || state.isEnded || state.isRoundDue
+    }
+
+    /// Tells `stream` from now on; returns whether there is something to take already.
+    func join(_ stream: StreamCore) -> Bool {
+        state.withLock { state in
+            state.stream = stream
+            return Self.isReady(state)
+        }
+    }
+
+    func leaveStream() { state.withLock { $0.stream = nil } }
+
+    /// The next batch if there is one; what was taken before counts as processed only by `processed`.
+    func take(upTo limit: UInt32) -> (step: Step, hasMore: Bool) {
+        let (step, wish, hasMore) = state.withLock { state in
+            var wish = Wish()
+            let step = state.take(upTo: min(limit, batchMax), &wish)
+            return (step, wish, Self.isReady(state))
+        }
+        carryOut(wish)
+        return (step, hasMore)
+    }
+
+    /// Of what was taken so much is processed.
+    func processed(_ events: Int, bytes: Int) {
+        let wish = state.withLock { $0.processed(UInt64(events), UInt64(bytes)) }
+        carryOut(wish)
+    }
+
+    /// Whether nothing can come before something that was taken is processed.
+    var isExhausted: Bool {
+        state.withLock { state in
+            guard state.items.isEmpty, state.held > 0 else { return false }
+            if !state.ending.isEmpty { return state.isRoundDue }
+            return state.window.map { $0.outstanding <= state.held } ?? false
+        }
+    }
+
+    var isRoundDue: Bool { state.withLock { $0.isRoundDue } }
 }
 
 extension SubscriptionCore.State {
-    fileprivate mutating func step(
-        batchMax: UInt32
-    ) -> (SubscriptionCore.Step, events: UInt64, bytes: UInt64) {
-        var events: UInt64 = 0
-        var bytes: UInt64 = 0
-        if held > 0 {
-            events = window?.processed(held) ?? 0
-            bytes = byteWindow?.processed(heldBytes) ?? 0
-            held = 0
-            heldBytes = 0
-            if !ending.isEmpty { (events, bytes) = (0, 0) }
+    /// Of what the task holds so much is processed.
+    fileprivate mutating func processed(
+        _ events: UInt64,
+        _ bytes: UInt64
+    ) -> SubscriptionCore.Wish {
+        guard events > 0, held > 0 else { return SubscriptionCore.Wish() }
+        held -= min(held, events)
+        heldBytes -= min(heldBytes, bytes)
+        guard ending.isEmpty else { return SubscriptionCore.Wish() }
+        return SubscriptionCore.Wish(
+            events: window?.processed(events) ?? 0,
+            bytes: byteWindow?.processed(bytes) ?? 0
+        )
+    }
+
+    fileprivate mutating func take(
+        upTo limit: UInt32,
+        _ wish: inout SubscriptionCore.Wish
+    ) -> SubscriptionCore.Step {
+        guard items.isEmpty else {
+            let batch = takeBatch(upTo: limit)
+            held += UInt64(batch.count)
+            heldBytes += UInt64(batch.byteCount)
+            return .batch(batch)
         }
-        guard !items.isEmpty else { return (isEnded ? .end(takeError()) : .wait, events, bytes) }
-        let batch = takeBatch(upTo: batchMax)
-        held = UInt64(batch.count)
-        heldBytes = UInt64(batch.byteCount)
-        return (.batch(batch), events, bytes)
+        guard !isEnded else {
+            let reason = error.map { .failure($0) } ?? farewell ?? CancelReason.normal
+            return .end(takeError(), reason)
+        }
+        if isRoundDue, held == 0 { startRound(&wish) }
+        return .wait
+    }
+
+    /// Asks anew for a whole window, with DRAIN.
+    private mutating func startRound(_ wish: inout SubscriptionCore.Wish) {
+        isRoundDue = false
+        wish.isRound = true
+        wish.events = window?.reopen() ?? 0
+        wish.bytes = byteWindow?.reopen() ?? 0
     }
 
     private mutating func takeError() -> ClientError? {
@@ -208,17 +319,34 @@ extension SubscriptionCore {
     /// Hands over what a turn brought; returns the demand that takes the place of what was lost.
     @discardableResult
     func publish(_ items: [Item], _ link: ClientLink?) -> (events: UInt64, bytes: UInt64) {
-        let (waiter, ask) = state.withLock { state in
+        let (listener, ask) = state.withLock { state in
             let ask = state.book(link)
             for item in items { state.take(item) }
-            guard !state.items.isEmpty else {
-                return (nil as CheckedContinuation<Void, Never>?, ask)
-            }
-            defer { state.waiter = nil }
-            return (state.waiter, ask)
+            guard Self.isReady(state) else { return (Listener?.none, ask) }
+            return (state.takeListener(), ask)
         }
-        waiter?.resume()
+        tell(listener)
         return ask
+    }
+
+    private func tell(_ listener: Listener?) {
+        switch listener {
+        case .task(let waiter): waiter.resume()
+        case .stream(let stream): stream.tell(self)
+        case nil: break
+        }
+    }
+
+    /// A DRAIN or STOP is answered; returns whether that was the end.
+    func drained(_ available: UInt64) -> Bool {
+        state.withLock { state in
+            guard state.drainsThrough, state.ending == .drain else { return true }
+            let left = min(state.roundsLeft ?? available, available)
+            guard left > 0, let window = state.window else { return true }
+            state.roundsLeft = left - min(left, window.max)
+            state.isRoundDue = true
+            return false
+        }
     }
 
     /// The link goes on after a lost connection.
@@ -232,19 +360,38 @@ extension SubscriptionCore {
 
     /// Nothing more will come.
     func finish(_ error: ClientError?, _ link: ClientLink?) {
-        let waiter = state.withLock { state in
-            guard !state.isEnded else { return nil as CheckedContinuation<Void, Never>? }
+        let listener = state.withLock { state in
+            guard !state.isEnded else { return Listener?.none }
             _ = state.book(link)
             state.isEnded = true
             state.error = error
-            defer { state.waiter = nil }
-            return state.waiter
+            return state.takeListener()
         }
-        waiter?.resume()
+        opened.open()
+        tell(listener)
     }
+
+    /// Why the link was not opened or has failed, if it did and the iteration has not thrown it.
+    var failure: ClientError? { state.withLock { $0.error } }
+
+    /// The text that goes with the end that this side wants.
+    var farewell: CancelReason? { state.withLock { $0.farewell } }
+}
+
+/// Who waits for what comes.
+private enum Listener {
+    case task(CheckedContinuation<Void, Never>)
+    case stream(StreamCore)
 }
 
 extension SubscriptionCore.State {
+    /// Whom to tell; a task that waits is told once.
+    fileprivate mutating func takeListener() -> Listener? {
+        if let stream { return .stream(stream) }
+        defer { waiter = nil }
+        return waiter.map { .task($0) }
+    }
+
     /// Takes over what came, counted.
     fileprivate mutating func take(_ item: SubscriptionCore.Item) {
         switch item {

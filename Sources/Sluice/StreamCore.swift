@@ -1,0 +1,243 @@
+import DequeModule
+import SluiceNet
+
+/// What a task and the links that it consumes as one share.
+final class StreamCore: Sendable {
+    enum Step: Sendable {
+        case batch(EventBatch, Subscription)
+        case ended(Subscription, CancelReason)
+        /// The time to wait is over.
+        case late
+    }
+
+    fileprivate struct Member: Sendable {
+        let subscription: Subscription
+        let mode: CancelMode
+        /// Whether it stands in `ready`.
+        var isReady = false
+    }
+
+    fileprivate struct State: Sendable {
+        var members: [ObjectIdentifier: Member] = [:]
+        /// Those that have something, in the order of their turns.
+        var ready: Deque<ObjectIdentifier> = []
+        var waiter: CheckedContinuation<Void, Never>?
+        /// Whether there ever was a member: the sequence ends with the last one.
+        var hasBegun = false
+        /// No member is added any more.
+        var isEnding = false
+        var failure: ClientError?
+        /// What the task took last.
+        var held: (core: SubscriptionCore, events: Int, bytes: Int)?
+        /// When the timer that is set wakes the task.
+        var alarm: ContinuousClock.Instant?
+    }
+
+    fileprivate enum Turn {
+        case member(Member)
+        case wait
+        case end
+    }
+
+    private let state = Lock(State())
+
+    var subscriptions: [Subscription] { state.withLock { $0.members.values.map(\.subscription) } }
+}
+
+// MARK: - Members
+
+extension StreamCore {
+    /// Adds a subscription; one that comes too late is cancelled.
+    func add(_ subscription: Subscription, _ mode: CancelMode) {
+        let isTaken = state.withLock { state in
+            guard !state.isEnding else { return false }
+            state.hasBegun = true
+            state.members[ObjectIdentifier(subscription.core)] = Member(
+                subscription: subscription,
+                mode: mode
+            )
+            return true
+        }
+        guard isTaken else { return subscription.cancel() }
+        if subscription.core.join(self) { tell(subscription.core) }
+    }
+
+    /// Lets a subscription go, with what it has; its end means nothing here any more.
+    func remove(_ subscription: Subscription) {
+        let id = ObjectIdentifier(subscription.core)
+        subscription.core.leaveStream()
+        state.withLock { state in
+            state.members[id] = nil
+            state.ready.removeAll { $0 == id }
+        }
+    }
+
+    /// Begins the end of all subscriptions.
+    func end(_ body: (Subscription) -> Void) {
+        let (members, waiter) = state.withLock { state in
+            state.isEnding = true
+            return (state.members.values.map(\.subscription), state.takeWaiter())
+        }
+        for subscription in members { body(subscription) }
+        waiter?.resume()
+    }
+
+    /// Ends at once with `error`, and throws away what is here.
+    func fail(_ error: ClientError) {
+        state.withLock { $0.failure = $0.failure ?? error }
+        end { $0.cancel(.failure(error)) }
+    }
+
+    /// Nobody will iterate any more.
+    func abandon() {
+        end { $0.cancel() }
+        for subscription in subscriptions { remove(subscription) }
+    }
+
+    /// There is something to take from `core`.
+    func tell(_ core: SubscriptionCore) {
+        let waiter = state.withLock { state in
+            let id = ObjectIdentifier(core)
+            guard let isReady = state.members[id]?.isReady else {
+                return nil as CheckedContinuation<Void, Never>?
+            }
+            if !isReady {
+                state.members[id]?.isReady = true
+                state.ready.append(id)
+            }
+            return state.takeWaiter()
+        }
+        waiter?.resume()
+    }
+}
+
+// MARK: - The task's side
+
+extension StreamCore {
+    /// The next batch of at most `limit` events; asking for it says that the last is processed.
+    func next(upTo limit: UInt32 = .max) async throws(ClientError) -> Step? {
+        finishHeld()
+        let step = try await nextHolding(upTo: limit)
+        guard case .batch(let batch, let subscription)? = step else { return step }
+        state.withLock { $0.held = (subscription.core, batch.count, batch.byteCount) }
+        return step
+    }
+
+    /// The batch that was taken last is processed.
+    func finishHeld() {
+        let held = state.withLock { state in
+            defer { state.held = nil }
+            return state.held
+        }
+        held?.core.processed(held?.events ?? 0, bytes: held?.bytes ?? 0)
+    }
+
+    /// The next batch; the caller tells the subscription what is processed.
+    func nextHolding(
+        upTo limit: UInt32 = .max,
+        until deadline: ContinuousClock.Instant? = nil
+    ) async throws(ClientError) -> Step? {
+        while true {
+            switch try turn() {
+            case .end: return nil
+            case .wait:
+                if let deadline, deadline <= .now { return .late }
+                await wait(until: deadline)
+            case .member(let member):
+                if let step = take(member, upTo: limit) { return step }
+            }
+        }
+    }
+
+    /// Waits until there is something to take, or the end.
+    func waitUntilReady() async throws(ClientError) {
+        while case .wait = try look() { await wait(until: nil) }
+    }
+
+    private func look() throws(ClientError) -> Turn {
+        try state.withLock { state throws(ClientError) in try state.turn(taking: false) }
+    }
+
+    private func turn() throws(ClientError) -> Turn {
+        try state.withLock { state throws(ClientError) in try state.turn(taking: true) }
+    }
+
+    private func take(_ member: Member, upTo limit: UInt32) -> Step? {
+        let core = member.subscription.core
+        let (step, hasMore) = core.take(upTo: limit)
+        switch step {
+        case .wait: return nil
+        case .batch(let batch):
+            if hasMore { tell(core) }
+            return .batch(batch, member.subscription)
+        case .end(_, let reason):
+            remove(member.subscription)
+            if member.mode.ends(for: reason) {
+                if let error = reason.error { fail(error) } else { end { $0.stop() } }
+            }
+            return .ended(member.subscription, reason)
+        }
+    }
+
+    private func wait(until deadline: ContinuousClock.Instant?) async {
+        if let deadline { setAlarm(deadline) }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    precondition(state.waiter == nil, "one task iterates a stream")
+                    let isLate = deadline.map { $0 <= .now } ?? false
+                    guard state.ready.isEmpty, state.failure == nil, !state.isOver, !isLate else {
+                        return true
+                    }
+                    state.waiter = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            end { $0.stop() }
+        }
+    }
+
+    /// Has the task woken at `time`; one timer at a time, for the earliest.
+    private func setAlarm(_ time: ContinuousClock.Instant) {
+        let isNeeded = state.withLock { state in
+            if let alarm = state.alarm, alarm <= time { return false }
+            state.alarm = time
+            return true
+        }
+        guard isNeeded, case .success(let home) = ClientLoop.shared else { return }
+        home.perform {
+            home.loop.schedule(after: max(.zero, time - .now)) { [weak self] in self?.ring(time) }
+        }
+    }
+
+    private func ring(_ time: ContinuousClock.Instant) {
+        let waiter = state.withLock { state in
+            if state.alarm == time { state.alarm = nil }
+            return state.takeWaiter()
+        }
+        waiter?.resume()
+    }
+}
+
+extension StreamCore.State {
+    fileprivate var isOver: Bool { members.isEmpty && (isEnding || hasBegun) }
+
+    fileprivate mutating func takeWaiter() -> CheckedContinuation<Void, Never>? {
+        defer { waiter = nil }
+        return waiter
+    }
+
+    fileprivate mutating func turn(taking: Bool) throws(ClientError) -> StreamCore.Turn {
+        if let failure { throw failure }
+        guard let id = ready.first, let member = members[id] else {
+            return isOver ? .end : .wait
+        }
+        if taking {
+            ready.removeFirst()
+            members[id]?.isReady = false
+        }
+        return .member(member)
+    }
+}
