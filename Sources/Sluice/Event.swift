@@ -124,6 +124,9 @@ public struct Event: Sendable {
         return headers
     }
 
+    /// Bytes of the record: 4, and key, headers and payload.
+    var byteCount: Int { run.endOfRecord(at: Int(start)) - Int(start) }
+
     /// Lends the record as it came, for one that goes on as it is.
     func withRecord<Result, Failure: Error>(
         _ body: (RawSpan) throws(Failure) -> Result

@@ -34,7 +34,7 @@ extension SluiceClient {
     }
 
     /// Closes `producer`, in a task that is cancelled too: for as long as a drain may take.
-    private func confirm(_ producer: Producer) async throws {
+    func confirm(_ producer: Producer) async throws {
         guard Task.isCancelled else { return try await producer.close() }
         let closing = Task { try await producer.close() }
         let limit = configuration.drainTimeout

@@ -130,26 +130,6 @@ public final class Producer: Sendable {
         try await core.flush()
     }
 
-    /// Makes events when demand comes: GenStage's `handle_demand`.
-    ///
-    /// `handleDemand` is given all demand that is open and returns at most as many events; more
-    /// are sent as demand for them comes. What it leaves open is in the next call, which comes at
-    /// once if it returned some, and if it returned none when more was granted. Nil ends the run,
-    /// after all events are confirmed.
-    public func run(
-        _ handleDemand: (_ demand: Int) async throws -> [OutgoingEvent]?
-    ) async throws {
-        var look = ProducerCore.Look.open
-        while let demand = try await core.demand(look) {
-            guard let events = try await handleDemand(Int(clamping: demand)) else {
-                return try await core.flush()
-            }
-            look = events.isEmpty ? .openAfterNew : .open
-            if !events.isEmpty { try await send(contentsOf: events) }
-        }
-        if Task.isCancelled { throw ClientError.cancelled }
-    }
-
     /// Waits until all is confirmed and closes the link.
     public func close() async throws(ClientError) {
         try await core.close()

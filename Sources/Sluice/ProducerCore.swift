@@ -34,6 +34,10 @@ final class ProducerCore: Sendable {
         /// Granted since the last look of a task that makes events on demand.
         var granted: UInt64 = 0
         var demandWaiter: CheckedContinuation<Void, Never>?
+        /// Nobody makes events on demand any more.
+        var isRetired = false
+        /// Is called when more is granted.
+        var onGrant: (@Sendable () -> Void)?
         var accepted: UInt64 = 0
         var flushes: [Flush] = []
         /// The first event refused since the last flush.
@@ -48,6 +52,8 @@ final class ProducerCore: Sendable {
     let options: ProducerOptions
     let connector: Connector?
     let state = Lock(State())
+    /// Opens when the link is gone.
+    let ended = Latch()
     /// Set and read on the loop.
     nonisolated(unsafe) var key: LinkKey?
 
@@ -220,7 +226,9 @@ extension ProducerCore {
         while true {
             let (demand, error, isOver) = state.withLock { state in
                 let demand = state.demand(look)
-                if state.isEnded || state.isClosing { return (UInt64(0), state.error, true) }
+                if state.isEnded || state.isClosing || state.isRetired {
+                    return (UInt64(0), state.error, true)
+                }
                 guard demand > 0 else { return (UInt64(0), nil, Task.isCancelled) }
                 state.granted = 0
                 return (demand, nil, false)
@@ -235,13 +243,29 @@ extension ProducerCore {
     /// Events that may be sent now without waiting.
     var openDemand: UInt64 { state.withLock { $0.allowance } }
 
+    /// Makes demand nobody's business: who waits for it is told that there will be none.
+    func retire() {
+        state.withLock { $0.isRetired = true }
+        takeDemandWaiter()?.resume()
+    }
+
+    var isRetired: Bool { state.withLock { $0.isRetired } }
+
+    /// Calls `body` whenever more is granted.
+    func whenGranted(_ body: @escaping @Sendable () -> Void) {
+        state.withLock { $0.onGrant = body }
+    }
+
+    /// Why the link has failed, if it has.
+    var failure: ClientError? { state.withLock { $0.error } }
+
     private func waitForDemand(_ look: Look) async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state in
                     precondition(state.demandWaiter == nil, "one task waits for demand")
-                    let isOver = state.isEnded || state.isClosing || Task.isCancelled
-                    guard !isOver, state.demand(look) == 0 else { return true }
+                    let isOver = state.isEnded || state.isClosing || state.isRetired
+                    guard !isOver, !Task.isCancelled, state.demand(look) == 0 else { return true }
                     state.demandWaiter = continuation
                     return false
                 }

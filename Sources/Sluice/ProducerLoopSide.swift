@@ -23,7 +23,7 @@ extension ProducerCore {
     ///
     /// Returns whether there is something to take from the queue.
     func update(_ link: ClientLink, granted: UInt64) -> Bool {
-        let (waiters, hasMore) = state.withLock { state in
+        let (waiters, hasMore, onGrant) = state.withLock { state in
             state.counts.asked = link.ledger.asked
             state.counts.delivered = link.ledger.delivered
             state.counts.forfeited = link.ledger.forfeited
@@ -36,9 +36,10 @@ extension ProducerCore {
                 waiters.append(waiter)
                 state.demandWaiter = nil
             }
-            return (waiters, !state.queue.isEmpty)
+            return (waiters, !state.queue.isEmpty, granted > 0 ? state.onGrant : nil)
         }
         for waiter in waiters { waiter.resume() }
+        onGrant?()
         return hasMore
     }
 
@@ -87,11 +88,13 @@ extension ProducerCore {
             state.isEnded = true
             state.error = error
             state.allowance = 0
+            state.onGrant = nil
             defer { state.flushes = [] }
             return (state.flushes.map(\.answer), state.takeWaiters())
         }
         for answer in answers { answer.give(.failure(error ?? .closed)) }
         for waiter in waiters { waiter.resume() }
+        ended.open()
     }
 
     /// Whether the program wants the link to end.

@@ -243,7 +243,11 @@ extension SubscriptionCore.State {
         guard events > 0, held > 0 else { return SubscriptionCore.Wish() }
         held -= min(held, events)
         heldBytes -= min(heldBytes, bytes)
-        guard ending.isEmpty else { return SubscriptionCore.Wish() }
+        guard ending.isEmpty else {
+            var wish = SubscriptionCore.Wish()
+            if isRoundDue, held == 0, items.isEmpty { startRound(&wish) }
+            return wish
+        }
         return SubscriptionCore.Wish(
             events: window?.processed(events) ?? 0,
             bytes: byteWindow?.processed(bytes) ?? 0

@@ -4,6 +4,7 @@ import SluiceNet
 package final class Latch: Sendable {
     private struct State: Sendable {
         var isOpen = false
+        var isThrough = false
         var lastID = 0
         var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
         var bodies: [@Sendable () -> Void] = []
@@ -15,8 +16,12 @@ package final class Latch: Sendable {
 
     package var isOpen: Bool { state.withLock { $0.isOpen } }
 
-    package func open() {
+    /// Of a latch that begins a drain: all that waits is to be handled, not what was asked for.
+    package var isThrough: Bool { state.withLock { $0.isThrough } }
+
+    package func open(through isThrough: Bool = false) {
         let (waiters, bodies) = state.withLock { state in
+            if !state.isOpen { state.isThrough = isThrough }
             state.isOpen = true
             defer { (state.waiters, state.bodies) = ([:], []) }
             return (state.waiters, state.bodies)

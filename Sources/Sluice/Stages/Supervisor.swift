@@ -36,9 +36,9 @@ struct Supervisor: Sendable {
                 await draining.wait()
                 return .drain
             }
-            carryOut(rule.start(), client, &lives, &group)
+            carryOut(rule.start(), client, draining, &lives, &group)
             while !rule.isOver, let message = await group.next() {
-                if Task.isCancelled { carryOut(rule.stop(), client, &lives, &group) }
+                if Task.isCancelled { carryOut(rule.stop(), client, draining, &lives, &group) }
                 switch message {
                 case .ended(let index, let error):
                     if let error, !Task.isCancelled {
@@ -47,13 +47,13 @@ struct Supervisor: Sendable {
                     }
                     let effects = rule.ended(index, failed: error != nil, at: .now)
                     if rule.hasGivenUp { failure = failure ?? gaveUp(index, error) }
-                    carryOut(effects, client, &lives, &group)
+                    carryOut(effects, client, draining, &lives, &group)
                 case .drain:
-                    carryOut(rule.drain(), client, &lives, &group)
+                    carryOut(rule.drain(), client, draining, &lives, &group)
                     if let time { group.addTask { await Self.wait(time) } }
                 case .late:
                     failure = failure ?? late(rule.living, time)
-                    carryOut(rule.stop(), client, &lives, &group)
+                    carryOut(rule.stop(), client, draining, &lives, &group)
                 }
             }
             group.cancelAll()
@@ -64,6 +64,7 @@ struct Supervisor: Sendable {
     private func carryOut(
         _ effects: [Supervision.Effect],
         _ client: SluiceClient,
+        _ draining: Latch,
         _ lives: inout [Life],
         _ group: inout TaskGroup<Message>
     ) {
@@ -75,7 +76,10 @@ struct Supervisor: Sendable {
                 group.addTask { [stage = stages[index]] in
                     await Self.live(stage, client, life, index)
                 }
-            case .drain(let index): lives[index].draining.open()
+            case .drain(let index):
+                // What it reads is what those before it wrote, and they are done.
+                let isBehind = shape == .chain && index > 0
+                lives[index].draining.open(through: isBehind || draining.isThrough)
             case .stop(let index): lives[index].stopping.open()
             }
         }
