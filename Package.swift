@@ -23,8 +23,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         // The ring buffers (Deque) of the event log, the dispatcher and the loop.
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-        // Environment over file over default, under the flags, with the origin of each value.
-        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        // Environment over file over default, under the flags. Without its traits: that for JSON
+        // brings all of Foundation with it: half of the whole program.
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
         // The logging API that libraries and servers share.
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         // `Service`, so that a client starts and drains with the program around it.

@@ -106,7 +106,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     package func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         let file = config ?? environment["SLUICE_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
-        let settings = try await ServeSettings(
+        let settings = try ServeSettings(
             layers: .init(flags: flags, environment: environment, file: file)
         )
         // A descriptor is a connection; the soft limit of most shells is far below the hard one.

@@ -36,8 +36,8 @@ package struct ServeSettings: Sendable {
         }
     }
 
-    package init(layers: Layers) async throws {
-        let source = try await SettingSource(layers)
+    package init(layers: Layers) throws {
+        let source = try SettingSource(layers)
         var server = ServerConfiguration()
         server.engine.version = SluiceCommand.version
         if let addresses = source.texts("listen") { server.listen = addresses }
@@ -125,7 +125,7 @@ private struct SettingSource {
     private let layers: ServeSettings.Layers
     private let reader: ConfigReader
 
-    init(_ layers: ServeSettings.Layers) async throws {
+    init(_ layers: ServeSettings.Layers) throws {
         self.layers = layers
         // An empty variable means the same as none: that is how scripts unset one for a command.
         let environment = layers.environment.filter { !$0.value.isEmpty }
@@ -134,62 +134,81 @@ private struct SettingSource {
             EnvironmentVariablesProvider(environmentVariables: environment)
                 .prefixKeys(with: "sluice"),
         ]
-        if let path = layers.file { providers.append(try await Self.file(path)) }
+        if let path = layers.file { providers.append(try Self.file(path)) }
         reader = ConfigReader(providers: providers)
     }
 
-    private static func file(_ path: String) async throws -> any ConfigProvider {
-        struct Names: Decodable {
-            struct Name: CodingKey {
-                let stringValue: String
-                let intValue: Int? = nil
-                init(stringValue: String) { self.stringValue = stringValue }
-                init?(intValue: Int) { nil }
-            }
-            let all: [String]
-            init(from decoder: any Decoder) throws {
-                all = try decoder.container(keyedBy: Name.self).allKeys.map(\.stringValue)
-            }
-        }
-        let found: [String]
+    private static func file(_ path: String) throws -> any ConfigProvider {
+        let found: [String: Setting]
         do {
             found = try JSONDecoder().decode(
-                Names.self,
+                [String: Setting].self,
                 from: Data(contentsOf: URL(filePath: path))
             )
-            .all
-        } catch is DecodingError {
-            throw Failure(
-                .usage,
-                "'\(path)' is no JSON object",
-                hint: "it looks like this: {\"buffer\": 1000, \"log-level\": \"debug\"}"
-            )
+        } catch let error as DecodingError {
+            throw refusal(error, of: path)
         } catch {
             throw Failure(.error, "cannot read the configuration '\(path)': \(error)")
         }
-        if let unknown = found.sorted().first(where: { !names.contains($0) }) {
+        if let unknown = found.keys.sorted().first(where: { !names.contains($0) }) {
             throw Failure(
                 .usage,
                 "'\(path)' sets '\(unknown)', which does not exist",
                 hint: "the names are those of the flags: \(names.sorted().joined(separator: ", "))"
             )
         }
-        let place = InMemoryProvider(values: [
-            "filePath": ConfigValue(.string(path), isSecret: false)
-        ])
-        return try await FileProvider<JSONSnapshot>(config: ConfigReader(provider: place))
+        var values: [AbsoluteConfigKey: ConfigValue] = [:]
+        for (name, setting) in found {
+            values[AbsoluteConfigKey([name])] = ConfigValue(setting.content, isSecret: false)
+        }
+        return InMemoryProvider(name: "file", values: values)
+    }
+
+    private static func refusal(_ error: DecodingError, of path: String) -> Failure {
+        let context: DecodingError.Context? =
+            switch error {
+            case .typeMismatch(_, let context), .valueNotFound(_, let context): context
+            default: nil
+            }
+        if let name = context?.codingPath.first {
+            return Failure(
+                .usage,
+                "'\(path)' sets '\(name.stringValue)' to nothing that a setting can be",
+                hint: "it takes a text, a number, true or false, or a list of texts"
+            )
+        }
+        return Failure(
+            .usage,
+            "'\(path)' is no JSON object",
+            hint: "it looks like this: {\"buffer\": 1000, \"log-level\": \"debug\"}"
+        )
+    }
+
+    /// One value of the file, as the text that a flag would have.
+    private struct Setting: Decodable {
+        let content: ConfigContent
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let text = try? container.decode(String.self) {
+                content = .string(text)
+            } else if let truth = try? container.decode(Bool.self) {
+                content = .string(String(truth))
+            } else if let number = try? container.decode(Int.self) {
+                content = .string(String(number))
+            } else if let number = try? container.decode(Double.self) {
+                content = .string(String(number))
+            } else {
+                content = .stringArray(try container.decode([String].self))
+            }
+        }
     }
 
     func texts(_ name: String) -> [String]? {
         reader.stringArray(forKey: ConfigKey([name])) ?? text(name).map { [$0] }
     }
 
-    /// The value as text; a file may also write numbers and truths as JSON has them.
-    func text(_ name: String) -> String? {
-        let key = ConfigKey([name])
-        return reader.string(forKey: key) ?? reader.int(forKey: key).map { String($0) }
-            ?? reader.bool(forKey: key).map { String($0) }
-    }
+    func text(_ name: String) -> String? { reader.string(forKey: ConfigKey([name])) }
 
     func value<Value>(
         _ name: String,

@@ -58,6 +58,8 @@ extension SystemTests {
             #expect(try capacity([], [:]) == 10_000)
             #expect(try capacity(["--config", file.path], [:]) == 7)
             #expect(try capacity([], ["SLUICE_CONFIG": file.path]) == 7)
+            try Data(#"{"buffer": 6, "no-auto-create": true}"#.utf8).write(to: file)
+            #expect(try capacity(["--config", file.path], [:]) == 6)
             #expect(try capacity(["--config", file.path], ["SLUICE_BUFFER": "8"]) == 8)
             #expect(
                 try capacity(["--config", file.path, "--buffer", "9"], ["SLUICE_BUFFER": "8"]) == 9
@@ -76,6 +78,15 @@ extension SystemTests {
             let unknown = try serve(["--config", file])
             #expect(unknown.code == 64)
             #expect(unknown.errors.contains("'bufer'"))
+            for (text, word) in [
+                (#"{"buffer": {"events": 7}}"#, "'buffer'"), (#"{"ahead": null}"#, "'ahead'"),
+                (#"{"shards": 1.5}"#, "'shards' in \(file) is '1.5'"), ("[7]", "no JSON object"),
+            ] {
+                try Data(text.utf8).write(to: URL(filePath: file))
+                let refused = try serve(["--config", file])
+                #expect(refused.code == 64)
+                #expect(refused.errors.contains(word), "\(refused.errors)")
+            }
             let flag = try serve(["--buffer", "many"])
             #expect(flag.code == 64)
             #expect(flag.errors.contains("--buffer is 'many'"))
