@@ -127,6 +127,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
                 "shards": "\(settings.server.shards)",
             ]
         )
+        HostProcess.releaseFilePages()
         await server.waitUntilStopped()
         logger.info("stopped")
         if let path = settings.readyFile { unlink(path) }

@@ -42,4 +42,40 @@ struct ProcessTests {
             try #require(limit.rlim_cur == limit.rlim_max)
         }
     }
+
+    @Test("pages of files are let go of, but for what was written into them")
+    func filePages() async {
+        await #expect(processExitsWith: .success) {
+            let bytes = 16 << 20
+            var name = Array("/tmp/sluice-pages.XXXXXX".utf8CString)
+            let file = mkstemp(&name)
+            try #require(file >= 0 && ftruncate(file, bytes) == 0)
+            unlink(name)
+            let size = Int(sysconf(CInt(_SC_PAGESIZE)))
+            func map() throws -> UnsafeMutableRawPointer {
+                let flags = PROT_READ | PROT_WRITE
+                let place = try #require(mmap(nil, bytes, flags, MAP_PRIVATE, file, 0))
+                try #require(place != MAP_FAILED)
+                return place
+            }
+            func touch(_ place: UnsafeMutableRawPointer) -> Int {
+                stride(from: 0, to: bytes, by: size).reduce(0) {
+                    $0 + Int(place.load(fromByteOffset: $1, as: UInt8.self))
+                }
+            }
+            let clean = try map()
+            mprotect(clean, bytes, PROT_READ)
+            let relocated = try map()
+            relocated.storeBytes(of: 7, toByteOffset: bytes / 2, as: UInt8.self)
+            mprotect(relocated, bytes, PROT_READ)
+            let writable = try map()
+            writable.storeBytes(of: 5, toByteOffset: bytes / 2, as: UInt8.self)
+            _ = touch(clean)
+            let before = HostProcess.residentBytes
+            HostProcess.releaseFilePages()
+            let after = HostProcess.residentBytes
+            try #require(after + UInt64(bytes) <= before, "\(before) -> \(after)")
+            try #require(touch(clean) == 0 && touch(relocated) == 7 && touch(writable) == 5)
+        }
+    }
 }
