@@ -205,7 +205,7 @@ extension SubscriptionCore {
 
     func leaveStream() { state.withLock { $0.stream = nil } }
 
-    /// The next batch if there is one; what was taken before counts as processed only by `processed`.
+    /// The next batch if there is one; what was taken before counts as processed by `processed`.
     func take(upTo limit: UInt32) -> (step: Step, hasMore: Bool) {
         let (step, wish, hasMore) = state.withLock { state in
             var wish = Wish()

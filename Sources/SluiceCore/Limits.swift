@@ -39,7 +39,7 @@ package enum Limits {
     /// Groups of one topic; each holds what its members have not seen.
     package static let groupsPerTopicMax = 1_000
     /// Partitions of one group.
-    package static let partitionsMax = 1_024
+    package static let partitionsMax: UInt16 = 1_024
     /// Events that are looked through for one that a member with credit accepts.
     package static let lookAheadEventsMax: UInt64 = 1_024
     /// Bytes that count for each stretch that waits in a lane, beside those of its records.

@@ -47,10 +47,8 @@ struct ProcessTests {
     func filePages() async {
         await #expect(processExitsWith: .success) {
             let bytes = 16 << 20
-            var name = Array("/tmp/sluice-pages.XXXXXX".utf8CString)
-            let file = mkstemp(&name)
-            try #require(file >= 0 && ftruncate(file, bytes) == 0)
-            unlink(name)
+            let file = fileno(try #require(tmpfile()))
+            try #require(ftruncate(file, bytes) == 0)
             let size = Int(sysconf(CInt(_SC_PAGESIZE)))
             func map() throws -> UnsafeMutableRawPointer {
                 let flags = PROT_READ | PROT_WRITE
