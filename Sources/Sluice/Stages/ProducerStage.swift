@@ -122,7 +122,7 @@ extension Stage {
                     try await draining.cancelling {
                         try await producer.run(contentsOf: try await make())
                     }
-                } catch where draining.isOpen && error.isCancellation {}
+                } catch  where draining.isOpen && error.isCancellation {}
             }
         }
     }

@@ -106,9 +106,13 @@ struct ProducerStageTests {
     func debt() async throws {
         try await Broker.withClient(Broker.strict) { _, client in
             let demands = Log<Int>()
-            let stage = Stage.producer("down", to: "t", making: {
-                Countdown(left: 64, demands: demands)
-            })
+            let stage = Stage.producer(
+                "down",
+                to: "t",
+                making: {
+                    Countdown(left: 64, demands: demands)
+                }
+            )
             async let running: Void = stage.run(on: client)
             let subscription = client.subscribe(
                 to: "t",
