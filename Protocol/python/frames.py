@@ -11,6 +11,7 @@ MAX_FRAME = 1_048_576
 MAX_KEY = 1_024
 MAX_HEADERS = 65_535
 MAX_RUNS = 4_096
+MAX_MARKER = 1_024
 MAX_SETTLE_RANGES = 1_024
 
 HELLO, WELCOME, PING, OPEN, OPENED, DEMAND, EVENTS, SETTLE, STATUS, CLOSE = range(1, 11)
@@ -22,12 +23,12 @@ IGNORABLE = 0x80
 RESUMED = 0x01  # WELCOME, OPENED
 PONG = 0x01
 DRAIN, STOP, DEMAND_ECHO = 0x01, 0x02, 0x04
-GAP = 0x01
+GAP, END, MARKER = 0x01, 0x02, 0x04
 DRAINED, STATUS_ECHO = 0x01, 0x04
 GRACEFUL = 0x01
 KNOWN_FLAGS = {
     HELLO: 0, WELCOME: RESUMED, PING: PONG, OPEN: 0, OPENED: RESUMED,
-    DEMAND: DRAIN | STOP | DEMAND_ECHO, EVENTS: GAP, SETTLE: 0,
+    DEMAND: DRAIN | STOP | DEMAND_ECHO, EVENTS: GAP | END | MARKER, SETTLE: 0,
     STATUS: DRAINED | STATUS_ECHO, CLOSE: GRACEFUL,
 }
 
@@ -258,6 +259,11 @@ def encode(frame: Frame) -> bytes:
             body += struct.pack(">BH", tag, len(value)) + value
     elif frame.type == EVENTS and frame.has(GAP):
         body = struct.pack(">4QB", *(f[name] for name in GAP_FIELDS))
+    elif frame.type == EVENTS and frame.has(END | MARKER):
+        body = struct.pack(">QQ", f["next_sequence"], f.get("offset", 0))
+        if frame.has(MARKER):
+            text = f["text"].encode()
+            body += struct.pack(">H", len(text)) + text
     elif frame.type == EVENTS:
         body = struct.pack(">Q", f["first_sequence"])
         for run in f["runs"]:
@@ -385,6 +391,15 @@ def _open(reader: Reader, frame: Frame) -> None:
 
 def _events(reader: Reader, frame: Frame) -> None:
     f = frame.fields
+    if (frame.flags & (GAP | END | MARKER)).bit_count() > 1:
+        raise Malformed("one of GAP, END and MARKER at a time")
+    if frame.has(END | MARKER):
+        f["next_sequence"], f["offset"] = reader.numbers("QQ")
+        if frame.has(MARKER):
+            f["text"] = reader.text(reader.number("H"))
+            if not 1 <= len(f["text"].encode()) <= MAX_MARKER:
+                raise Malformed("a marker without a text, or with too long a one")
+        return
     if frame.has(GAP):
         f.update(zip(GAP_FIELDS, reader.numbers("4QB")))
         if f["from"] >= f["to"] or not 1 <= f["count"] <= f["to"] - f["from"]:

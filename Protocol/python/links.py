@@ -96,6 +96,8 @@ class Consumer(Link):
         super().__init__(client, topic, options)
         self.events: deque[Event] = deque()
         self.gaps: list[dict] = []
+        # Offset and text of each marker; the text of an end is None.
+        self.marks: list[tuple[int, str | None]] = []
         self.last_status: Frame | None = None
         self.drained = 0
         self.echoes = 0
@@ -143,9 +145,13 @@ class Consumer(Link):
             self.last_status = frame
             self.drained += frame.has(frames.DRAINED)
             self.echoes += frame.has(frames.STATUS_ECHO)
-        elif frame.type == frames.EVENTS and frame.has(frames.GAP):
+        elif frame.type == frames.EVENTS and frame.flags:
             if frame.next_sequence != self.ledger.delivered + 1:
-                raise Refused("CREDIT_MISMATCH", "a gap at another place")
+                raise Refused("CREDIT_MISMATCH", "a gap or a mark at another place")
+            if not frame.has(frames.GAP):
+                # Of the end there is no text.
+                self.marks.append((frame.offset, frame.fields.get("text")))
+                return
             gap = {name: frame.fields[name] for name in ("from", "to", "count")}
             self.gaps.append({**gap, "reason": frames.GAP_REASONS[frame.fields["reason"]]})
         elif frame.type == frames.EVENTS:

@@ -57,6 +57,8 @@ SAMPLES = [
     Frame(frames.EVENTS, 7, frames.GAP, {
         "next_sequence": 4, "from": 0, "to": 3, "count": 3, "reason": 1,
     }),
+    Frame(frames.EVENTS, 7, frames.END, {"next_sequence": 4, "offset": 9}),
+    Frame(frames.EVENTS, 7, frames.MARKER, {"next_sequence": 4, "offset": 9, "text": "m"}),
     Frame(frames.SETTLE, 7, 0, {"ranges": [(1, 5, 0, 0), (6, 1, 3, 39)]}),
     Frame(frames.STATUS, 7, frames.DRAINED, dict.fromkeys(frames.LAYOUTS[frames.STATUS][1], 3)),
     Frame(frames.CLOSE, 0, frames.GRACEFUL, {"code": 3, "retry_ms": 1_000, "reason": "bye"}),
@@ -87,7 +89,7 @@ class CodecTests(unittest.TestCase):
         for frame in SAMPLES:
             if frame.type in (frames.OPEN, frames.SETTLE):
                 continue
-            if frame.type == frames.EVENTS and not frame.has(frames.GAP):
+            if frame.type == frames.EVENTS and not frame.flags:
                 continue
             body = frames.encode(frame)[frames.HEADER_BYTES :] + b"later"
             self.assertEqual(frames.decode(frame.type, frame.flags, frame.link, body), frame)
@@ -97,7 +99,7 @@ class CodecTests(unittest.TestCase):
 
     def test_unknown_types_and_flags(self):
         self.assertIsNone(frames.decode(99, frames.IGNORABLE, 0, b"any"))
-        for type, flags, link in [(99, 0, 0), (frames.PING, 0x40, 0), (frames.EVENTS, 0x02, 1)]:
+        for type, flags, link in [(99, 0, 0), (frames.PING, 0x40, 0), (frames.EVENTS, 0x08, 1)]:
             with self.assertRaises(Malformed):
                 frames.decode(type, flags, link, bytes(40))
 

@@ -13,8 +13,8 @@ from ledger import Ledger, Refused
 TYPES = {name: number for number, name in frames.TYPE_NAMES.items()}
 FLAGS = {
     "RESUMED": frames.RESUMED, "PONG": frames.PONG, "DRAIN": frames.DRAIN, "STOP": frames.STOP,
-    "GAP": frames.GAP, "DRAINED": frames.DRAINED, "GRACEFUL": frames.GRACEFUL,
-    "ECHO": frames.DEMAND_ECHO, "IGNORABLE": frames.IGNORABLE,
+    "GAP": frames.GAP, "END": frames.END, "MARKER": frames.MARKER, "DRAINED": frames.DRAINED,
+    "GRACEFUL": frames.GRACEFUL, "ECHO": frames.DEMAND_ECHO, "IGNORABLE": frames.IGNORABLE,
 }
 RENAMED = {
     "next": "next_sequence", "seq": "first_sequence", "keepalive": "keepalive_s",
@@ -70,7 +70,7 @@ def parse_frame(who: str, mark: str, text: str) -> Line:
     elif frame.type not in (frames.HELLO, frames.WELCOME):
         frame.link = int(words.pop(0))
     line = Line(who, mark, frame)
-    if frame.type == frames.EVENTS and "GAP" not in words:
+    if frame.type == frames.EVENTS and not {"GAP", "END", "MARKER"} & set(words):
         parse_runs(line, text)
         return line
     while words:
@@ -114,7 +114,7 @@ def parse_field(line: Line, name: str, value: str) -> None:
     elif name == "blocked_by":
         fields[name] = frames.BLOCKED_BY.index(value)
         line.named.add(name)
-    elif value == ANY or name in ("topic", "name", "reason"):
+    elif value == ANY or name in ("topic", "name", "reason", "text"):
         fields[name] = value
     else:
         fields[name] = int(value)
@@ -269,9 +269,9 @@ class Accounts:
 
     def _events(self, line: Line, frame: Frame) -> None:
         source, sink = self.ends(frame.link)
-        if frame.has(frames.GAP):
+        if frame.has(frames.GAP | frames.END | frames.MARKER):
             if frame.next_sequence != sink.delivered + 1:
-                raise AssertionError("a gap at another place")
+                raise AssertionError("a gap or a mark at another place")
             return
         count = sum(run.count for run in frame.runs)
         size = sum(len(run.records) for run in frame.runs)

@@ -13,6 +13,8 @@ extension Connector {
         case .postponed(let key, let close): postponed(key, close)
         case .events(let key, let events): received(events, key, in: slab)
         case .gap(let key, let gap): add([.gap(EventGap(gap))], to: key)
+        case .mark(let key, let mark, let offset):
+            add([.mark(EventMark(mark, offset: offset))], to: key)
         case .status(let key, let status): received(status, key)
         case .drained(let key): drained(key)
         case .granted(let key, let events):
@@ -153,6 +155,17 @@ extension Connector {
         guard let answer = pings.removeValue(forKey: opaque) else { return }
         let now = DispatchTime.now().uptimeNanoseconds
         answer.give(.success(.nanoseconds(Int64(now - min(now, opaque)))))
+    }
+}
+
+extension EventMark {
+    init(_ mark: Mark, offset: UInt64) {
+        self.offset = offset
+        kind =
+            switch mark {
+            case .marker(let text): .marker(String(decoding: text, as: UTF8.self))
+            case .end: .end
+            }
     }
 }
 

@@ -26,19 +26,38 @@ public struct EventGap: Hashable, Sendable {
     public let reason: Reason
 }
 
+/// A word of a producer between the events of a topic; it spends no demand.
+public struct EventMark: Hashable, Sendable {
+    /// What it says.
+    public enum Kind: Hashable, Sendable {
+        /// A text of at most 1,024 bytes.
+        case marker(String)
+        /// A producer has nothing more to send.
+        case end
+    }
+
+    /// What it says.
+    public let kind: Kind
+    /// All events before this offset came before it.
+    public let offset: UInt64
+}
+
 /// Events that came together: views into shared buffers, in the order of delivery.
 ///
 /// Iterating allocates nothing for an event.
 public struct EventBatch: Sendable {
     let runs: [Run]
-    /// How many events the batch holds; 0 for a batch that only announces gaps.
+    /// How many events the batch holds; 0 for a batch of gaps and marks alone.
     public let count: Int
     /// Stretches announced before the first event of this batch.
     public let gaps: [EventGap]
+    /// Words of producers that came before the first event of this batch.
+    public let marks: [EventMark]
 
-    init(runs: [Run], gaps: [EventGap] = []) {
+    init(runs: [Run], gaps: [EventGap] = [], marks: [EventMark] = []) {
         self.runs = runs
         self.gaps = gaps
+        self.marks = marks
         count = runs.reduce(0) { $0 + Int($1.count) }
     }
 }
@@ -58,7 +77,7 @@ extension EventBatch: Collection {
         }
     }
 
-    /// Whether there are no events; there may be gaps.
+    /// Whether there are no events; there may be gaps and marks.
     public var isEmpty: Bool { count == 0 }
 
     /// Where the first event lies.

@@ -10,6 +10,7 @@ final class SubscriptionCore: Sendable {
     enum Item: Sendable {
         case run(Run)
         case gap(EventGap)
+        case mark(EventMark)
     }
 
     struct State: Sendable {
@@ -288,12 +289,23 @@ extension SubscriptionCore.State {
     private mutating func takeBatch(upTo events: UInt32) -> EventBatch {
         var runs: [Run] = []
         var gaps: [EventGap] = []
+        var marks: [EventMark] = []
         var left = events
         while left > 0, let item = items.first {
             switch item {
             case .gap(let gap):
-                guard runs.isEmpty else { return EventBatch(runs: runs, gaps: gaps) }
+                guard runs.isEmpty else {
+                    left = 0
+                    continue
+                }
                 gaps.append(gap)
+                items.removeFirst()
+            case .mark(let mark):
+                guard runs.isEmpty else {
+                    left = 0
+                    continue
+                }
+                marks.append(mark)
                 items.removeFirst()
             case .run(var run):
                 let part = run.prefix(events: left, bytes: .max)
@@ -307,7 +319,7 @@ extension SubscriptionCore.State {
                 items.prepend(.run(run))
             }
         }
-        return EventBatch(runs: runs, gaps: gaps)
+        return EventBatch(runs: runs, gaps: gaps, marks: marks)
     }
 
     fileprivate mutating func discard() {
@@ -411,6 +423,7 @@ extension SubscriptionCore.State {
             let sum = counts.missing.addingReportingOverflow(gap.count)
             counts.missing = sum.overflow ? .max : sum.partialValue
             if !isDiscarding { add(gap) }
+        case .mark: if !isDiscarding { items.append(item) }
         }
     }
 

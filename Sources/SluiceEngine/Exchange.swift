@@ -110,6 +110,8 @@ extension Engine {
         case .publish(let number, let link, var publication):
             publication.time = time
             guest(number) { publish($0, link, publication) }
+        case .mark(let number, let link, let mark, let next):
+            guest(number) { self.mark($0, link, mark, nextSequence: next) }
         case .report(let number, let link, let status):
             guest(number) { report($0, link, status) }
         case .fail(let number, let link, let error):

@@ -126,6 +126,26 @@ extension Engine {
         }
     }
 
+    /// A producer says a word between its events.
+    package func mark(
+        _ session: Session,
+        _ link: UInt32,
+        _ mark: Mark,
+        nextSequence: UInt64
+    ) {
+        switch session.link(link)?.target {
+        case .topic(let box, let id)?:
+            let expected = (box.core.producer(id)?.ledger.delivered ?? 0) + 1
+            guard nextSequence == expected else {
+                apply(.fail(id, .mismatch(expected: expected, found: nextSequence)), to: box)
+                return
+            }
+        case .remote(let remote)?:
+            self.mark(mark, nextSequence: nextSequence, remote, session, link)
+        case .inspection?, .control?, nil: break
+        }
+    }
+
     /// What a producer may still send, in events and in bytes; nil if its link is none of a topic.
     package func credit(_ session: Session, _ link: UInt32) -> (events: UInt64, bytes: UInt64)? {
         switch session.link(link)?.target {

@@ -9,6 +9,7 @@ package enum Message: Sendable {
     indirect case open(Caller, UInt32, Open)
     case demand(UInt64, UInt32, Ask)
     case publish(UInt64, UInt32, Publication)
+    indirect case mark(UInt64, UInt32, Mark, nextSequence: UInt64)
     indirect case report(UInt64, UInt32, Status)
     /// The producer has broken the account that its own engine keeps of it.
     case fail(UInt64, UInt32, LedgerError)
@@ -32,7 +33,7 @@ package enum Message: Sendable {
     /// Whether a client can cause as many of them as it likes.
     var isOfClient: Bool {
         switch self {
-        case .open, .demand, .publish, .report, .fail, .close, .wrote, .look, .request: true
+        case .open, .demand, .publish, .mark, .report, .fail, .close, .wrote, .look, .request: true
         case .window, .windows, .detach, .end, .told, .sighted, .answered, .dealtWith: false
         }
     }
@@ -61,6 +62,7 @@ package enum Word: Sendable {
     case refused(Close)
     case events(firstSequence: UInt64, runs: [Run], bytes: Int)
     case gap(Gap, nextSequence: UInt64)
+    indirect case mark(Mark, offset: UInt64, nextSequence: UInt64)
     case ask(Ask)
     case settle(Settlement)
     indirect case status(Status)

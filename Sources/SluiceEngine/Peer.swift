@@ -9,6 +9,7 @@ package protocol Peer: AnyObject {
     func refused(_ link: UInt32, _ close: Close)
     func deliver(_ link: UInt32, firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int)
     func gap(_ link: UInt32, _ gap: Gap, nextSequence: UInt64)
+    func mark(_ link: UInt32, _ mark: Mark, offset: UInt64, nextSequence: UInt64)
     func ask(_ link: UInt32, _ ask: Ask)
     func settle(_ link: UInt32, _ settlement: Settlement)
     func status(_ link: UInt32, _ status: Status)

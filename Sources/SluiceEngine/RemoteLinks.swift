@@ -85,6 +85,10 @@ final class Guest: Peer {
         tell(link, .gap(gap, nextSequence: nextSequence))
     }
 
+    func mark(_ link: UInt32, _ mark: Mark, offset: UInt64, nextSequence: UInt64) {
+        tell(link, .mark(mark, offset: offset, nextSequence: nextSequence))
+    }
+
     func ask(_ link: UInt32, _ ask: Ask) { tell(link, .ask(ask)) }
     func settle(_ link: UInt32, _ settlement: Settlement) { tell(link, .settle(settlement)) }
     func status(_ link: UInt32, _ status: Status) { tell(link, .status(status)) }
@@ -163,6 +167,22 @@ extension Engine {
         post(.publish(session.number, link, crossing), to: remote.engine)
     }
 
+    func mark(
+        _ mark: Mark,
+        nextSequence: UInt64,
+        _ remote: RemoteLink,
+        _ session: Session,
+        _ link: UInt32
+    ) {
+        guard !remote.hasFailed else { return }
+        let expected = remote.ledger.delivered + 1
+        guard nextSequence == expected else {
+            let error = LedgerError.mismatch(expected: expected, found: nextSequence)
+            return fail(remote, error, session, link)
+        }
+        post(.mark(session.number, link, mark, nextSequence: nextSequence), to: remote.engine)
+    }
+
     func report(_ status: Status, _ remote: RemoteLink, _ session: Session, _ link: UInt32) {
         guard !remote.hasFailed else { return }
         do throws(LedgerError) {
@@ -234,6 +254,9 @@ extension Engine {
         case .gap(let gap, let next):
             giveRoom(remote.take(Limits.gapWindowBytes), remote, session, link)
             peer.gap(link, gap, nextSequence: next)
+        case .mark(let mark, let offset, let next):
+            giveRoom(remote.take(mark.windowBytes), remote, session, link)
+            peer.mark(link, mark, offset: offset, nextSequence: next)
         case .ask(let ask):
             _ = remote.ledger.ask(events: ask.events, bytes: ask.bytes, flags: ask.flags)
             peer.ask(link, ask)

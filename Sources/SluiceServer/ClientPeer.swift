@@ -129,7 +129,7 @@ extension ClientPeer {
         case .events(let link, let events): take(events, on: link, in: slab, &gathering)
         case .pong, .skipped: break
         case .hello(let hello): greet(hello)
-        case .open, .demand, .status, .closed, .closedConnection, .ping:
+        case .open, .demand, .mark, .status, .closed, .closedConnection, .ping:
             // What came before has its effects before.
             publish(&gathering)
             if let session { act(on: action, session) }
@@ -146,6 +146,8 @@ extension ClientPeer {
                 engine.open(session, link, open)
             }
         case .demand(let link, let ask): engine.demand(session, link, ask)
+        case .mark(let link, let mark, let next):
+            engine.mark(session, link, mark, nextSequence: next)
         case .status(let link, let status): engine.report(session, link, status)
         case .closed(let link, _, let needsAnswer):
             engine.close(session, link)
@@ -372,6 +374,13 @@ extension ClientPeer {
     package func gap(_ link: UInt32, _ gap: Gap, nextSequence: UInt64) {
         out.append(link: link, window: Limits.gapWindowBytes) {
             $0.append(gap, nextSequence: nextSequence, link: link)
+        }
+        wantsFlush()
+    }
+
+    package func mark(_ link: UInt32, _ mark: Mark, offset: UInt64, nextSequence: UInt64) {
+        out.append(link: link, window: mark.windowBytes) {
+            $0.append(mark, offset: offset, nextSequence: nextSequence, link: link)
         }
         wantsFlush()
     }

@@ -17,6 +17,8 @@ package enum ClientEvent: Hashable, Sendable {
     /// Events within credit; their records lie in the span that the frame was decoded from.
     case events(LinkKey, Events)
     case gap(LinkKey, Gap)
+    /// A word between the events; all before `offset` came before it.
+    case mark(LinkKey, Mark, offset: UInt64)
     /// The broker's account of a link on which we are the sink, booked.
     case status(LinkKey, Status)
     /// Nothing more comes for what was asked up to the last DRAIN or STOP.

@@ -248,12 +248,17 @@ extension ClientSession {
         _ key: LinkKey,
         events: inout [ClientEvent]
     ) throws(LedgerError) {
-        if case .gap(let gap) = batch.content {
+        guard case .runs = batch.content else {
             let expected = (links[key]?.ledger.delivered ?? 0) + 1
             guard batch.firstSequence == expected else {
                 throw .mismatch(expected: expected, found: batch.firstSequence)
             }
-            events.append(.gap(key, gap))
+            switch batch.content {
+            case .gap(let gap): events.append(.gap(key, gap))
+            case .mark(let mark, let offset):
+                events.append(.mark(key, mark, offset: offset))
+            case .runs: break
+            }
             return
         }
         try links[key]?.ledger.receive(

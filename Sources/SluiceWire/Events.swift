@@ -2,7 +2,7 @@ package import SluiceCore
 
 /// What an EVENTS frame carries; its records stay where they are.
 package struct Events: Hashable, Sendable {
-    /// The sequence of the first event, or for a gap of the next one to come.
+    /// The sequence of the first event, or for a gap or mark of the next one to come.
     package var firstSequence: UInt64
     package var content: Content
     /// Events of all runs.
@@ -13,6 +13,8 @@ package struct Events: Hashable, Sendable {
     package enum Content: Hashable, Sendable {
         case runs(RunSlices)
         case gap(Gap)
+        /// All events before `offset` came before it; 0 from a producer.
+        case mark(Mark, offset: UInt64)
     }
 
     package init(firstSequence: UInt64, content: Content) {
@@ -58,8 +60,11 @@ package struct RunSlice: Hashable, Sendable {
 extension FieldReader {
     mutating func events(flags: UInt8, from span: RawSpan) throws(WireError) -> Events {
         let sequence: UInt64 = try next(span)
-        if flags & FrameFlags.gap != 0 {
-            return Events(firstSequence: sequence, content: .gap(try gap(from: span)))
+        guard flags & type.knownFlags == 0 else {
+            return Events(
+                firstSequence: sequence,
+                content: try content(flags: flags & type.knownFlags, from: span)
+            )
         }
         guard left > 0 else { throw .truncated(type) }
         var runs = RunSlices(try run(from: span))
@@ -96,6 +101,28 @@ extension FieldReader {
             throw .badValue(.runCount, UInt64(header.count))
         }
         return header
+    }
+
+    /// What an EVENTS without events says.
+    private mutating func content(
+        flags: UInt8,
+        from span: RawSpan
+    ) throws(WireError) -> Events.Content {
+        switch flags {
+        case FrameFlags.gap: return .gap(try gap(from: span))
+        case FrameFlags.end: return .mark(.end, offset: try next(span))
+        case FrameFlags.marker:
+            let offset: UInt64 = try next(span)
+            let count = Int(try next(span, as: UInt16.self))
+            let text = try take(count)
+            guard count > 0 else { throw .badValue(.marker, 0) }
+            guard count <= Limits.markerBytesMax else {
+                throw .tooLong(.marker, count: count, maximum: Limits.markerBytesMax)
+            }
+            guard span.text(in: text) != nil else { throw .badText(.marker) }
+            return .mark(.marker(span.array(in: text)), offset: offset)
+        default: throw .mixedFlags(type, flags)
+        }
     }
 
     private mutating func gap(from span: RawSpan) throws(WireError) -> Gap {

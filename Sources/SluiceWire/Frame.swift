@@ -91,7 +91,7 @@ extension FrameType {
         case .welcome, .opened: FrameFlags.resumed
         case .ping: FrameFlags.pong
         case .demand: AskFlags.drain.rawValue | AskFlags.stop.rawValue | AskFlags.echo.rawValue
-        case .events: FrameFlags.gap
+        case .events: FrameFlags.gap | FrameFlags.end | FrameFlags.marker
         case .status: FrameFlags.drained | FrameFlags.echoed
         case .close: FrameFlags.graceful
         }

@@ -350,6 +350,29 @@ extension FrameWriter {
             pen.put(gap.reason.rawValue)
         }
     }
+
+    package mutating func append(
+        _ mark: Mark,
+        offset: UInt64,
+        nextSequence: UInt64,
+        link: UInt32
+    ) {
+        switch mark {
+        case .end:
+            append(.events, flags: FrameFlags.end, link: link, length: 16) { pen in
+                pen.put(nextSequence)
+                pen.put(offset)
+            }
+        case .marker(let text):
+            precondition(!text.isEmpty && text.count <= Limits.markerBytesMax)
+            frame(.events, flags: FrameFlags.marker, link: link) { writer in
+                writer.append(nextSequence)
+                writer.append(offset)
+                writer.append(UInt16(text.count))
+                writer.bytes.append(contentsOf: text)
+            }
+        }
+    }
 }
 
 // MARK: - Records

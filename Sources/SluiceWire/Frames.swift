@@ -24,6 +24,10 @@ package enum FrameFlags {
     package static let pong: UInt8 = 0x01
     /// EVENTS: no events; a stretch that will never come.
     package static let gap: UInt8 = 0x01
+    /// EVENTS: no events; the end of the stream.
+    package static let end: UInt8 = 0x02
+    /// EVENTS: no events; a text in their midst.
+    package static let marker: UInt8 = 0x04
     /// STATUS: nothing more will come for what was asked up to the DRAIN or STOP.
     package static let drained: UInt8 = 0x01
     /// STATUS: the answer to a DEMAND with ECHO.

@@ -9,6 +9,8 @@ package enum ServerAction: Hashable, Sendable {
     case demand(UInt32, Ask)
     /// Runs of a producer; whether credit covers them is the core's to say.
     case events(UInt32, Events)
+    /// A producer's word between its events; whether it stands at its place is the core's to say.
+    case mark(UInt32, Mark, nextSequence: UInt64)
     indirect case status(UInt32, Status)
     /// The link is gone; send CLOSE on it if `needsAnswer`.
     case closed(UInt32, Close, needsAnswer: Bool)
@@ -238,8 +240,15 @@ extension ServerSession {
         _ events: Events,
         on id: UInt32
     ) throws(Violation) -> ServerAction {
-        guard case .runs(let runs) = events.content else {
-            throw end(.protocolError, "a producer has no gaps to tell; send runs")
+        let runs: RunSlices
+        switch events.content {
+        case .runs(let slices): runs = slices
+        case .gap: throw end(.protocolError, "a producer has no gaps to tell; send runs")
+        case .mark(let mark, let offset):
+            guard offset == 0 else {
+                throw end(.protocolError, "the offset of a mark is the broker's; send 0")
+            }
+            return .mark(id, mark, nextSequence: events.firstSequence)
         }
         for run in runs {
             guard run.header.offset == 0, run.header.time == 0, run.header.attempt == 0 else {

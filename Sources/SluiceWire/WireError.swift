@@ -10,6 +10,8 @@ package enum WireError: Error, Hashable, Sendable {
     case unknownType(UInt8)
     /// Flag bits that the type does not know.
     case unknownFlags(FrameType, UInt8)
+    /// Flags of which the type takes only one.
+    case mixedFlags(FrameType, UInt8)
     /// A frame of the connection on a link, or a frame of a link on link 0.
     case wrongLink(FrameType, UInt32)
     /// The body ends before its fields do.
@@ -67,6 +69,8 @@ package enum WireError: Error, Hashable, Sendable {
         case runs = "list of runs"
         case gap = "gap"
         case gapReason = "gap reason"
+        case marker = "text of a marker"
+        case markOffset = "offset of a marker or end"
         case settlement = "settlement"
         case outcome = "outcome"
         case blockedBy = "blocked_by"
@@ -98,7 +102,8 @@ package enum WireError: Error, Hashable, Sendable {
     package var closeCode: CloseCode {
         switch self {
         case .frameTooLarge: .frameTooLarge
-        case .unknownType, .unknownFlags, .wrongLink, .truncated, .badMagic: .protocolError
+        case .unknownType, .unknownFlags, .mixedFlags, .wrongLink: .protocolError
+        case .truncated, .badMagic: .protocolError
         case .badValue(let field, _) where field.isOption: .badOption
         case .tooLong(.key, _, _), .tooLong(.headers, _, _), .eventTooLarge: .eventTooLarge
         case .tooLong(let field, _, _) where field.isNameOfLink: .badOption
@@ -123,6 +128,8 @@ extension WireError: CustomStringConvertible {
             "frame type \(type) is unknown; send version 1 types, or set IGNORABLE"
         case .unknownFlags(let type, let flags):
             "\(type) does not know the flags 0x\(String(flags, radix: 16)); send them as 0"
+        case .mixedFlags(let type, let flags):
+            "\(type) cannot have the flags 0x\(String(flags, radix: 16)) together; send one"
         case .wrongLink(let type, let link):
             "\(type) is not legal on link \(link); "
                 + "HELLO, WELCOME and PING go on link 0, OPEN to STATUS on a link above 0"

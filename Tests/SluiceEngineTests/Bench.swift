@@ -12,6 +12,7 @@ final class Listener: Peer {
         case refused(UInt32, CloseCode)
         case events(UInt32, first: UInt64, [String])
         case gap(UInt32, from: UInt64, to: UInt64, GapReason)
+        case mark(UInt32, Mark, offset: UInt64)
         case ask(UInt32, events: UInt32, flags: UInt8)
         case settle(UInt32, from: UInt64, count: UInt32, Outcome, UInt32)
         case drained(UInt32, delivered: UInt64, forfeited: UInt64, available: UInt64)
@@ -70,6 +71,10 @@ final class Listener: Peer {
 
     func gap(_ link: UInt32, _ gap: Gap, nextSequence: UInt64) {
         words.append(.gap(link, from: gap.from, to: gap.to, gap.reason))
+    }
+
+    func mark(_ link: UInt32, _ mark: Mark, offset: UInt64, nextSequence: UInt64) {
+        words.append(.mark(link, mark, offset: offset))
     }
 
     func ask(_ link: UInt32, _ ask: Ask) {

@@ -276,6 +276,13 @@ private final class HouseClient: Peer {
         unwritten.append((link, Limits.gapWindowBytes))
     }
 
+    func mark(_ link: UInt32, _ mark: Mark, offset: UInt64, nextSequence: UInt64) {
+        if nextSequence != sinks[topic(link).index].ledger.delivered + 1 {
+            onViolation("\(name) \(link): mark before \(nextSequence)")
+        }
+        unwritten.append((link, mark.windowBytes))
+    }
+
     func ask(_ link: UInt32, _ ask: Ask) {
         let (index, _) = topic(link)
         do { try sources[index].ledger.apply(ask) } catch {

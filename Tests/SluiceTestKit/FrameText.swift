@@ -174,6 +174,11 @@ extension FrameText {
             head("EVENTS", link, [("GAP", true)])
             words += ["next=\(events.firstSequence)", "from=\(gap.from)", "to=\(gap.to)"]
             words += ["count=\(gap.count)", "reason=\(gap.reason)"]
+        case .mark(let mark, let offset):
+            head("EVENTS", link, [("END", mark == .end), ("MARKER", mark != .end)])
+            words += ["next=\(events.firstSequence)"]
+            add("offset", offset)
+            if case .marker(let text) = mark { add("text", Self.word(text)) }
         case .runs(let runs):
             head("EVENTS", link)
             words.append("seq=\(events.firstSequence)")
@@ -234,6 +239,8 @@ extension FrameWriter {
         case .events(let events):
             switch events.content {
             case .gap(let gap): append(gap, nextSequence: events.firstSequence, link: link)
+            case .mark(let mark, let offset):
+                append(mark, offset: offset, nextSequence: events.firstSequence, link: link)
             case .runs(let runs):
                 appendEventsHead(
                     link: link,

@@ -86,7 +86,8 @@ package struct Sentence: Hashable, Sendable {
     }
 
     private static let flagNames: Set<String> = [
-        "RESUMED", "PONG", "DRAIN", "STOP", "ECHO", "GAP", "DRAINED", "GRACEFUL", "IGNORABLE",
+        "RESUMED", "PONG", "DRAIN", "STOP", "ECHO", "GAP", "END", "MARKER",
+        "DRAINED", "GRACEFUL", "IGNORABLE",
     ]
 
     private mutating func take(_ word: String) -> Bool {

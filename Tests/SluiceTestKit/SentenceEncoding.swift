@@ -21,6 +21,9 @@ extension Sentence {
         case "DEMAND": writer.append(ask, link: link)
         case "EVENTS" where flags.contains("GAP"):
             writer.append(try gap(), nextSequence: self["next"] ?? 0, link: link)
+        case "EVENTS" where flags.contains("END"): writer.append(mark: .end, of: self)
+        case "EVENTS" where flags.contains("MARKER"):
+            writer.append(mark: .marker(Array((fields["text"] ?? "").utf8)), of: self)
         case "EVENTS": try writeEvents(into: &writer)
         case "SETTLE": writer.append(try settlements(), link: link)
         case "STATUS": writer.append(status, link: link)
@@ -228,5 +231,16 @@ extension Sentence {
         let blocker = Self.blockers.firstIndex(of: fields["blocked_by"] ?? "nothing") ?? 0
         status.blockedBy = BlockedBy(rawValue: UInt8(blocker)) ?? .nothing
         return status
+    }
+}
+
+extension FrameWriter {
+    fileprivate mutating func append(mark: Mark, of sentence: Sentence) {
+        append(
+            mark,
+            offset: sentence["offset"] ?? 0,
+            nextSequence: sentence["next"] ?? 0,
+            link: sentence.link
+        )
     }
 }

@@ -153,6 +153,15 @@ extension Sentence {
             set("to", gap.to)
             set("count", gap.count)
             fields["reason"] = "\(gap.reason)"
+        case .mark(let mark, let offset):
+            set("next", batch.firstSequence)
+            set("offset", offset)
+            switch mark {
+            case .end: flags = ["END"]
+            case .marker(let text):
+                flags = ["MARKER"]
+                fields["text"] = String(decoding: text, as: UTF8.self)
+            }
         case .runs(let runs):
             set("seq", batch.firstSequence)
             var sequence = batch.firstSequence

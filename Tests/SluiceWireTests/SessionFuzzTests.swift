@@ -147,7 +147,7 @@ struct SessionFuzzTests {
             } else {
                 session.accepted(id)
             }
-        case .demand(let id, _), .events(let id, _), .status(let id, _):
+        case .demand(let id, _), .events(let id, _), .mark(let id, _, _), .status(let id, _):
             if model.links[id] != .open { Issue.record("\(action) on a link that is not open") }
         case .closed(let id, _, let needsAnswer):
             if needsAnswer != (model.links[id] == .open) { Issue.record("\(action): whose turn?") }
