@@ -115,9 +115,12 @@ extension StreamCore {
 
 extension StreamCore {
     /// The next batch of at most `limit` events; asking for it says that the last is processed.
-    func next(upTo limit: UInt32 = .max) async throws(ClientError) -> Step? {
+    func next(
+        upTo limit: UInt32 = .max,
+        until deadline: ContinuousClock.Instant? = nil
+    ) async throws(ClientError) -> Step? {
         finishHeld()
-        let step = try await nextHolding(upTo: limit)
+        let step = try await nextHolding(upTo: limit, until: deadline)
         guard case .batch(let batch, let subscription)? = step else { return step }
         state.withLock { $0.held = (subscription.core, batch.count, batch.byteCount) }
         return step
@@ -149,9 +152,15 @@ extension StreamCore {
         }
     }
 
-    /// Waits until there is something to take, or the end.
-    func waitUntilReady() async throws(ClientError) {
-        while case .wait = try look() { await wait(until: nil) }
+    /// Waits until there is something to take; returns whether it has events, or nil at the end.
+    func waitUntilReady() async throws(ClientError) -> Bool? {
+        while true {
+            switch try look() {
+            case .member(let member): return member.subscription.core.hasItems
+            case .end: return nil
+            case .wait: await wait(until: nil)
+            }
+        }
     }
 
     private func look() throws(ClientError) -> Turn {

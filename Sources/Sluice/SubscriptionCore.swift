@@ -232,7 +232,11 @@ extension SubscriptionCore {
         }
     }
 
-    var isRoundDue: Bool { state.withLock { $0.isRoundDue } }
+    /// Whether events are here.
+    var hasItems: Bool { state.withLock { !$0.items.isEmpty } }
+
+    /// Whether only the program asks.
+    var isManual: Bool { state.withLock { $0.window == nil } }
 }
 
 extension SubscriptionCore.State {

@@ -88,13 +88,14 @@ struct LifeTests {
         }
     }
 
-    @Test("a processor asks upstream only for what was asked of it")
+    @Test("a processor with manual demand asks upstream only for what was asked of it")
     func processor() async throws {
         try await Broker.withClient(Broker.strict) { _, client in
             let producer = client.producer(for: "in")
             let sender = Task { try await producer.send(contentsOf: numbered(0..<100)) }
             let processor = Task {
-                try await client.process(from: "in", to: "out") { batch in
+                let options = SubscriptionOptions(demand: .manual)
+                try await client.process(from: "in", to: "out", options: options) { batch in
                     batch.map { OutgoingEvent("\(number($0) * 2)") }
                 }
             }

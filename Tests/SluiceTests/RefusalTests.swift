@@ -264,7 +264,8 @@ struct ProcessorEndTests {
         } _: {
             let client = broker.client(.never)
             let processor = Task {
-                try await client.process(from: "in", to: "out") { batch in
+                let options = SubscriptionOptions(demand: .manual)
+                try await client.process(from: "in", to: "out", options: options) { batch in
                     withUnsafeCurrentTask { $0?.cancel() }
                     return batch.map { OutgoingEvent($0.payloadString) }
                 }

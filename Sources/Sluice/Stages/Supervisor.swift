@@ -48,6 +48,8 @@ struct Supervisor: Sendable {
                     let effects = rule.ended(index, failed: error != nil, at: .now)
                     if rule.hasGivenUp { failure = failure ?? gaveUp(index, error) }
                     carryOut(effects, client, draining, &lives, &group)
+                // A task that is cancelled is stopped, and waits for nothing.
+                case .drain where Task.isCancelled, .late where Task.isCancelled: break
                 case .drain:
                     carryOut(rule.drain(), client, draining, &lives, &group)
                     if let time { group.addTask { await Self.wait(time) } }
