@@ -47,9 +47,7 @@ class Client {
     let broker: Broker
     let peer: ClientPeer
     private var needsFlush = false
-    /// As a connection counts them.
-    private var wideLinks = 0
-    private var unmeasured = 0
+    private var windows = WriteWindows()
 
     init(_ broker: Broker) {
         self.broker = broker
@@ -96,23 +94,12 @@ class Client {
         needsFlush = false
         let outcome = peer.flush(&broker.scratch) { .bytes(take($0)) }
         for credit in broker.scratch.credits { delivered(credit.bytes, on: credit.link) }
-        updateWindows(outcome.byteCount)
+        let changed = windows.update(after: outcome, links: peer.linkCount) { Self.kernelRoom }
+        if let changed { peer.setWindows(bytes: changed) }
     }
 
     /// Bytes that a kernel has room for which keeps up.
     private static let kernelRoom = 2_621_440
-
-    /// What a connection does while its kernel takes everything at once.
-    private func updateWindows(_ written: Int) {
-        unmeasured += written
-        guard unmeasured >= Limits.writeWindowBytes / 2 else { return }
-        unmeasured = 0
-        let wanted = 2 * Limits.writeBurstBytes * peer.linkCount
-        let links = Self.kernelRoom >= wanted ? peer.linkCount : 0
-        guard links != wideLinks else { return }
-        wideLinks = links
-        peer.setWindows(bytes: links > 0 ? Limits.writeBurstBytes : Limits.writeWindowBytes)
-    }
 
     /// Takes all that the broker writes, as a kernel with much room.
     @inline(never)

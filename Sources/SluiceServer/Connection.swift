@@ -35,10 +35,7 @@ final class Connection: IOHandler {
     private var settlesSoon = false
     var wasRead = false
     private var blockedAt: UInt64 = 0
-    /// Links that have a wide write window, because the kernel had room for all of them at once.
-    private var wideLinks = 0
-    /// Bytes written since the kernel was asked for its room.
-    private var unmeasured = Connection.measuredBytes - Limits.writeWindowBytes / 2
+    private var windows = WriteWindows()
     private let acceptedAt: UInt64
     private var receivedAt: UInt64
     private var sentAt: UInt64
@@ -307,29 +304,13 @@ extension Connection {
         queued = bytes
     }
 
-    /// Opens the write windows wide while the kernel takes at once what comes through them.
-    ///
-    /// A large write costs less than several small ones, and what the kernel takes does not wait.
     private func updateWindows(_ outcome: OutQueue.Outcome) {
-        var links = wideLinks
-        unmeasured += outcome.byteCount
-        if outcome.isBlocked {
-            links = 0
-        } else if unmeasured >= Self.measuredBytes {
-            unmeasured = 0
-            let wanted = 2 * Limits.writeBurstBytes * peer.linkCount
-            links = descriptor.sendRoom >= wanted ? peer.linkCount : 0
-        }
-        guard links != wideLinks else { return }
-        wideLinks = links
-        peer.setWindows(bytes: links > 0 ? Limits.writeBurstBytes : Limits.writeWindowBytes)
+        let changed = windows.update(after: outcome, links: peer.linkCount) { descriptor.sendRoom }
+        if let changed { peer.setWindows(bytes: changed) }
     }
 
-    /// Bytes that are written from one question for the kernel's room to the next.
-    private static let measuredBytes = 1_048_576
-
     /// All write windows were set anew.
-    func forgetWideLinks() { wideLinks = 0 }
+    func forgetWideLinks() { windows.forget() }
 
     private func setBlocked(_ blocked: Bool) {
         guard blocked != isBlocked else { return }
