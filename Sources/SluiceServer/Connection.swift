@@ -39,8 +39,7 @@ final class Connection: IOHandler {
     private let acceptedAt: UInt64
     private var receivedAt: UInt64
     private var sentAt: UInt64
-    /// When the memory of its queue was last looked at: two looks without a write set it free.
-    private var releasedAt: UInt64 = 0
+    private var tickedAt: UInt64 = 0
 
     init(_ descriptor: Descriptor, address: String, slot: Int, shard: Shard) {
         self.descriptor = descriptor
@@ -346,8 +345,9 @@ extension Connection {
     func tick(_ now: UInt64) {
         let second: UInt64 = 1_000_000_000
         if isBlocked, now - min(now, blockedAt) > second / 20 { peer.out.unpin() }
-        if sentAt < releasedAt { peer.out.release() }
-        releasedAt = now
+        // Nothing was written between two ticks: the memory of its queue is free for others.
+        if sentAt < tickedAt { peer.out.release() }
+        tickedAt = now
         guard !peer.isEnding else {
             let end = endsAt ?? now + UInt64(Limits.helloSecondsMax) * second
             endsAt = end

@@ -26,7 +26,7 @@ final class Shard {
     var held: [Connection] = []
     @exclusivity(unchecked) var scratch = OutQueue.Scratch()
     /// Bytes of events in all write queues.
-    var queuedBytes = 0 { didSet { if queuedBytes != oldValue { checkQueues() } } }
+    var queuedBytes = 0 { didSet { checkQueues() } }
     private var isTight = false
     private var assemblyBytes = 0
     private var waitingForAssembly = Deque<Connection>()
