@@ -131,6 +131,9 @@ struct Bench {
         )
     }
 
+    /// One that grants nothing ahead of what consumers ask for.
+    static func strict() -> Self { Self { $0.topicDefaults.ahead = 0 } }
+
     func connect(_ name: String = "t") -> (peer: Listener, session: Session) {
         let peer = Listener()
         return (peer, engine.connect(name: name, peerAddress: "test", peer: peer))
@@ -173,6 +176,25 @@ struct Bench {
         _ payloads: [String]
     ) throws {
         engine.publish(session, link, try Publication(first: first, payloads))
+        run()
+    }
+
+    /// Events of a producer that comes and goes.
+    func publish(to topic: String, _ payloads: [String]) throws {
+        let (_, session) = connect("writer")
+        openSource(session, 1, topic, available: UInt64(payloads.count))
+        try publish(session, 1, first: 1, payloads)
+        engine.close(session, 1)
+        run()
+    }
+
+    /// A producer gives back what it was granted, and has sent nothing.
+    func giveBack(_ session: Session, _ link: UInt32, _ events: UInt64) {
+        var status = Status()
+        status.isDrained = true
+        status.asked = events
+        status.forfeited = events
+        engine.report(session, link, status)
         run()
     }
 

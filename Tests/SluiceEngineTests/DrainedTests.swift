@@ -7,14 +7,6 @@ import Testing
 struct DrainedTests {
     private let bench = Bench()
 
-    private func publish(_ payloads: [String]) throws {
-        let (_, writing) = bench.connect("writer")
-        bench.openSource(writing, 1, "t", available: UInt64(payloads.count))
-        try bench.publish(writing, 1, first: 1, payloads)
-        bench.engine.close(writing, 1)
-        bench.run()
-    }
-
     @Test("that holds no topic, or one that nobody uses")
     func empty() throws {
         #expect(bench.engine.isDrained)
@@ -24,7 +16,7 @@ struct DrainedTests {
 
     @Test("once a producer has sent all that it was granted, and not before")
     func sentAll() throws {
-        let strict = Bench { $0.topicDefaults.ahead = 0 }
+        let strict = Bench.strict()
         let (_, reading) = strict.connect()
         strict.openSink(reading, 1, "t", demand: 3)
         let (writer, writing) = strict.connect()
@@ -44,12 +36,7 @@ struct DrainedTests {
         bench.engine.wind()
         bench.run()
         #expect(!bench.engine.isDrained)
-        var status = Status()
-        status.isDrained = true
-        status.asked = 5
-        status.forfeited = 5
-        bench.engine.report(session, 1, status)
-        bench.run()
+        bench.giveBack(session, 1, 5)
         #expect(bench.engine.isDrained)
     }
 
@@ -69,7 +56,7 @@ struct DrainedTests {
     func notAsked() throws {
         let (_, reading) = bench.connect()
         bench.openSink(reading, 1, "t", group: "g")
-        try publish(["a", "b"])
+        try bench.publish(to: "t", ["a", "b"])
         #expect(bench.engine.isDrained)
     }
 
@@ -77,7 +64,7 @@ struct DrainedTests {
     func asked() throws {
         let (reader, reading) = bench.connect()
         bench.openSink(reading, 1, "t")
-        try publish(["a", "b", "c"])
+        try bench.publish(to: "t", ["a", "b", "c"])
         _ = reader.take()
         bench.engine.demand(reading, 1, Ask(events: 2, total: 2))
         #expect(!bench.engine.isDrained)
@@ -92,7 +79,7 @@ struct DrainedTests {
         bench.openSink(reading, 1, "other", demand: 1)
         bench.openSink(reading, 2, "t", group: "g", demand: 1)
         bench.openSink(reading, 3, "t", group: "h")
-        try publish(["a"])
+        try bench.publish(to: "t", ["a"])
         #expect(bench.engine.isDrained)
         bench.engine.demand(reading, 3, Ask(events: 1, total: 1))
         #expect(!bench.engine.isDrained)
@@ -104,7 +91,7 @@ struct DrainedTests {
     func askedForMore() throws {
         let (reader, reading) = bench.connect()
         bench.openSink(reading, 1, "t", demand: 1_000)
-        try publish(["a"])
+        try bench.publish(to: "t", ["a"])
         #expect(reader.take().last == .events(1, first: 1, ["a"]))
         #expect(bench.engine.isDrained)
     }
@@ -113,7 +100,8 @@ struct DrainedTests {
     func fullWindow() throws {
         let (reader, reading) = bench.connect()
         bench.openSink(reading, 1, "t", demand: 1_000)
-        try publish(Array(repeating: String(repeating: "x", count: 1_000), count: 100))
+        let text = String(repeating: "x", count: 1_000)
+        try bench.publish(to: "t", Array(repeating: text, count: 100))
         let written = try #require(reader.unwritten.first)
         #expect(written.bytes <= Limits.writeWindowBytes)
         #expect(bench.engine.isDrained)
@@ -127,7 +115,7 @@ struct DrainedTests {
     func tooFewBytes() throws {
         let (reader, reading) = bench.connect()
         bench.openSink(reading, 1, "t", demand: 5, bytes: 10)
-        try publish([String(repeating: "x", count: 100)])
+        try bench.publish(to: "t", [String(repeating: "x", count: 100)])
         #expect(reader.take().last == .status(1, .bytes))
         #expect(bench.engine.isDrained)
     }
@@ -136,7 +124,7 @@ struct DrainedTests {
     func paused() throws {
         let (_, reading) = bench.connect()
         bench.openSink(reading, 1, "t")
-        try publish(["a"])
+        try bench.publish(to: "t", ["a"])
         bench.engine.demand(reading, 1, Ask(events: 1, total: 1))
         #expect(!bench.engine.isDrained)
         #expect(try bench.request(#"{"op":"pause-topic","topic":"t"}"#) == nil)
@@ -149,7 +137,7 @@ struct DrainedTests {
         bench.openSink(closing, 1, "t", group: "g")
         let (_, losing) = bench.connect()
         bench.openSink(losing, 1, "t", group: "h")
-        try publish(["a"])
+        try bench.publish(to: "t", ["a"])
         bench.engine.demand(closing, 1, Ask(events: 1, total: 1))
         bench.engine.demand(losing, 1, Ask(events: 1, total: 1))
         bench.engine.close(closing, 1)

@@ -89,7 +89,7 @@ import Testing
     func takeover() throws {
         let (old, session) = bench.connect()
         bench.openSink(session, 1, "t", demand: 3)
-        old.onReplaced = { bench.engine.disconnect(session, links: LinkTable()) }
+        old.onReplaced = { lose(session) }
         let again = try #require(resume(session))
         #expect(old.take().last == .replaced)
         #expect(again.session === session && session.peer === again.peer)
@@ -143,7 +143,7 @@ import Testing
 
     @Test("A recall that nobody answers ends its link by the clock, and another producer is asked")
     func recallTimeout() {
-        let strict = Bench { $0.topicDefaults.ahead = 0 }
+        let strict = Bench.strict()
         let (holder, holding) = strict.connect()
         strict.openSource(holding, 1, "t")
         let (_, reading) = strict.connect()
@@ -165,18 +165,11 @@ import Testing
         let (_, reading) = bench.connect()
         bench.openSink(reading, 1, "t", demand: 1_000)
         bench.engine.setWindows(of: reading, bytes: Limits.writeBurstBytes)
-        bench.engine.disconnect(reading, links: LinkTable())
-        let (_, writing) = bench.connect()
-        bench.openSource(writing, 1, "t", available: 100)
+        lose(reading)
         let text = String(repeating: "x", count: 1_000)
-        try bench.publish(writing, 1, first: 1, Array(repeating: text, count: 100))
-        let peer = Listener()
-        _ = bench.engine.resume(reading.token.bytes, peerAddress: "test", peer: peer)
-        var open = Open(role: .sink, topic: "t")
-        var point = Resume()
-        point.asked = 1_000
-        open.resume = point
-        bench.engine.open(reading, 1, open)
+        try bench.publish(to: "t", Array(repeating: text, count: 100))
+        let peer = try #require(resume(reading)).peer
+        bench.engine.open(reading, 1, resumeOpen("t", asked: 1_000))
         bench.run()
         let waiting = peer.unwritten.reduce(0) { $0 + $1.bytes }
         #expect(waiting > 0 && waiting <= Limits.writeWindowBytes)
@@ -193,12 +186,7 @@ import Testing
         #expect(!bench.engine.isDrained)
         bench.openSink(session, 2, "t", demand: 1)
         #expect(peer.take() == [.refused(2, .busy)])
-        var status = Status()
-        status.isDrained = true
-        status.asked = 5
-        status.forfeited = 5
-        bench.engine.report(session, 1, status)
-        bench.run()
+        bench.giveBack(session, 1, 5)
         #expect(bench.engine.isDrained && peer.take() == [])
         lose(session)
         #expect(resume(session) == nil)
