@@ -170,6 +170,8 @@ package enum Command: Sendable {
     case ask(LinkID, Ask)
     case publish(LinkID, Publication)
     case report(LinkID, ProducerReport)
+    /// A producer says a word behind what it sent.
+    case mark(LinkID, Mark)
     /// The kernel took bytes of the link's events, so its write window opens by as many.
     case wrote(LinkID, bytes: Int)
     /// How large the link's write window is.

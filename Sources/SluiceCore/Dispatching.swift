@@ -16,6 +16,7 @@ extension Topic {
         }
         endLinks(into: &effects)
         announceGaps(into: &effects)
+        if marksAreDue { tellMarks(into: &effects) }
         finishDrains(into: &effects)
         if isUnsettled {
             let isAtRest = dirtyGroups.isEmpty

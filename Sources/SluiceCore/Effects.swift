@@ -31,6 +31,7 @@ package enum Effect: Hashable, Sendable {
     case opened(LinkID, resumed: Bool)
     case deliver(LinkID, Delivery)
     case gap(LinkID, Gap)
+    case mark(LinkID, Mark, offset: UInt64)
     case ask(LinkID, Ask)
     case accept(LinkID, from: UInt64, count: UInt32)
     case discard(LinkID, from: UInt64, count: UInt32)

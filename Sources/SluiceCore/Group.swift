@@ -55,6 +55,8 @@ package struct Group: Sendable {
     var blocked: [UInt32] = []
     /// The offset for which those were last looked at.
     var blockedAt: UInt64 = 0
+    /// The number of the first of the topic's marks that it has not reached.
+    var nextMark: UInt64 = 0
     /// Whether it stands among the topic's dirty groups.
     var isDirty = false
     /// Whether its place in the table is free.

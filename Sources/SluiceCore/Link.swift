@@ -21,6 +21,8 @@ package struct ConsumerLink: Sendable {
     package internal(set) var weight: UInt16 = 1
     /// What it was given so far, divided by its weight.
     var virtualTime: UInt64 = 0
+    /// The number of the first of the topic's marks that it has not been told.
+    var nextMark: UInt64 = 0
     /// Whose link it is; 0 for nobody's.
     var owner: UInt64 = 0
     /// Events that its rate lets pass now.
@@ -137,6 +139,8 @@ package struct ProducerLink: Sendable {
     /// The queue of those to be served that it stands in.
     var queue: ProducerQueue?
     var needBytes: UInt32 = 0
+    /// Whether it said that nothing more will come.
+    var hasEnded = false
     /// Where the last DEMAND for it stands among the effects of its step.
     var askPlace = 0
     /// When a STOP was sent that is not answered yet.

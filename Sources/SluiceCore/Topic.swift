@@ -54,6 +54,11 @@ package struct Topic: Sendable {
     var ending: [Ending] = []
     var gapped: [LinkID] = []
     var grantsAreDue = false
+    /// What producers said between events, and whether somebody could hear some of it.
+    var marks = MarkLog()
+    var marksAreDue = false
+    /// The number of the last end that nothing came behind.
+    var endedAt: UInt64?
     /// When the last command or step was.
     var clock = Instant(nanoseconds: 0)
     /// When a step is due that nothing else asks for.
@@ -217,7 +222,7 @@ extension Topic {
         clock = now
         book(command, at: now, into: &effects)
         return grantsAreDue || !dirtyGroups.isEmpty || isUnsettled || !gapped.isEmpty
-            || !draining.isEmpty
+            || !draining.isEmpty || marksAreDue
     }
 
     private mutating func book(
@@ -263,6 +268,9 @@ extension Topic {
         case .attachProducer(let id, let point, let backlog):
             guard isCurrent(id) else { return }
             attachProducer(id, point, backlog, into: &effects)
+        case .mark(let id, let mark):
+            guard isCurrent(id) else { return }
+            self.mark(id, mark, into: &effects)
         case .pause(let pause):
             isPaused = pause
             refreshAllMembers()
@@ -309,7 +317,9 @@ extension Topic {
         link.allowance = link.special.first?.bucket.map { UInt64($0.limit.burst) } ?? .max
         kinds[Int(id.index)] = .consumer
         consumerLinks[Int(id.index)] = link
+        consumerLinks[Int(id.index)].nextMark = groupTable[link.group].nextMark
         join(id.index, link.group)
+        if groupTable[link.group].nextMark < marks.next { marksAreDue = true }
         effects.list.append(.opened(id, resumed: false))
         refresh(id.index, requeue: true)
     }

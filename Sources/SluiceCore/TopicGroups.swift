@@ -38,7 +38,8 @@ extension Topic {
         case .time(let time): log.seek(&cursor, to: log.offset(atOrAfter: time))
         }
         hadGroup = true
-        let group = Group(name: opening.group, rules: rules, cursor: cursor)
+        var group = Group(name: opening.group, rules: rules, cursor: cursor)
+        group.nextMark = firstMark(from: cursor.offset)
         guard let free else {
             groupTable.append(group)
             return groupTable.count - 1

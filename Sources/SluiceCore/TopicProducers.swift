@@ -18,6 +18,7 @@ extension Topic {
                 )
                 link.announcedCredit -= min(link.announcedCredit, publication.events)
                 link.needBytes = 0
+                link.hasEnded = false
                 link.movedAt = now
             }
             guard known != nil else { return }
@@ -72,6 +73,7 @@ extension Topic {
 
     private mutating func emit(_ publication: Publication) -> UInt64 {
         let events = publication.events
+        endedAt = nil
         note(events, publication.bytes)
         let kept = options.onFull == .dropNewest ? min(events, admissible) : events
         var left = kept

@@ -129,6 +129,14 @@ extension Engine {
                 guard let owner = box.owner(id), let link = box.core.consumer(id) else { continue }
                 let next = link.ledger.delivered + 1
                 owner.session.peer?.gap(owner.link, gap, nextSequence: next)
+            case .mark(let id, let mark, let offset):
+                guard let owner = box.owner(id), let link = box.core.consumer(id) else { continue }
+                owner.session.peer?.mark(
+                    owner.link,
+                    mark,
+                    offset: offset,
+                    nextSequence: link.ledger.delivered + 1
+                )
             case .ask(let id, let ask):
                 guard let owner = box.owner(id) else { continue }
                 owner.session.peer?.ask(owner.link, ask)

@@ -140,6 +140,7 @@ extension Engine {
                 apply(.fail(id, .mismatch(expected: expected, found: nextSequence)), to: box)
                 return
             }
+            apply(.mark(id, mark), to: box)
         case .remote(let remote)?:
             self.mark(mark, nextSequence: nextSequence, remote, session, link)
         case .inspection?, .control?, nil: break

@@ -52,6 +52,13 @@ package struct TopicHarness {
     /// What breaks a law now.
     package func broken() -> [String] { topic.violations() + topic.strandedEvents() }
 
+    /// Where the marks stood that a consumer was told since the last look.
+    package func marks(_ id: LinkID) -> [UInt64] {
+        seen.compactMap { effect in
+            if case .mark(id, _, let offset) = effect { offset } else { nil }
+        }
+    }
+
     /// The losses that a consumer was told of since the last look.
     package func gaps(_ id: LinkID) -> [Gap] {
         seen.compactMap { effect in

@@ -31,7 +31,7 @@ extension World {
                     continue
                 }
                 sources[index].inbox.append(ask)
-            case .accept, .discard: continue
+            case .accept, .discard, .mark: continue
             case .close(let id, let code, let text): bookClose(id, code, text)
             }
         }
