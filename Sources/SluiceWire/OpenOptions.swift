@@ -156,7 +156,7 @@ extension FieldReader {
         case .lag: wish.lag = try lag(from: span)
         case .partitions:
             let count: UInt16 = try next(span)
-            guard (1...Limits.partitionsMax).contains(count) else {
+            guard count > 0, count <= Limits.partitionsMax else {
                 throw .badValue(.partitions, UInt64(count))
             }
             wish.partitions = count
