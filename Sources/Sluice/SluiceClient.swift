@@ -164,6 +164,8 @@ enum Names {
         try check(topic, "the topic", Limits.topicNameBytesMax)
         if let group = options.group { try check(group, "the group", Limits.groupNameBytesMax) }
         if let name = options.name { try check(name, "the link's name", Limits.clientNameBytesMax) }
+        _ = try options.wish()
+        _ = try options.member()
         if case .automatic(let max, let min) = options.demand {
             guard max > 0, min >= 0, min < max else {
                 let text = "max demand \(max) is not above min demand \(min), or below 1"

@@ -107,6 +107,9 @@ final class SubscriptionCore: Sendable {
         var open = Open(role: .sink, topic: topic)
         open.group = options.group
         open.name = options.name
+        // Both were checked before, and a subscription that failed is never opened.
+        open.wish = (try? options.wish()) ?? GroupWish()
+        open.member = (try? options.member()) ?? MemberOptions()
         open.start = options.start.map { start in
             switch start {
             case .new: .new

@@ -33,6 +33,10 @@ public struct SubscriptionOptions: Sendable {
     public var maxDemandBytes: Int?
     /// The name under which the broker lists the link; at most 200 bytes.
     public var name: String?
+    /// What it wishes of the group: the dispatcher, and what belongs to that.
+    public var groupRules = GroupRules()
+    /// What it says of its place in the group: a filter, a rate, a weight.
+    public var membership = Membership()
 
     /// Makes options.
     public init(

@@ -16,6 +16,8 @@ struct Consumption: Sendable {
     var exitAtEnd = false
     var idleTimeout: TimeSpan?
     var name = "sluice-sub"
+    var groupRules = SubscriptionOptions.GroupRules()
+    var membership = SubscriptionOptions.Membership()
 
     /// Hands batches to `take` until the reading ends; throws what its exit code is to be.
     func run(
@@ -55,12 +57,15 @@ struct Consumption: Sendable {
     private var isManual: Bool { count != nil || exitAtEnd }
 
     private var options: SubscriptionOptions {
-        SubscriptionOptions(
+        var options = SubscriptionOptions(
             group: group,
             start: start,
             demand: isManual ? .manual : .automatic(max: maxDemand, min: minDemand),
             name: name
         )
+        options.groupRules = groupRules
+        options.membership = membership
+        return options
     }
 
     /// Reads one subscription to its end and returns how many events came.

@@ -58,6 +58,7 @@ package struct SubCommand: AsyncParsableCommand {
     package var idleTimeout: TimeSpan?
     @Flag(help: "Connect again when the connection is lost, for as long as it takes.")
     package var reconnect = false
+    @OptionGroup(title: "How it joins its group") package var flags: MembershipFlags
     @OptionGroup package var global: GlobalOptions
 
     package init() {}
@@ -77,7 +78,7 @@ package struct SubCommand: AsyncParsableCommand {
     }
 
     package func run() async throws {
-        let consumption = Consumption(
+        var consumption = Consumption(
             topic: topic,
             group: group,
             start: from?.start,
@@ -87,6 +88,8 @@ package struct SubCommand: AsyncParsableCommand {
             exitAtEnd: exitAtEnd,
             idleTimeout: idleTimeout
         )
+        consumption.groupRules = flags.groupRules
+        consumption.membership = try flags.membership()
         try await consumption.print(
             format: format,
             exec: exec,

@@ -91,6 +91,27 @@ struct ClientSinkTests {
         #expect(talk.session[key]?.ledger.credit == 4)
     }
 
+    @Test("marks are told in their place, and cost no credit")
+    func marks() {
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSink(demand: 4)
+        let marker = Mark.marker(Array("half".utf8))
+        talk.broker { writer in
+            writer.append(marker, offset: 3, nextSequence: 1, link: 1)
+            writer.append(.end, offset: 3, nextSequence: 1, link: 1)
+        }
+        #expect(talk.told() == [.mark(key, marker, offset: 3), .mark(key, .end, offset: 3)])
+        #expect(talk.session[key]?.ledger.credit == 4)
+    }
+
+    @Test("a mark at another place ends the link")
+    func markElsewhere() {
+        var talk = ClientConversation.welcomed()
+        _ = talk.openSink(demand: 4)
+        talk.broker { $0.append(.end, offset: 3, nextSequence: 2, link: 1) }
+        #expect(talk.said().map(\.closeCode) == [.creditMismatch])
+    }
+
     @Test("STOP is sent with the total, and DRAINED ends it")
     func stop() {
         var talk = ClientConversation.welcomed()

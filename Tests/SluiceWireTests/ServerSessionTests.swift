@@ -136,12 +136,28 @@ struct LinkTests {
             { $0.append(Welcome()) },
             { $0.append(Opened(), link: 1) },
             { $0.append(Gap(from: 0, to: 1, count: 1, reason: .cut), nextSequence: 1, link: 1) },
+            { $0.append(.end, offset: 1, nextSequence: 1, link: 1) },
         ]
         for frame in frames {
             var session = try ServerSession.greeted()
             try session.open(1, .source)
             #expect(try session.refuses(frame).code == .protocolError)
         }
+    }
+
+    @Test("a producer says marks, whose offset is the broker's; a consumer does not")
+    func marks() throws {
+        var session = try ServerSession.greeted()
+        try session.open(1, .source)
+        for mark in [Mark.marker([0x61]), .end] {
+            let action = try session.hear { $0.append(mark, offset: 0, nextSequence: 4, link: 1) }
+            #expect(action == .mark(1, mark, nextSequence: 4))
+        }
+        try session.open(2, .sink)
+        let violation = try session.refuses {
+            $0.append(.end, offset: 0, nextSequence: 1, link: 2)
+        }
+        #expect(violation.code == .protocolError)
     }
 
     @Test("ids only rise, and one that was passed over is closed for good")
