@@ -21,6 +21,8 @@ package struct TopicOptions: Hashable, Sendable {
     package var group = GroupWish()
     /// How fast producers may bring events; nil for as fast as they can.
     package var rate: RateLimit?
+    /// The topic ends with its last link.
+    package var isEphemeral = false
     /// How long a recalled producer may take to answer.
     package var recallMilliseconds: UInt64 =
         UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000

@@ -183,6 +183,7 @@ package struct TopicCreate: AsyncParsableCommand {
     package var ahead: EventCount?
     @Option(help: ArgumentHelp("What it does when it is full.", valueName: "policy"))
     package var onFull: FullPolicy?
+    @OptionGroup(title: "Its default group, and its pace") package var defaults: TopicDefaults
     @OptionGroup package var global: GlobalOptions
 
     package init() {}
@@ -205,6 +206,7 @@ package struct TopicCreate: AsyncParsableCommand {
         request.bufferBytes = bufferBytes.map { UInt64($0.value) }
         request.ahead = ahead.map { UInt64($0.value) }
         request.onFull = onFull?.rawValue
+        defaults.enter(into: &request)
         try await global.request(request, done: "created \(topic)")
     }
 }
@@ -381,7 +383,7 @@ extension GlobalOptions {
         case .error, .refused:
             let code = error.closeName.map { " (\($0))" } ?? ""
             failure.message = "the broker refused to \(request.op) '\(request.topic)'\(code)"
-            if request.ahead != nil {
+            if request.ahead != nil, error.closeName == "BAD_OPTION" {
                 failure.hint = "--ahead is at most what the topic holds: give --buffer too"
             }
         default:

@@ -216,10 +216,43 @@ extension Engine {
             guard let policy = FullPolicy(rawValue: onFull) else { return .badOption }
             options.onFull = policy
         }
+        guard take(request, into: &options) else { return .badOption }
         guard options.ahead <= options.capacity, options.capacity <= Limits.bufferEventsMax,
             options.bufferBytes <= Limits.bufferBytesMax
         else { return .badOption }
         return create(request.topic, options) == nil ? .limit : nil
+    }
+
+    /// What a request says of the default group and of rates; false if that does not fit together.
+    private func take(_ request: Snapshot.Request, into options: inout TopicOptions) -> Bool {
+        if let name = request.dispatcher {
+            guard let kind = DispatcherKind(name: name) else { return false }
+            options.group.dispatcher = kind
+        }
+        if let partitions = request.partitions {
+            guard partitions > 0, partitions <= Limits.partitionsMax else { return false }
+            options.group.partitions = partitions
+        }
+        let isPartitioned = options.group.dispatcher == .partition
+        guard isPartitioned == (options.group.partitions != nil) else { return false }
+        if let name = request.lag {
+            guard let policy = LagPolicy(name: name),
+                (policy == .block) == (request.maxLag ?? 0 == 0),
+                options.group.dispatcher == .independent
+            else { return false }
+            options.group.lag = LagLimit(policy, events: request.maxLag ?? 0)
+        } else if request.maxLag != nil {
+            return false
+        }
+        if let rate = request.rate {
+            let burst = request.burst ?? rate
+            guard rate > 0, burst > 0 else { return false }
+            options.rate = RateLimit(eventsPerSecond: rate, burst: burst)
+        } else if request.burst != nil {
+            return false
+        }
+        options.isEphemeral = request.isEphemeral ?? options.isEphemeral
+        return true
     }
 
     private func remove(_ box: TopicBox) {

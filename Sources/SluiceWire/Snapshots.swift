@@ -197,6 +197,15 @@ package enum Snapshot {
         package var bufferBytes: UInt64?
         package var ahead: UInt64?
         package var onFull: String?
+        /// What the topic's default group is like: a dispatcher's name, and what belongs to it.
+        package var dispatcher: String?
+        package var partitions: UInt16?
+        package var lag: String?
+        package var maxLag: UInt32?
+        /// Events per second that producers may bring, and at once after a rest.
+        package var rate: UInt32?
+        package var burst: UInt32?
+        package var isEphemeral: Bool?
 
         package init(op: String, topic: String) {
             self.op = op

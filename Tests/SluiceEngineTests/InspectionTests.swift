@@ -189,6 +189,28 @@ import Testing
     }
 
     @Test(
+        "A topic is made with the rules of its default group, as far as they fit together",
+        arguments: [
+            (",\"dispatcher\":\"partition\",\"partitions\":8", true),
+            (",\"dispatcher\":\"partition\"", false), (",\"partitions\":8", false),
+            (",\"dispatcher\":\"partition\",\"partitions\":1025", false),
+            (",\"dispatcher\":\"any\"", false), (",\"dispatcher\":\"broadcast\"", true),
+            (",\"dispatcher\":\"independent\",\"lag\":\"drop-oldest\",\"maxLag\":5", true),
+            (",\"dispatcher\":\"independent\",\"lag\":\"drop-oldest\"", false),
+            (",\"dispatcher\":\"independent\",\"lag\":\"block\"", true),
+            (",\"dispatcher\":\"independent\",\"lag\":\"block\",\"maxLag\":5", false),
+            (",\"dispatcher\":\"independent\",\"maxLag\":5", false),
+            (",\"lag\":\"block\"", false), (",\"rate\":5", true), (",\"rate\":0", false),
+            (",\"rate\":5,\"burst\":1", true), (",\"burst\":1", false),
+            (",\"isEphemeral\":true", true), (",\"isEphemeral\":1.5", false),
+        ]
+    )
+    func groupRules(more: String, isLegal: Bool) throws {
+        let code: CloseCode? = isLegal ? nil : .badOption
+        #expect(try bench.request(Self.json("create-topic", "t", more)) == code)
+    }
+
+    @Test(
         "What is no request is refused",
         arguments: [
             "", "[]", "{}", "{\"op\":\"create-topic\"}", json("create-topic", ""),

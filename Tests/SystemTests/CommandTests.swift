@@ -83,12 +83,42 @@ extension SystemTests {
                 ["topic", "create", "t", "--buffer", "10", "--ahead", "20"],
                 ["topic", "create", "t", "--buffer", "2G"],
                 ["topic", "create", "t", "--buffer-bytes", "2T"],
+                ["topic", "create", "t", "--dispatcher", "partition"],
+                ["topic", "create", "t", "--lag", "drop-oldest:5"],
+                ["topic", "create", "t", "--rate", "0"], ["topic", "create", "t", "--burst", "5"],
+                ["sub", "t", "--dispatcher", "any"], ["sub", "t", "--lag", "drop-oldest"],
+                ["sub", "t", "--claim", "1;2"], ["sub", "t", "--burst", "5"],
+                ["sub", "t", "--batch-wait", "1s"], ["sub", "t", "--filter", "key = eu"],
             ]
         )
         func usage(words: [String]) throws {
             let outcome = try Running(Place.sluice(), words).wait()
             #expect(outcome.code == 64)
             #expect(outcome.errors.hasPrefix("error: "))
+        }
+
+        @Test("a filter says where it breaks, and a refused option what does not fit")
+        func options() throws {
+            let filter = try Running(Place.sluice(), ["sub", "t", "--filter", "key = eu"]).wait()
+            #expect(filter.errors.contains("column 7: expected a value in double quotes"))
+            let broker = try Broker()
+            let weight = try broker.run("sub", "t", "--weight", "2")
+            #expect(weight.code == 1, "\(weight.errors)")
+            #expect(weight.errors.contains("dispatcher fair"), "\(weight.errors)")
+            let range = try broker.run("sub", "t", "--dispatcher", "fair", "--weight", "70000")
+            #expect(range.code != 0)
+            #expect(range.errors.contains("outside 1 to 65535"), "\(range.errors)")
+        }
+
+        @Test("a filter lets pass what fits", .timeLimit(.minutes(1)))
+        func filter() throws {
+            let broker = try Broker()
+            for (key, text) in [("eu-1", "a"), ("us-1", "b"), ("eu-2", "c")] {
+                try broker.run("pub", "t", text, "--key", key)
+            }
+            let came = try broker.run("sub", "t", "--filter", "key ^= \"eu-\"", "--exit-at-end")
+            #expect(came.code == 0, "\(came.errors)")
+            #expect(came.lines == ["a", "c"])
         }
 
         @Test("errors name what is meant, once", .timeLimit(.minutes(1)))

@@ -56,6 +56,8 @@ extension SystemTests {
                     #expect(try broker.shell(short).code == 8, "\(line)")
                 case let line where line.hasPrefix("sluice bench"):
                     try succeeds("\(line) --events 2000 --no-progress", broker)
+                case let line where line.contains("--exit-at-end"):
+                    try succeeds(line, broker)
                 case let line where line.hasPrefix("sluice sub"):
                     // A group that is new begins with what nobody was delivered yet.
                     let reading = try broker.startShell(line)

@@ -29,6 +29,22 @@ struct WordsTests {
         #expect(ByteCount(argument: text) == nil)
     }
 
+    @Test("options of groups are read as people write them")
+    func groups() {
+        #expect(DispatcherArgument(argument: "exclusive")?.kind == .exclusive)
+        #expect(DispatcherArgument(argument: "partition:8")?.partitions == 8)
+        for text in ["partition", "partition:0", "partition:1025", "partition:x", "fair:2", "any"] {
+            #expect(DispatcherArgument(argument: text) == nil, "\(text)")
+        }
+        #expect(LagArgument(argument: "drop-oldest:1000")?.lag == .dropOldest(events: 1_000))
+        #expect(LagArgument(argument: "block") != nil)
+        for text in ["drop-oldest", "drop-oldest:0", "block:5", "detach:", "drop:1", ""] {
+            #expect(LagArgument(argument: text) == nil, "\(text)")
+        }
+        #expect(ClaimArgument(argument: "0,3")?.partitions == [0, 3])
+        #expect(ClaimArgument(argument: "0,,3") == nil)
+    }
+
     @Test("numbers and sizes have units")
     func units() {
         #expect(EventCount(argument: "10k")?.value == 10_000)

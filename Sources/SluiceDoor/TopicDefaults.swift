@@ -1,0 +1,85 @@
+package import ArgumentParser
+package import Sluice
+import SluiceCore
+import SluiceWire
+
+/// The dispatcher of a topic's default group, as people write it: `demand`, or `partition:8`.
+package struct DispatcherArgument: ExpressibleByArgument, Sendable {
+    package let kind: SubscriptionOptions.Dispatcher
+    /// With `partition` only, and always.
+    package let partitions: UInt16?
+
+    package init?(argument: String) {
+        let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+        guard let kind = SubscriptionOptions.Dispatcher(rawValue: String(parts[0])) else {
+            return nil
+        }
+        self.kind = kind
+        guard kind == .partition else {
+            guard parts.count == 1 else { return nil }
+            partitions = nil
+            return
+        }
+        guard parts.count == 2, let count = UInt16(parts[1]), count > 0,
+            count <= Limits.partitionsMax
+        else { return nil }
+        partitions = count
+    }
+
+    package static var allValueStrings: [String] {
+        SubscriptionOptions.Dispatcher.allCases.map { kind in
+            kind == .partition ? "partition:" : kind.rawValue
+        }
+    }
+}
+
+/// The flags of `sluice topic create` on the default group and on rates.
+package struct TopicDefaults: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "How consumers that name no group share it: demand, fair, broadcast, partition:N, "
+                + "exclusive or independent.",
+            valueName: "kind"
+        )
+    )
+    package var dispatcher: DispatcherArgument?
+    @Option(
+        help: ArgumentHelp(
+            "When an independent consumer falls behind: block, drop-oldest:N, drop-newest:N or "
+                + "detach:N.",
+            valueName: "policy"
+        )
+    )
+    package var lag: LagArgument?
+    @Option(help: ArgumentHelp("Producers bring at most so many a second.", valueName: "n"))
+    package var rate: EventCount?
+    @Option(help: ArgumentHelp("So many at once after a rest (default: --rate).", valueName: "n"))
+    package var burst: EventCount?
+    @Flag(help: "The topic ends with its last link.")
+    package var ephemeral = false
+
+    package init() {}
+
+    package func validate() throws {
+        guard burst == nil || rate != nil else { throw ValidationError("--burst needs --rate") }
+        guard lag == nil || dispatcher?.kind == .independent else {
+            throw ValidationError("--lag needs --dispatcher independent")
+        }
+        for (name, count) in [("--rate", rate), ("--burst", burst)] {
+            guard let count else { continue }
+            guard count.value > 0, count.value <= Int(UInt32.max) else {
+                throw ValidationError("\(name) must be 1 to \(UInt32.max)")
+            }
+        }
+    }
+
+    func enter(into request: inout Snapshot.Request) {
+        request.dispatcher = dispatcher?.kind.rawValue
+        request.partitions = dispatcher?.partitions
+        request.lag = lag?.limit.policy.name
+        request.maxLag = lag.flatMap { $0.limit.policy == .block ? nil : $0.limit.events }
+        request.rate = rate.map { UInt32($0.value) }
+        request.burst = burst.map { UInt32($0.value) }
+        request.isEphemeral = ephemeral ? true : nil
+    }
+}
