@@ -41,6 +41,8 @@ final class Connector: IOHandler, @unchecked Sendable {
         var isClosing = false
     }
 
+    /// Connects to a broker of this process; nil if the broker is elsewhere.
+    let dial: (@Sendable () -> MemoryEnd?)?
     let home: ClientLoop
     let configuration: ClientConfiguration
     let logger: Logger
@@ -65,8 +67,8 @@ final class Connector: IOHandler, @unchecked Sendable {
     /// Whether the connection is wanted though no link needs it.
     var isWanted = false
 
-    var socket: Descriptor?
-    var registration: Registration?
+    var carrier: Carrier?
+    var registration: Carrier.Watch?
     var isBlocked = false
     var timer: TimerID?
     var keepalive: TimerID?
@@ -81,7 +83,13 @@ final class Connector: IOHandler, @unchecked Sendable {
     /// Why the broker ended the connection, once it has said so.
     var lastWord: (close: Close, ending: ClientEvent.Ending)?
 
-    init(home: ClientLoop, configuration: ClientConfiguration, logger: Logger) {
+    init(
+        home: ClientLoop,
+        configuration: ClientConfiguration,
+        logger: Logger,
+        dial: (@Sendable () -> MemoryEnd?)? = nil
+    ) {
+        self.dial = dial
         self.home = home
         self.configuration = configuration
         self.logger = logger
@@ -103,6 +111,7 @@ extension Connector {
 
     private func attempt() {
         phase = .connecting
+        if let dial { return connect(to: dial()) }
         let servers = configuration.servers
         // A name server may be slow, and the loop waits for nobody. The queue is one of its own:
         // the program may block all threads of the global one.
@@ -121,6 +130,33 @@ extension Connector {
         }
     }
 
+    /// Goes on with a connection through memory; without one there never will be another.
+    private func connect(to end: MemoryEnd?) {
+        guard let end else {
+            return giveUp(
+                ClientError(
+                    .unreachable,
+                    "the embedded broker is closed",
+                    hint: "close it when its clients are done"
+                )
+            )
+        }
+        carrier = .memory(end)
+        limitConnecting { [weak self] text in self?.failed(ClientError(.unreachable, text)) }
+        established()
+    }
+
+    /// Lets go of a connection on which no WELCOME has come in time.
+    private func limitConnecting(_ late: @escaping (String) -> Void) {
+        timer = loop.schedule(after: configuration.connectTimeout) { [weak self] in
+            guard let self, phase == .connecting || phase == .greeting else { return }
+            drop()
+            phase = .connecting
+            session.disconnected()
+            late("no answer within \(configuration.connectTimeout)")
+        }
+    }
+
     /// Tries the addresses in turn; `error` is what is known if none is left.
     private func connect(to addresses: ArraySlice<SocketAddress>, _ error: ClientError) {
         guard phase == .connecting else { return }
@@ -130,7 +166,7 @@ extension Connector {
             let socket = try Socket.connecting(to: address)
             if address.port != nil { try socket.descriptor.setNoDelay() }
             let descriptor = socket.release()
-            self.socket = descriptor
+            carrier = .socket(descriptor)
             let attempt = Attempt { [weak self] in
                 guard let self, phase == .connecting else { return }
                 if let error = descriptor.takePendingError() {
@@ -139,18 +175,13 @@ extension Connector {
                 }
                 established()
             }
-            registration = try loop.register(descriptor, .writable, handler: attempt)
+            registration = try loop.register(.socket(descriptor), .writable, handler: attempt)
         } catch {
             drop()
             return connect(to: rest, Self.unreachable(address, "\(error)"))
         }
-        timer = loop.schedule(after: configuration.connectTimeout) { [weak self] in
-            guard let self, phase == .connecting || phase == .greeting else { return }
-            drop()
-            phase = .connecting
-            session.disconnected()
-            let text = "no answer within \(configuration.connectTimeout)"
-            connect(to: rest, Self.unreachable(address, text))
+        limitConnecting { [weak self] text in
+            self?.connect(to: rest, Self.unreachable(address, text))
         }
     }
 
@@ -163,14 +194,14 @@ extension Connector {
     }
 
     private func established() {
-        guard let socket, let registration else { return }
-        loop.deregister(registration)
+        guard let carrier else { return }
+        if let registration { loop.deregister(registration) }
         phase = .greeting
         inlet.reset()
         outlet.reset()
         isBlocked = false
         do throws(SystemError) {
-            self.registration = try loop.register(socket, .readable, handler: self)
+            registration = try loop.register(carrier, .readable, handler: self)
         } catch {
             return lost(ClientError(.connectionLost, "\(error)"))
         }
@@ -178,13 +209,13 @@ extension Connector {
         home.markDirty(self)
     }
 
-    /// Lets go of the socket.
+    /// Lets go of the connection.
     func drop() {
         if let registration { loop.deregister(registration) }
-        socket?.close()
+        carrier?.close()
         if let timer { loop.cancel(timer) }
         if let keepalive { loop.cancel(keepalive) }
-        (registration, socket, timer, keepalive) = (nil, nil, nil, nil)
+        (registration, carrier, timer, keepalive) = (nil, nil, nil, nil)
     }
 
     /// No server could be reached; tries again later or gives up.

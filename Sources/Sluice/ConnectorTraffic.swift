@@ -22,9 +22,9 @@ extension Connector {
 
     private func read() {
         for _ in 0..<Self.readsPerTurnMax {
-            guard let socket else { break }
+            guard let carrier else { break }
             do throws(SystemError) {
-                switch try inlet.read(from: socket) {
+                switch try inlet.read(from: carrier) {
                 case .bytes: break
                 case .wouldBlock: return publish()
                 case .ended:
@@ -67,7 +67,7 @@ extension Connector {
 
     /// Writes what waits; true if there is more for the next turn.
     func flush() -> Bool {
-        guard let socket, phase == .greeting || phase == .connected || phase == .closed else {
+        guard let carrier, phase == .greeting || phase == .connected || phase == .closed else {
             return false
         }
         var budget = Self.bytesPerTurnMax
@@ -77,7 +77,7 @@ extension Connector {
             let waiting = outlet.backlog
             guard waiting > 0 else { break }
             do throws(SystemError) {
-                isBlocked = try !outlet.send(to: socket)
+                isBlocked = try !outlet.send(to: carrier)
             } catch {
                 lost(lossError("\(error)"))
                 return false

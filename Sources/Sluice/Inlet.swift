@@ -21,11 +21,11 @@ struct Inlet {
     var isFull: Bool { slab.room == 0 }
 
     /// Reads once.
-    mutating func read(from socket: Descriptor) throws(SystemError) -> Descriptor.Receipt {
+    mutating func read(from carrier: Carrier) throws(SystemError) -> Descriptor.Receipt {
         makeRoom()
         var receipt = Descriptor.Receipt.wouldBlock
         _ = try slab.fill { (buffer) throws(SystemError) in
-            receipt = try socket.receive(into: buffer)
+            receipt = try carrier.receive(into: buffer)
             guard case .bytes(let count) = receipt else { return 0 }
             return count
         }

@@ -31,8 +31,8 @@ package struct Outlet {
 
     mutating func reset() { self = Outlet() }
 
-    /// Sends once; false if the socket takes no more.
-    package mutating func send(to socket: Descriptor) throws(SystemError) -> Bool {
+    /// Sends once; false if the connection takes no more.
+    package mutating func send(to carrier: Carrier) throws(SystemError) -> Bool {
         if sent == sending.byteCount {
             sending.removeAll()
             (sentOfFrames, sentInserts, sentOfInsert, sent) = (0, 0, 0, 0)
@@ -43,7 +43,7 @@ package struct Outlet {
             // The span lends the bytes to a call with typed errors; the closure of an array cannot.
             result = try sending.frames.bytes.span.withUnsafeBytes {
                 (bytes) throws(SystemError) in
-                try socket.send(UnsafeRawBufferPointer(rebasing: bytes[sent...]))
+                try carrier.send(UnsafeRawBufferPointer(rebasing: bytes[sent...]))
             }
         } else {
             // Out of self, which lends its bytes meanwhile.
@@ -52,7 +52,7 @@ package struct Outlet {
             defer { swap(&vectors, &self.vectors) }
             collect(into: &vectors)
             result = try vectors.span.withUnsafeBufferPointer { (vectors) throws(SystemError) in
-                try socket.sendVectors(vectors)
+                try carrier.sendVectors(vectors)
             }
         }
         guard case .bytes(let count) = result else { return false }

@@ -1,6 +1,7 @@
 public import Logging
 public import ServiceLifecycle
 import SluiceCore
+package import SluiceNet
 import SluiceWire
 
 /// A connection to a Sluice broker, kept up over losses, that carries any number of links.
@@ -24,6 +25,19 @@ public final class SluiceClient: Service, Sendable {
         self.logger = logger
         connector = Self.check(configuration).flatMap { ClientLoop.shared }.map { home in
             Connector(home: home, configuration: configuration, logger: logger)
+        }
+    }
+
+    /// Makes a client of a broker in this process, to which `dial` connects.
+    package init(
+        configuration: ClientConfiguration,
+        logger: Logger,
+        dial: @escaping @Sendable () -> MemoryEnd?
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        connector = Self.check(configuration).flatMap { ClientLoop.shared }.map { home in
+            Connector(home: home, configuration: configuration, logger: logger, dial: dial)
         }
     }
 

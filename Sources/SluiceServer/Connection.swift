@@ -4,12 +4,12 @@ import SluiceEngine
 import SluiceNet
 import SluiceWire
 
-/// One accepted socket: reads into slabs, writes from its peer's queue.
+/// One connection: reads into slabs, writes from its peer's queue.
 final class Connection: IOHandler {
     private unowned let shard: Shard
-    let descriptor: Descriptor
+    let carrier: Carrier
     let slot: Int
-    private var registration: Registration?
+    private var registration: Carrier.Watch?
     let peer: ClientPeer
     /// What is being read: bytes before `parsed` are understood.
     private var slab: Slab?
@@ -41,8 +41,8 @@ final class Connection: IOHandler {
     private var sentAt: UInt64
     private var tickedAt: UInt64 = 0
 
-    init(_ descriptor: Descriptor, address: String, slot: Int, shard: Shard) {
-        self.descriptor = descriptor
+    init(_ carrier: Carrier, address: String, slot: Int, shard: Shard) {
+        self.carrier = carrier
         self.slot = slot
         self.shard = shard
         acceptedAt = shard.loop.now
@@ -56,7 +56,7 @@ final class Connection: IOHandler {
 
     /// Goes on with a connection that another shard has sent.
     init(_ traveller: Traveller, slot: Int, shard: Shard) {
-        descriptor = traveller.descriptor
+        carrier = traveller.carrier
         self.slot = slot
         self.shard = shard
         peer = traveller.peer
@@ -76,7 +76,7 @@ final class Connection: IOHandler {
     }
 
     func start() throws(SystemError) {
-        registration = try shard.loop.register(descriptor, .readable, handler: self)
+        registration = try shard.loop.register(carrier, .readable, handler: self)
     }
 
     func ready(_ events: IOEvents) {
@@ -161,7 +161,7 @@ extension Connection {
     private func receive(into buffer: UnsafeMutableRawBufferPointer) throws(ReadEnd) -> Int {
         let receipt: Descriptor.Receipt
         do {
-            receipt = try descriptor.receive(into: buffer)
+            receipt = try carrier.receive(into: buffer)
         } catch { throw .ended }
         switch receipt {
         case .bytes(let count): return count
@@ -289,7 +289,7 @@ extension Connection {
 
     private func send(_ vectors: UnsafeBufferPointer<iovec>) -> OutQueue.Sent {
         do {
-            switch try descriptor.sendVectors(vectors) {
+            switch try carrier.sendVectors(vectors) {
             case .bytes(let count): return .bytes(count)
             case .wouldBlock: return .wouldBlock
             }
@@ -304,7 +304,7 @@ extension Connection {
     }
 
     private func updateWindows(_ outcome: OutQueue.Outcome) {
-        let changed = windows.update(after: outcome, links: peer.linkCount) { descriptor.sendRoom }
+        let changed = windows.update(after: outcome, links: peer.linkCount) { carrier.sendRoom }
         if let changed { peer.setWindows(bytes: changed) }
     }
 
@@ -331,7 +331,7 @@ extension Connection {
         guard !isSaid else { return }
         isSaid = true
         do {
-            try descriptor.shutdownSending()
+            try carrier.shutdownSending()
             updateInterest()
         } catch {
             close()
@@ -381,7 +381,7 @@ extension Connection {
         isClosed = true
         peer.lost()
         letLoose()
-        descriptor.close()
+        carrier.close()
         shard.forget(self)
     }
 
@@ -402,7 +402,7 @@ extension Connection {
     private func depart(with slab: Slab) {
         guard let departure = peer.departure, !isClosed else { return }
         let traveller = Traveller(
-            descriptor: descriptor,
+            carrier: carrier,
             peer: peer,
             unread: slab.withBytes { $0.array(in: parsed..<$0.byteCount) },
             acceptedAt: acceptedAt,

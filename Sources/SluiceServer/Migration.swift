@@ -7,7 +7,7 @@ import SluiceNet
 ///
 /// Only one shard has it at a time; it has no links, so nothing else holds on to its parts.
 final class Traveller: @unchecked Sendable {
-    let descriptor: Descriptor
+    let carrier: Carrier
     let peer: ClientPeer
     /// What was read and not understood.
     let unread: [UInt8]
@@ -16,14 +16,14 @@ final class Traveller: @unchecked Sendable {
     let sentAt: UInt64
 
     init(
-        descriptor: Descriptor,
+        carrier: Carrier,
         peer: ClientPeer,
         unread: [UInt8],
         acceptedAt: UInt64,
         receivedAt: UInt64,
         sentAt: UInt64
     ) {
-        self.descriptor = descriptor
+        self.carrier = carrier
         self.peer = peer
         self.unread = unread
         self.acceptedAt = acceptedAt
@@ -47,7 +47,7 @@ extension Shard {
     }
 
     private static func lose(_ traveller: Traveller, _ house: House) {
-        traveller.descriptor.close()
+        traveller.carrier.close()
         house.leave()
     }
 

@@ -38,6 +38,26 @@ package final class Server: Sendable {
         return bound
     }
 
+    /// Begins to serve who connects through memory, on one event loop; returns at once.
+    package func startInMemory() {
+        precondition(house.loops.count == 1, "connections through memory come in on one loop")
+        house.loops[0].start()
+        house.loops[0].submit { @Sendable [self] in
+            // Without listeners there is nothing that could fail.
+            try? begin(0, [])
+        }
+    }
+
+    /// The client's end of a new connection through memory; nil once the server has stopped.
+    package func connect() -> MemoryEnd? {
+        let (ours, theirs) = MemoryEnd.pair()
+        let carrier = Carrier.memory(ours)
+        let isSent = house.submit(to: 0) { @Sendable shard in
+            if let shard { shard.take(carrier, from: "memory") } else { carrier.close() }
+        }
+        return isSent ? theirs : nil
+    }
+
     private func begin(_ index: Int, _ listeners: [Listener]) throws(SystemError) {
         let shard = Shard(index: index, house: house, configuration: configuration, logger: logger)
         house.add(shard)

@@ -209,15 +209,20 @@ extension Shard {
 
 extension Shard {
     private func accept(_ socket: consuming Socket, from address: SocketAddress) {
-        guard drainDeadline == nil, house.enter(configuration.connectionsMax) else {
-            turnAway(socket)
-            return
-        }
         let descriptor = socket.release()
         if address.path == nil { try? descriptor.setNoDelay() }
-        let slot = takeSlot()
         let text = address.path == nil ? address.description : "unix"
-        let connection = Connection(descriptor, address: text, slot: slot, shard: self)
+        take(.socket(descriptor), from: text)
+    }
+
+    /// Serves a new connection, or turns it away.
+    func take(_ carrier: Carrier, from address: String) {
+        guard drainDeadline == nil, house.enter(configuration.connectionsMax) else {
+            turnAway(carrier)
+            return
+        }
+        let slot = takeSlot()
+        let connection = Connection(carrier, address: address, slot: slot, shard: self)
         connections[slot] = connection
         do {
             try connection.start()
@@ -235,12 +240,13 @@ extension Shard {
         return connections.count - 1
     }
 
-    private func turnAway(_ socket: consuming Socket) {
+    private func turnAway(_ carrier: Carrier) {
         var writer = FrameWriter()
         let text = "the broker takes no more connections now"
         let retry = UInt32(Limits.goingAwayRetryMilliseconds)
         writer.append(Close(.busy, reason: text, retryMilliseconds: retry))
-        writer.bytes.withUnsafeBytes { bytes in _ = try? socket.descriptor.send(bytes) }
+        writer.bytes.withUnsafeBytes { bytes in _ = try? carrier.send(bytes) }
+        carrier.close()
     }
 
     func forget(_ connection: Connection) {

@@ -47,8 +47,11 @@ struct BatchTests {
         }
     }
 
-    @Test("events of all sizes come as they were sent, and stay while their batch is held")
-    func sizes() async throws {
+    @Test(
+        "events of all sizes come as they were sent, and stay while their batch is held",
+        arguments: Road.allCases
+    )
+    func sizes(road: Road) async throws {
         var random = SeededGenerator.replayable("sizes of events")
         let sizes = (0..<2_000).map { _ in
             let most = [10, 1_000, 50_000][Int.random(in: 0..<3, using: &random)]
@@ -57,7 +60,7 @@ struct BatchTests {
         let payloads = sizes.enumerated().map { index, size in
             [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: size)
         }
-        try await Broker.withClient { broker, client in
+        try await Broker.withClient(over: road) { broker, client in
             let other = broker.client()
             let producer = other.producer(for: "t")
             let sender = Task {
@@ -81,9 +84,9 @@ struct BatchTests {
         }
     }
 
-    @Test("every way through a batch meets the same events")
-    func walking() async throws {
-        try await Broker.withClient { _, client in
+    @Test("every way through a batch meets the same events", arguments: Road.allCases)
+    func walking(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
             let producer = client.producer(for: "t")
             let headers = [EventHeader(name: "a", value: "b")]
             let events = [
@@ -141,9 +144,9 @@ struct BatchTests {
 
 @Suite("The executor of a client", .timeLimit(.minutes(5)))
 struct ExecutorTests {
-    @Test("tasks send, wait for demand, receive and end on one thread")
-    func oneThread() async throws {
-        try await Broker.withClient(Broker.strict) { _, client in
+    @Test("tasks send, wait for demand, receive and end on one thread", arguments: Road.allCases)
+    func oneThread(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
             try await withTaskExecutorPreference(client.executor) {
                 async let sender = { () async throws -> Set<UInt> in
                     let producer = client.producer(for: "t")
@@ -170,9 +173,9 @@ struct ExecutorTests {
         }
     }
 
-    @Test("a task that is cancelled stops waiting there too")
-    func cancelling() async throws {
-        try await Broker.withClient(Broker.strict) { _, client in
+    @Test("a task that is cancelled stops waiting there too", arguments: Road.allCases)
+    func cancelling(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
             let executor = client.executor
             let consumer = Task(executorPreference: executor) {
                 for try await _ in client.subscribe(to: "t") {}
@@ -190,9 +193,12 @@ struct ExecutorTests {
         }
     }
 
-    @Test("a producer that always has more is granted what is asked, though nothing waits")
-    func endless() async throws {
-        try await Broker.withClient(Broker.strict) { _, client in
+    @Test(
+        "a producer that always has more is granted what is asked, though nothing waits",
+        arguments: Road.allCases
+    )
+    func endless(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
             let producer = client.producer(for: "t", options: ProducerOptions(backlog: .endless))
             let subscription = client.subscribe(
                 to: "t",

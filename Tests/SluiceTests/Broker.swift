@@ -5,9 +5,18 @@ import SluiceEngine
 import SluiceServer
 import SluiceTestKit
 
-/// A real broker on a free port of this process, for one test.
+/// How a test's clients reach its broker.
+enum Road: CaseIterable, Sendable {
+    /// Over a free port of this machine.
+    case tcp
+    /// Through memory, as those of an embedded broker do.
+    case memory
+}
+
+/// A real broker in this process, for one test.
 struct Broker {
     let server: Server
+    /// Where it listens; empty if its clients come through memory.
     let address: String
 
     /// Grants producers no more than consumers ask.
@@ -21,6 +30,7 @@ struct Broker {
     }
 
     static func start(
+        over road: Road = .tcp,
         _ configure: (inout ServerConfiguration) -> Void = { _ in }
     ) async throws -> Self {
         var configuration = ServerConfiguration()
@@ -29,6 +39,12 @@ struct Broker {
         configure(&configuration)
         var logger = Logger(label: "broker")
         logger.logLevel = .critical
+        guard road == .tcp else {
+            configuration.shards = 1
+            let server = try Server(configuration: configuration, logger: logger)
+            server.startInMemory()
+            return Self(server: server, address: "")
+        }
         let server = try Server(configuration: configuration, logger: logger)
         let addresses = try await server.start()
         return Self(server: server, address: addresses[0])
@@ -37,22 +53,24 @@ struct Broker {
     func client(_ address: String? = nil, name: String = "") -> SluiceClient {
         var logger = Logger(label: "client")
         logger.logLevel = .critical
-        return SluiceClient(
-            configuration: ClientConfiguration(
-                servers: [address ?? self.address],
-                name: name,
-                reconnect: ReconnectPolicy(initialDelay: .milliseconds(5))
-            ),
-            logger: logger
+        let configuration = ClientConfiguration(
+            servers: [address ?? self.address],
+            name: name,
+            reconnect: ReconnectPolicy(initialDelay: .milliseconds(5))
         )
+        guard address == nil, self.address.isEmpty else {
+            return SluiceClient(configuration: configuration, logger: logger)
+        }
+        return SluiceClient(configuration: configuration, logger: logger, dial: server.connect)
     }
 
     /// Runs `body` with a broker and a client, and ends both.
     static func withClient(
+        over road: Road = .tcp,
         _ configure: (inout ServerConfiguration) -> Void = { _ in },
         _ body: (Broker, SluiceClient) async throws -> Void
     ) async throws {
-        let broker = try await start(configure)
+        let broker = try await start(over: road, configure)
         let client = broker.client()
         try await body(broker, client)
         await client.close()

@@ -6,9 +6,12 @@ import Testing
 
 @Suite("Flow through a broker", .timeLimit(.minutes(5)))
 struct FlowTests {
-    @Test("what a producer sends is what a consumer receives, once and in order")
-    func straight() async throws {
-        try await Broker.withClient { _, client in
+    @Test(
+        "what a producer sends is what a consumer receives, once and in order",
+        arguments: Road.allCases
+    )
+    func straight(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
             let subscription = client.subscribe(to: "t")
             let producer = client.producer(for: "t")
             let sender = Task {
@@ -32,9 +35,9 @@ struct FlowTests {
         }
     }
 
-    @Test("key, headers, time and attempt come with the event")
-    func parts() async throws {
-        try await Broker.withClient { _, client in
+    @Test("key, headers, time and attempt come with the event", arguments: Road.allCases)
+    func parts(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
             let producer = client.producer(for: "t")
             let event = OutgoingEvent(
                 [1, 2, 3],
@@ -54,9 +57,9 @@ struct FlowTests {
         }
     }
 
-    @Test("without room ahead, producers send exactly what consumers ask")
-    func strict() async throws {
-        try await Broker.withClient(Broker.strict) { _, client in
+    @Test("without room ahead, producers send exactly what consumers ask", arguments: Road.allCases)
+    func strict(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
             let producer = client.producer(for: "t")
             let sender = Task { try await producer.send(contentsOf: numbered(0..<100)) }
             let subscription = client.subscribe(
@@ -77,9 +80,9 @@ struct FlowTests {
         }
     }
 
-    @Test("a drain hands out what waits and ends")
-    func drain() async throws {
-        try await Broker.withClient { _, client in
+    @Test("a drain hands out what waits and ends", arguments: Road.allCases)
+    func drain(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
             let producer = client.producer(for: "t")
             try await producer.send(contentsOf: numbered(0..<20))
             try await producer.flush()
@@ -95,9 +98,9 @@ struct FlowTests {
         }
     }
 
-    @Test("inspection, requests and signs of life")
-    func operating() async throws {
-        try await Broker.withClient { _, client in
+    @Test("inspection, requests and signs of life", arguments: Road.allCases)
+    func operating(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
             try await client.control(#"{"op":"create-topic","topic":"made"}"#)
             let topics = try await client.inspect("$sys/topics")
             #expect(topics.count == 1)

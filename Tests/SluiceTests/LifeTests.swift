@@ -6,9 +6,12 @@ import Testing
 
 @Suite("The life of a client", .timeLimit(.minutes(5)))
 struct LifeTests {
-    @Test("a cancelled consumer stops, hands out what came, and leaves the rest to others")
-    func cancellation() async throws {
-        try await Broker.withClient { _, client in
+    @Test(
+        "a cancelled consumer stops, hands out what came, and leaves the rest to others",
+        arguments: Road.allCases
+    )
+    func cancellation(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
             let producer = client.producer(for: "t")
             try await producer.send(contentsOf: numbered(0..<3_000))
             try await producer.flush()
@@ -37,9 +40,9 @@ struct LifeTests {
         }
     }
 
-    @Test("a cancelled send gives its place to the next")
-    func cancelledSend() async throws {
-        try await Broker.withClient(Broker.strict) { _, client in
+    @Test("a cancelled send gives its place to the next", arguments: Road.allCases)
+    func cancelledSend(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
             let producer = client.producer(for: "t")
             let first = Task { try await producer.send("first") }
             let inspected = Task { try await client.inspect("$sys/topics") }
@@ -56,9 +59,9 @@ struct LifeTests {
         }
     }
 
-    @Test("handleDemand is given what consumers asked, and fills it")
-    func handleDemand() async throws {
-        try await Broker.withClient(Broker.strict) { _, client in
+    @Test("handleDemand is given what consumers asked, and fills it", arguments: Road.allCases)
+    func handleDemand(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
             let producer = client.producer(for: "t")
             let running = Task {
                 var next = 0
@@ -88,9 +91,12 @@ struct LifeTests {
         }
     }
 
-    @Test("a processor with manual demand asks upstream only for what was asked of it")
-    func processor() async throws {
-        try await Broker.withClient(Broker.strict) { _, client in
+    @Test(
+        "a processor with manual demand asks upstream only for what was asked of it",
+        arguments: Road.allCases
+    )
+    func processor(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
             let producer = client.producer(for: "in")
             let sender = Task { try await producer.send(contentsOf: numbered(0..<100)) }
             let processor = Task {
@@ -119,9 +125,9 @@ struct LifeTests {
         }
     }
 
-    @Test("closing a client sends and confirms what was handed over")
-    func close() async throws {
-        try await Broker.withClient { broker, client in
+    @Test("closing a client sends and confirms what was handed over", arguments: Road.allCases)
+    func close(road: Road) async throws {
+        try await Broker.withClient(over: road) { broker, client in
             let other = broker.client()
             let producer = other.producer(for: "t")
             try await producer.send(contentsOf: numbered(0..<1_000))
@@ -133,9 +139,9 @@ struct LifeTests {
         }
     }
 
-    @Test("as a service it drains on a graceful shutdown")
-    func service() async throws {
-        try await Broker.withClient { broker, _ in
+    @Test("as a service it drains on a graceful shutdown", arguments: Road.allCases)
+    func service(road: Road) async throws {
+        try await Broker.withClient(over: road) { broker, _ in
             let client = broker.client()
             let subscription = client.subscribe(to: "t")
             let group = ServiceGroup(services: [client], logger: Logger(label: "test"))
@@ -174,9 +180,9 @@ struct LifeTests {
         }
     }
 
-    @Test("a topic that is removed ends its links with the broker's code")
-    func removed() async throws {
-        try await Broker.withClient { _, client in
+    @Test("a topic that is removed ends its links with the broker's code", arguments: Road.allCases)
+    func removed(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
             let subscription = client.subscribe(to: "t")
             let producer = client.producer(for: "t")
             try await producer.send("a")

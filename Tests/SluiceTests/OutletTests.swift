@@ -22,11 +22,11 @@ struct OutletTests {
         for _ in 0..<100 {
             written += fill(&outlet, &random)
             let wanted = Int.random(in: 1...40_000, using: &random)
-            while try outlet.backlog > 0 && outlet.send(to: socket) {}
+            while try outlet.backlog > 0 && outlet.send(to: .socket(socket)) {}
             received += read(ends[1], upTo: wanted)
         }
         while outlet.backlog > 0 {
-            _ = try outlet.send(to: socket)
+            _ = try outlet.send(to: .socket(socket))
             received += read(ends[1], upTo: 1_000_000)
         }
         #expect(received.count == written.count)
