@@ -16,6 +16,7 @@ let package = Package(
     name: "sluice",
     products: [
         .library(name: "Sluice", targets: ["Sluice"]),
+        .library(name: "SluiceEmbedded", targets: ["SluiceEmbedded"]),
         .executable(name: "sluice", targets: ["SluiceDoor"]),
     ],
     dependencies: [
@@ -97,7 +98,19 @@ let package = Package(
             ],
             swiftSettings: rules
         ),
-        // Floor 5, the door: the one executable, built as `sluice`.
+        // Floor 5: a broker and its clients in one process; the one executable, built as `sluice`.
+        .target(
+            name: "SluiceEmbedded",
+            dependencies: [
+                "Sluice",
+                "SluiceCore",
+                "SluiceEngine",
+                "SluiceNet",
+                "SluiceServer",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: rules
+        ),
         .executableTarget(
             name: "SluiceDoor",
             dependencies: [
@@ -185,8 +198,8 @@ let package = Package(
         .testTarget(
             name: "SluiceTests",
             dependencies: [
-                "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer",
-                "SluiceTestKit", "SluiceWire",
+                "Sluice", "SluiceCore", "SluiceEmbedded", "SluiceEngine", "SluiceNet",
+                "SluiceServer", "SluiceTestKit", "SluiceWire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
@@ -195,7 +208,7 @@ let package = Package(
         .testTarget(
             name: "SystemTests",
             dependencies: [
-                "Sluice", "SluiceDoor", "SluiceEngine", "SluiceWire",
+                "Sluice", "SluiceDoor", "SluiceEmbedded", "SluiceEngine", "SluiceWire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules

@@ -1,4 +1,5 @@
 import Sluice
+import SluiceEmbedded
 
 // The samples of the README and of the library's articles, so that they compile: a test compares
 // what stands between the markers with what is printed there.
@@ -50,5 +51,19 @@ func gettingStartedConsumer() async throws {
             print(event.offset, event.payloadString)
         }
     }
+    // end
+}
+
+func embedded() async throws {
+    // sample: embedded
+    let broker = try EmbeddedBroker()
+    let client = broker.client()
+    let producer = client.producer(for: "orders")
+    try await producer.send("order 1")
+    for try await batch in client.subscribe(to: "orders") {
+        for event in batch { print(event.payloadString) }
+    }
+    await client.close()
+    await broker.close()
     // end
 }

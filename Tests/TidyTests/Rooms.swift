@@ -19,6 +19,9 @@ enum Rooms {
             "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
             "SluiceNet", "SluiceWire", "Synchronization",
         ],
+        "Sources/SluiceEmbedded": [
+            "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer",
+        ],
         "Sources/SluiceDoor": [
             "ArgumentParser", "Configuration", "Dispatch", "FoundationEssentials", "Glibc",
             "Histogram", "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet",
@@ -53,6 +56,7 @@ enum Rooms {
             "ServiceLifecycle",
             "Sluice",
             "SluiceCore",
+            "SluiceEmbedded",
             "SluiceEngine",
             "SluiceNet",
             "SluiceServer",
@@ -63,6 +67,7 @@ enum Rooms {
             "Logging",
             "Sluice",
             "SluiceDoor",
+            "SluiceEmbedded",
             "SluiceEngine",
             "SluiceWire"
         ),
