@@ -1,3 +1,5 @@
+import SluiceCore
+
 /// Several subscriptions, consumed as one sequence of batches by one task: GenStage's `stream`.
 ///
 /// Those that have something take turns. Each keeps its own demand: asking for the next delivery
@@ -53,6 +55,25 @@ public final class EventStream: AsyncSequence, Sendable {
         core.add(new, mode)
         core.remove(old)
         old.cancel(reason)
+    }
+
+    /// Limits how many events are handed out a second, of all subscriptions together.
+    ///
+    /// What may not be handed out yet waits, and so does the demand for more. The broker limits the
+    /// rate of a topic and that of a subscription; this is for what several have in common.
+    ///
+    /// - Parameters:
+    ///   - eventsPerSecond: at least 1; nil lifts the limit.
+    ///   - burst: how many may be handed out at once after a time of rest; at least 1.
+    public func limitRate(to eventsPerSecond: Int?, burst: Int = 1) {
+        core.limitRate(
+            eventsPerSecond.map { rate in
+                RateLimit(
+                    eventsPerSecond: UInt32(clamping: Swift.max(1, rate)),
+                    burst: UInt32(clamping: Swift.max(1, burst))
+                )
+            }
+        )
     }
 
     /// Drains all subscriptions: what waits now is delivered, as far as it was asked for.

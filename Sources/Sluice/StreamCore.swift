@@ -1,4 +1,6 @@
 import DequeModule
+import Dispatch
+import SluiceCore
 import SluiceNet
 
 /// What a task and the links that it consumes as one share.
@@ -29,6 +31,8 @@ final class StreamCore: Sendable {
         var failure: ClientError?
         /// What the task took last.
         var held: (core: SubscriptionCore, events: Int, bytes: Int)?
+        /// How many events may be handed out now; nil for any number.
+        var bucket: TokenBucket?
         /// When the timer that is set wakes the task.
         var alarm: ContinuousClock.Instant?
     }
@@ -141,13 +145,20 @@ extension StreamCore {
         until deadline: ContinuousClock.Instant? = nil
     ) async throws(ClientError) -> Step? {
         while true {
+            let (allowed, pause) = allowance()
+            if allowed == 0, case .member(let next) = try look(), next.subscription.core.hasItems {
+                if let deadline, deadline <= .now { return .late }
+                let end = ContinuousClock.now + pause
+                await wait(until: min(deadline ?? end, end), despiteReady: true)
+                continue
+            }
             switch try turn() {
             case .end: return nil
             case .wait:
                 if let deadline, deadline <= .now { return .late }
                 await wait(until: deadline)
             case .member(let member):
-                if let step = take(member, upTo: limit) { return step }
+                if let step = take(member, upTo: min(limit, allowed)) { return step }
             }
         }
     }
@@ -178,6 +189,7 @@ extension StreamCore {
         case .wait: return nil
         case .batch(let batch):
             if hasMore { tell(core) }
+            spend(batch.count)
             return .batch(batch, member.subscription)
         case .end(_, let reason):
             remove(member.subscription)
@@ -188,14 +200,18 @@ extension StreamCore {
         }
     }
 
-    private func wait(until deadline: ContinuousClock.Instant?) async {
+    private func wait(
+        until deadline: ContinuousClock.Instant?,
+        despiteReady: Bool = false
+    ) async {
         if let deadline { setAlarm(deadline) }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isOver = state.withLock { state in
                     precondition(state.waiter == nil, "one task iterates a stream")
                     let isLate = deadline.map { $0 <= .now } ?? false
-                    guard state.ready.isEmpty, state.failure == nil, !state.isOver, !isLate else {
+                    let isReady = !state.ready.isEmpty && !despiteReady
+                    guard !isReady, state.failure == nil, !state.isOver, !isLate else {
                         return true
                     }
                     state.waiter = continuation
@@ -227,6 +243,43 @@ extension StreamCore {
             return state.takeWaiter()
         }
         waiter?.resume()
+    }
+}
+
+// MARK: - The rate
+
+extension StreamCore {
+    /// The time of `TokenBucket`.
+    private static var now: Instant {
+        Instant(nanoseconds: DispatchTime.now().uptimeNanoseconds)
+    }
+
+    func limitRate(_ limit: RateLimit?) {
+        let waiter = state.withLock { state in
+            state.bucket = limit.map { TokenBucket($0, at: Self.now) }
+            return state.takeWaiter()
+        }
+        waiter?.resume()
+    }
+
+    /// How many events may be handed out now, and how long it takes until one may.
+    private func allowance() -> (events: UInt32, pause: Duration) {
+        state.withLock { state in
+            let now = Self.now
+            guard let events = state.bucket?.available(at: now) else { return (.max, .zero) }
+            let next = state.bucket?.nextAvailable(at: now) ?? now
+            let pause = next.nanoseconds - now.nanoseconds
+            return (UInt32(clamping: events), .nanoseconds(Int64(clamping: pause)))
+        }
+    }
+
+    private func spend(_ events: Int) {
+        state.withLock { state in
+            let now = Self.now
+            guard let available = state.bucket?.available(at: now) else { return }
+            // The limit may have changed since the batch was taken.
+            state.bucket?.take(min(UInt64(events), available), at: now)
+        }
     }
 }
 

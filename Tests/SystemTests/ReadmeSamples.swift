@@ -67,3 +67,77 @@ func embedded() async throws {
     await broker.close()
     // end
 }
+
+// What the samples of the article on stages call.
+private func nextOrders(atMost count: Int) async throws -> [String] { [] }
+private func send(_ text: String) async throws {}
+private func insert(_ rows: [String], because reason: BatchReason) async throws {}
+
+func stagesPipeline(client: SluiceClient) async throws {
+    // sample: Stages pipeline
+    let source = Stage.producer("orders", to: "orders") { demand in
+        try await nextOrders(atMost: demand).map { OutgoingEvent($0) }
+    }
+    let invoices = Stage.processor("invoices", from: ["orders"], to: "invoices") { batch in
+        batch.map { OutgoingEvent("invoice for \($0.payloadString)") }
+    }
+    let ten = SubscriptionOptions(demand: .automatic(max: 10, min: 5))
+    let mail = Stage.tasks("mail", of: [Input("invoices", options: ten)]) { event in
+        try await send(event.payloadString)
+    }
+    let pipeline = Pipeline(client, [source, invoices, mail])
+    try await pipeline.run()
+    // end
+}
+
+func stagesConsumer() -> Stage {
+    // sample: Stages consumer
+    struct Ledger: ConsumerStage {
+        var balance = 0
+        var stream: EventStream?
+
+        mutating func handleStart(_ stream: EventStream) async throws {
+            self.stream = stream
+        }
+
+        mutating func handleEvents(
+            _ events: EventBatch,
+            from subscription: Subscription
+        ) async throws {
+            for event in events { balance += Int(event.payloadString) ?? 0 }
+        }
+
+        mutating func handleCancel(
+            _ reason: CancelReason,
+            of subscription: Subscription
+        ) async throws {
+            print("\(subscription.topic) has ended: \(reason)")
+        }
+    }
+    let bookings = [Input("sales"), Input("refunds", cancel: .temporary)]
+    let ledger = Stage.consumer("ledger", of: bookings, making: { Ledger() })
+    // end
+    return ledger
+}
+
+func stagesStream(client: SluiceClient) async throws {
+    // sample: Stages stream
+    for try await delivery in client.stream(of: ["sales", "refunds"]) {
+        print(delivery.topic, delivery.batch.count)
+    }
+    // end
+}
+
+func stagesBatches() -> Stage {
+    // sample: Stages batches
+    let rows = Stage.batches(
+        "rows",
+        of: ["readings"],
+        size: 500,
+        within: .seconds(1),
+        by: { $0.key.map { Array($0) } ?? [] },
+        { batch in try await insert(batch.events.map(\.payloadString), because: batch.reason) }
+    )
+    // end
+    return rows
+}

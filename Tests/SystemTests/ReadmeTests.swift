@@ -81,6 +81,12 @@ extension SystemTests {
                     ["GettingStarted producer", "GettingStarted consumer"]
                 ),
                 ("Sources/SluiceEmbedded/SluiceEmbedded.docc/SluiceEmbedded.md", ["embedded"]),
+                (
+                    "Sources/Sluice/Sluice.docc/Stages.md",
+                    [
+                        "Stages pipeline", "Stages consumer", "Stages stream", "Stages batches",
+                    ]
+                ),
             ]
         )
         func samples(path: String, names: [String]) throws {

@@ -152,6 +152,28 @@ struct EventStreamTests {
         }
     }
 
+    @Test("a rate holds for all subscriptions together, and can be lifted")
+    func rate() async throws {
+        try await Broker.withClient { _, client in
+            try await Self.fill(["a": 20, "b": 20], client)
+            let stream = client.stream(of: ["a", "b"])
+            stream.limitRate(to: 1_000, burst: 2)
+            var received = 0
+            var isLifted = false
+            for try await delivery in stream {
+                #expect(isLifted || delivery.batch.count <= 2)
+                received += delivery.batch.count
+                if received >= 20, !isLifted {
+                    isLifted = true
+                    stream.limitRate(to: 1)
+                    stream.limitRate(to: nil)
+                }
+                if received == 40 { break }
+            }
+            #expect(received == 40)
+        }
+    }
+
     @Test("a stream in a task that is cancelled hands out what came, and ends")
     func cancelled() async throws {
         try await Broker.withClient { _, client in
