@@ -37,8 +37,10 @@ package struct PipeCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The topic to read.") package var source: String
-    @Argument(help: "The topic to publish to.") package var target: String
+    @Argument(help: ArgumentHelp("The topic to read.", valueName: "from"))
+    package var source: String
+    @Argument(help: ArgumentHelp("The topic to publish to.", valueName: "to"))
+    package var target: String
     @Argument(
         parsing: .postTerminator,
         help: ArgumentHelp("The command, after '--', with its arguments.", valueName: "command")
