@@ -187,6 +187,8 @@ package enum Command: Sendable {
     case pause(Bool)
     case purge
     case removeGroup(String)
+    /// A group goes on at another offset, as near to it as events are held.
+    case seek(String, Start)
     /// The broker is stopping: nothing more is granted, what is out is recalled.
     case wind
 }

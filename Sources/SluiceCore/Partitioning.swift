@@ -116,14 +116,4 @@ extension Topic {
     package func lanes(ofConsumer id: LinkID) -> [Int] {
         consumer(id)?.special.first?.lanes ?? []
     }
-
-    /// Events that wait for a member: those of its partitions, or of its group.
-    package func waiting(forConsumer id: LinkID) -> UInt64 {
-        guard let link = consumer(id) else { return 0 }
-        let group = groupTable[link.group]
-        guard group.rules.dispatcher == .partition else { return waiting(ofGroup: link.group) }
-        return link.special[0].lanes.reduce(log.head - group.cursor.offset) {
-            $0 + group.lanes[$1].waiting
-        }
-    }
 }

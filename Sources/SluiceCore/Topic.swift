@@ -276,6 +276,7 @@ extension Topic {
             refreshAllMembers()
         case .purge: purge()
         case .removeGroup(let name): removeGroup(name, into: &effects)
+        case .seek(let name, let start): seek(name, to: start)
         case .wind:
             isWinding = true
             grantsAreDue = true

@@ -95,6 +95,42 @@ extension Topic {
         }
     }
 
+    /// Lets a group go on elsewhere within what is held; one with lanes only forwards.
+    mutating func seek(_ name: String, to start: Start) {
+        guard let index = groupIndex(named: name) else { return }
+        var cursor = log.start
+        log.seek(&cursor, to: min(offset(of: start), log.head))
+        if !groupTable[index].lanes.isEmpty {
+            let first = firstWaiting(of: index)
+            let offset = start == .first ? first : max(offset(of: start), first)
+            for lane in groupTable[index].lanes.indices {
+                _ = withLane(lane, of: index) { $0.drop(before: offset) }
+            }
+            if cursor.offset < groupTable[index].cursor.offset { cursor = groupTable[index].cursor }
+        }
+        groupTable[index].cursor = cursor
+        groupTable[index].start = cursor.offset - groupTable[index].queued
+        groupTable[index].base =
+            groupTable[index].delivered + groupTable[index].discarded + groupTable[index].refused
+        groupTable[index].nextMark = firstMark(from: cursor.offset)
+        for member in groupTable[index].members {
+            consumerLinks[Int(member)].nextMark = groupTable[index].nextMark
+        }
+        markDirty(index)
+        isUnsettled = true
+        grantsAreDue = true
+    }
+
+    /// Where a start lies now.
+    func offset(of start: Start) -> UInt64 {
+        switch start {
+        case .new: log.head
+        case .first: log.firstOffset
+        case .offset(let offset): offset
+        case .time(let time): log.offset(atOrAfter: time)
+        }
+    }
+
     mutating func removeGroup(_ name: String, into effects: inout Effects) {
         guard let index = groupIndex(named: name) else { return }
         for member in groupTable[index].members {

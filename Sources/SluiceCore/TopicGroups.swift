@@ -30,12 +30,10 @@ extension Topic {
             )
         }
         var cursor = tail
-        switch opening.start {
-        case nil: if hadGroup { log.seek(&cursor, to: max(cursor.offset, untouched)) }
-        case .new: cursor = log.end
-        case .first: break
-        case .offset(let offset): log.seek(&cursor, to: min(offset, log.head))
-        case .time(let time): log.seek(&cursor, to: log.offset(atOrAfter: time))
+        if let start = opening.start {
+            log.seek(&cursor, to: min(offset(of: start), log.head))
+        } else if hadGroup {
+            log.seek(&cursor, to: max(cursor.offset, untouched))
         }
         hadGroup = true
         var group = Group(name: opening.group, rules: rules, cursor: cursor)

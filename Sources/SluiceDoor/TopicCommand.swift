@@ -322,36 +322,6 @@ package struct TopicPeek: AsyncParsableCommand {
     }
 }
 
-/// `sluice group`: the groups of a topic.
-package struct GroupCommand: AsyncParsableCommand {
-    package static let configuration = CommandConfiguration(
-        commandName: "group",
-        abstract: "Remove groups; 'sluice topic info' lists them.",
-        subcommands: [GroupRemove.self]
-    )
-
-    package init() {}
-}
-
-package struct GroupRemove: AsyncParsableCommand {
-    package static let configuration = CommandConfiguration(
-        commandName: "rm",
-        abstract: "Remove a group and its cursor, so that it holds nothing any more."
-    )
-
-    @Argument(help: "The topic.") package var topic: String
-    @Argument(help: "The group.") package var group: String
-    @OptionGroup package var global: GlobalOptions
-
-    package init() {}
-
-    package func run() async throws {
-        var request = Snapshot.Request(op: "remove-group", topic: topic)
-        request.group = group
-        try await global.request(request, done: "removed \(group) of \(topic)")
-    }
-}
-
 extension GlobalOptions {
     /// Sends one request to the broker and says what was done.
     func request(_ request: Snapshot.Request, done: String) async throws {

@@ -192,7 +192,27 @@ extension Engine {
                 self.apply(.removeGroup(name), to: box)
                 return nil
             }
+        case "seek-group":
+            guard let start = start(of: request) else { return nil }
+            let name = request.group ?? ""
+            return { box in
+                guard box.core.groups.contains(where: { $0?.name == name }) else {
+                    return .notFound
+                }
+                self.apply(.seek(name, start), to: box)
+                return nil
+            }
         default: return nil
+        }
+    }
+
+    /// Where a request wants a group to go on: "first", "new" or an offset.
+    private func start(of request: Snapshot.Request) -> Start? {
+        switch request.start {
+        case "first"?: .first
+        case "new"?: .new
+        case let text?: UInt64(text).map { .offset($0) }
+        case nil: nil
         }
     }
 
@@ -253,6 +273,14 @@ extension Engine {
         }
         options.isEphemeral = request.isEphemeral ?? options.isEphemeral
         return true
+    }
+
+    /// Removes an ephemeral topic with its last link.
+    func removeIfLeft(_ box: TopicBox) {
+        guard box.core.options.isEphemeral, !box.isRemoved, box.hadLink,
+            box.core.producers + box.core.consumers == 0
+        else { return }
+        remove(box)
     }
 
     private func remove(_ box: TopicBox) {

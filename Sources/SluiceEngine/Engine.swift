@@ -68,6 +68,7 @@ package final class Engine {
             let hasMore = box.core.advance(at: now, into: &effects)
             perform(&effects, of: box)
             if hasMore { mark(box) }
+            if box.core.options.isEphemeral { removeIfLeft(box) }
             watchRecalls(of: box)
             if box.core.wakesAt != nil { watchTime(of: box) }
         }
@@ -92,6 +93,7 @@ package final class Engine {
         let isDue = box.core.apply(command, at: now, into: &effects)
         perform(&effects, of: box)
         if isDue { mark(box) }
+        if box.core.options.isEphemeral { removeIfLeft(box) }
     }
 
     /// Empty effects, with the memory of those before them if these are not under way still.

@@ -78,14 +78,14 @@ extension Engine {
             link.group = box.core.group(consumer.group)?.name
             link.isAttached = consumer.isAttached
             link.deliverable = box.core.deliverable(consumer)
-            link.blockedBy = "\(box.core.holder(of: consumer))"
+            link.blockedBy = "\(box.core.holder(ofConsumer: id))"
             link.sinceAskMilliseconds = consumer.askedAt.map { now.milliseconds(since: $0) }
             link.sinceEventsMilliseconds = consumer.movedAt.map { now.milliseconds(since: $0) }
             fill(&link, consumer.ledger)
         } else if let producer = box.core.producer(id) {
             link.isAttached = producer.isAttached
             if case .events(let backlog) = producer.backlog { link.available = backlog }
-            link.blockedBy = "\(box.core.holder(of: producer))"
+            link.blockedBy = "\(box.core.holder(ofProducer: id))"
             link.sinceAskMilliseconds = producer.askedAt.map { now.milliseconds(since: $0) }
             link.sinceEventsMilliseconds = producer.movedAt.map { now.milliseconds(since: $0) }
             fill(&link, producer.ledger)

@@ -258,29 +258,9 @@ extension Topic {
         var status = Status(link.ledger)
         status.isDrained = kind == .drained
         status.isEcho = kind == .echo
-        status.available = waiting(link)
-        status.blockedBy = holder(of: link)
+        status.available = waiting(forConsumer: id)
+        status.blockedBy = holder(ofConsumer: id)
         status.needBytes = link.needBytes
         return status
-    }
-
-    func waiting(_ link: ConsumerLink) -> UInt64 {
-        group(link.group) == nil ? 0 : waiting(ofGroup: link.group)
-    }
-
-    /// What keeps events from a consumer.
-    func holder(of link: ConsumerLink) -> BlockedBy {
-        if isPaused { return .paused }
-        if link.ledger.credit == 0 { return .noDemand }
-        if link.needBytes > 0 || link.ledger.byteCredit == 0 { return .bytes }
-        if !link.isWritable { return .window }
-        return waiting(link) == 0 ? .noEvents : .nothing
-    }
-
-    /// What keeps a producer from sending.
-    func holder(of link: ProducerLink) -> BlockedBy {
-        if isPaused { return .paused }
-        if link.ledger.credit > 0 { return link.backlog == .events(0) ? .noEvents : .nothing }
-        return buffered >= options.ahead && options.ahead > 0 ? .buffer : .noDemand
     }
 }

@@ -135,6 +135,8 @@ final class TopicBox {
     /// Whether the engine looks at it when its time has come.
     var isSleeping = false
     var isRemoved = false
+    /// Whether it ever had a link: an ephemeral topic waits for its first.
+    var hadLink = false
 
     init(_ core: Topic) { self.core = core }
 
@@ -145,5 +147,6 @@ final class TopicBox {
     func setOwner(_ owner: Owner?, of id: LinkID) {
         while owners.count <= Int(id.index) { owners.append(nil) }
         owners[Int(id.index)] = owner
+        if owner != nil { hadLink = true }
     }
 }

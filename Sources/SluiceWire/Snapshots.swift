@@ -189,10 +189,13 @@ package enum Snapshot {
 
     /// A request on `$sys/ctl`.
     package struct Request: Codable, Sendable {
-        /// create-topic, remove-topic, purge-topic, pause-topic, resume-topic or remove-group.
+        /// create-topic, remove-topic, purge-topic, pause-topic, resume-topic, remove-group or
+        /// seek-group.
         package var op: String
         package var topic: String
         package var group: String?
+        /// Where a group goes on: first, new or an offset.
+        package var start: String?
         package var buffer: UInt64?
         package var bufferBytes: UInt64?
         package var ahead: UInt64?

@@ -253,3 +253,43 @@ struct MemberTests {
         #expect(made == (isRefused ? 1 : 2))
     }
 }
+
+@Suite("A group that is moved")
+struct SeekTests {
+    @Test("gets what it goes back to again, and never what it passes over")
+    func seek() {
+        var harness = TopicHarness()
+        let holding = harness.consumer("holding")
+        let moved = harness.consumer("moved", asks: 4)
+        harness.emit(6)
+        #expect(harness.given[moved] == [0, 1, 2, 3])
+        harness.apply(.seek("moved", .offset(2)))
+        harness.ask(moved, 1)
+        #expect(harness.given[moved] == [0, 1, 2, 3, 2])
+        harness.apply(.seek("moved", .offset(5)))
+        harness.ask(moved, 2)
+        #expect(harness.given[moved] == [0, 1, 2, 3, 2, 5])
+        harness.apply(.seek("moved", .first))
+        harness.ask(moved, 1)
+        #expect(harness.given[moved]?.suffix(2) == [0, 1])
+        harness.apply(.seek("moved", .new))
+        #expect(harness.topic.waiting(forConsumer: moved) == 0)
+        #expect(harness.topic.waiting(forConsumer: holding) == 6)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("goes forwards only if its events are sorted")
+    func lanes() {
+        var harness = TopicHarness()
+        let one = harness.consumer("g", asks: 1) { opening in
+            opening.wish.dispatcher = .partition
+            opening.wish.partitions = 1
+        }
+        harness.emit(5)
+        harness.apply(.seek("g", .offset(3)))
+        harness.apply(.seek("g", .first))
+        harness.ask(one, 9)
+        #expect(harness.given[one] == [0, 3, 4])
+        #expect(harness.broken() == [])
+    }
+}

@@ -235,6 +235,32 @@ import Testing
         #expect(try bench.request(Self.json(op)) == .notFound)
     }
 
+    @Test("An ephemeral topic goes with its last link, and waits for its first")
+    func ephemeral() throws {
+        #expect(try bench.request(Self.json("create-topic", "t", ",\"isEphemeral\":true")) == nil)
+        #expect(try bench.documents("$sys/topics", as: Snapshot.Topic.self).count == 1)
+        let (_, session) = bench.connect()
+        bench.openSink(session, 1, "t", demand: 2)
+        bench.openSource(session, 2, "t", available: 1)
+        bench.engine.close(session, 1)
+        #expect(try bench.documents("$sys/topics", as: Snapshot.Topic.self).count == 1)
+        bench.engine.close(session, 2)
+        #expect(try bench.documents("$sys/topics", as: Snapshot.Topic.self).isEmpty)
+    }
+
+    @Test("A group is moved within what is held, to a place that there is")
+    func seek() throws {
+        let (_, session) = bench.connect()
+        bench.openSink(session, 1, "t", demand: 0)
+        let there = ",\"start\":\"new\""
+        #expect(try bench.request(Self.json("seek-group", "t", there)) == nil)
+        #expect(try bench.request(Self.json("seek-group", "t", ",\"start\":\"-1\"")) == .badOption)
+        #expect(try bench.request(Self.json("seek-group", "t")) == .badOption)
+        let unknown = there + ",\"group\":\"g\""
+        #expect(try bench.request(Self.json("seek-group", "t", unknown)) == .notFound)
+        #expect(try bench.request(Self.json("seek-group", "u", there)) == .notFound)
+    }
+
     @Test("Removing a topic closes its links, and the name is free again")
     func remove() throws {
         let (peer, session) = bench.connect()
