@@ -37,8 +37,8 @@ extension Scenario {
             encode(count) { $0.append(Ask(events: 10, total: 20), link: 1) }
         },
         Scenario("encode-settle", per: "frame", 131_072) { count in
-            let settlements = [Settlement(from: 1, count: 100)]
-            encode(count) { $0.append(settlements, link: 1) }
+            let settlement = Settlement(from: 1, count: 100)
+            encode(count) { $0.append(settlement, link: 1) }
         },
         Scenario("encode-status", per: "frame", 131_072) { count in
             let status = Status()

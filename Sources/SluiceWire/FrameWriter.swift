@@ -274,14 +274,6 @@ extension FrameWriter {
         append(.settle, link: link, length: Settlement.byteCount) { $0.put(settlement) }
     }
 
-    package mutating func append(_ settlements: [Settlement], link: UInt32) {
-        precondition(!settlements.isEmpty && settlements.count <= Limits.settleRangesMax)
-        let length = settlements.count * Settlement.byteCount
-        append(.settle, link: link, length: length) { pen in
-            for settlement in settlements { pen.put(settlement) }
-        }
-    }
-
     package mutating func append(_ status: Status, link: UInt32) {
         let flags =
             (status.isDrained ? FrameFlags.drained : 0) | (status.isEcho ? FrameFlags.echoed : 0)

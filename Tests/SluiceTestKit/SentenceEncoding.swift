@@ -243,4 +243,17 @@ extension FrameWriter {
             link: sentence.link
         )
     }
+
+    /// A SETTLE of several ranges, which any broker may write and this one does not.
+    package mutating func append(_ settlements: [Settlement], link: UInt32) {
+        var frame: [UInt8] = []
+        for settlement in settlements {
+            var single = FrameWriter()
+            single.append(settlement, link: link)
+            frame += single.bytes.dropFirst(frame.isEmpty ? 0 : FrameHeader.byteCount)
+        }
+        let length = frame.count - FrameHeader.byteCount
+        for index in 0..<3 { frame[index] = UInt8(truncatingIfNeeded: length >> (16 - 8 * index)) }
+        append(records: frame.span.bytes)
+    }
 }

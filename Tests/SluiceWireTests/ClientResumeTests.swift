@@ -95,7 +95,7 @@ struct ClientResumeTests {
         var talk = ClientConversation.welcomed()
         let key = talk.openSource(demand: 5)
         talk.send(5, on: key)
-        talk.broker { $0.append([Settlement(from: 1, count: 1)], link: 1) }
+        talk.broker { $0.append(Settlement(from: 1, count: 1), link: 1) }
         talk.reconnect()
         let said = talk.said()
         #expect(said.first?.open?.resume?.position == 5)

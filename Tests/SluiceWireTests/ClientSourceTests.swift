@@ -1,4 +1,5 @@
 import SluiceCore
+import SluiceTestKit
 import SluiceWire
 import Testing
 
@@ -190,7 +191,7 @@ struct ClientSourceTests {
         )
         #expect(talk.session[key]?.outbox.sentCount == 1)
         _ = talk.said()
-        talk.broker { $0.append([Settlement(from: 7, count: 1)], link: 1) }
+        talk.broker { $0.append(Settlement(from: 7, count: 1), link: 1) }
         #expect(talk.said().map(\.closeCode) == [.creditMismatch])
     }
 

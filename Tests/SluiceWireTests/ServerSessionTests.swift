@@ -240,7 +240,7 @@ struct LinkTests {
     func settle() throws {
         var session = try ServerSession.greeted()
         try session.open(1)
-        let violation = try session.refuses { $0.append([Settlement(from: 1, count: 1)], link: 1) }
+        let violation = try session.refuses { $0.append(Settlement(from: 1, count: 1), link: 1) }
         #expect(violation.code == .badOption && violation.link == 1)
         #expect(session.isOpen)
         #expect(session.closing(1) == false, "the violation closed it already")

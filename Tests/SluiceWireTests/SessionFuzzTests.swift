@@ -84,7 +84,7 @@ struct SessionFuzzTests {
         case 8..<16 where isSink: writer.append(Ask(events: 1, total: 1), link: link)
         case 8..<16: writer.append(Status(), link: link)
         case 16..<20: writer.append(Close(.normal), link: link)
-        case 20 where isSink: writer.append([Settlement(from: 1, count: 1)], link: link)
+        case 20 where isSink: writer.append(Settlement(from: 1, count: 1), link: link)
         case 20..<29: writer.append(Ping(opaque: 1))
         default:
             let vector = Vector.all.randomElement(using: &random)?.bytes ?? []
