@@ -64,7 +64,7 @@ package final class Session {
     }
 
     func link(_ id: UInt32) -> SessionLink? {
-        index(of: id).map { links[$0] }
+        links.index(of: id).map { links[$0] }
     }
 
     func add(_ link: SessionLink) {
@@ -73,26 +73,13 @@ package final class Session {
     }
 
     func remove(_ id: UInt32) {
-        guard let index = index(of: id) else { return }
+        guard let index = links.index(of: id) else { return }
         links.remove(at: index)
-    }
-
-    private func index(of id: UInt32) -> Int? {
-        // Most clients count their links from 1 and close none.
-        let likely = Int(id) - 1
-        if likely >= 0, likely < links.count, links[likely].id == id { return likely }
-        var low = 0
-        var high = links.count
-        while low < high {
-            let middle = (low + high) / 2
-            if links[middle].id < id { low = middle + 1 } else { high = middle }
-        }
-        return low < links.count && links[low].id == id ? low : nil
     }
 }
 
 /// Where a session's link leads.
-struct SessionLink {
+struct SessionLink: LinkRecord {
     enum Target {
         case topic(TopicBox, LinkID)
         case inspection(Inspection)

@@ -16,7 +16,7 @@ package struct LinkTable: Sendable {
         case detached
     }
 
-    struct Entry {
+    struct Entry: LinkRecord {
         let id: UInt32
         /// The role of the client.
         let role: Role
@@ -36,11 +36,11 @@ package struct LinkTable: Sendable {
 
     /// Forgets a link that ended while no connection had it.
     package mutating func end(_ id: UInt32) {
-        if let index = index(of: id) { entries.remove(at: index) }
+        if let index = entries.index(of: id) { entries.remove(at: index) }
     }
 
     subscript(id: UInt32) -> Entry? {
-        index(of: id).map { entries[$0] }
+        entries.index(of: id).map { entries[$0] }
     }
 
     /// Whether an OPEN with this id ever came, or one with a higher id, which closes it for good.
@@ -55,7 +55,7 @@ package struct LinkTable: Sendable {
     }
 
     mutating func set(_ id: UInt32, to state: State) {
-        if let index = index(of: id) { entries[index].state = state }
+        if let index = entries.index(of: id) { entries[index].state = state }
     }
 
     /// What stays when the connection is lost: a CLOSE on its way has ended its link.
@@ -63,17 +63,26 @@ package struct LinkTable: Sendable {
         entries.removeAll { $0.state == .closing }
         for index in entries.indices { entries[index].state = .detached }
     }
+}
 
-    private func index(of id: UInt32) -> Int? {
+/// What is kept of a link, in an array sorted by its id.
+@usableFromInline
+package protocol LinkRecord {
+    var id: UInt32 { get }
+}
+
+extension Array where Element: LinkRecord {
+    @inlinable
+    package func index(of id: UInt32) -> Int? {
         // Most clients count their links from 1 and close none.
         let likely = Int(id) - 1
-        if likely >= 0, likely < entries.count, entries[likely].id == id { return likely }
+        if likely >= 0, likely < count, self[likely].id == id { return likely }
         var low = 0
-        var high = entries.count
+        var high = count
         while low < high {
             let middle = (low + high) / 2
-            if entries[middle].id < id { low = middle + 1 } else { high = middle }
+            if self[middle].id < id { low = middle + 1 } else { high = middle }
         }
-        return low < entries.count && entries[low].id == id ? low : nil
+        return low < count && self[low].id == id ? low : nil
     }
 }
