@@ -273,11 +273,17 @@ extension Engine {
         endAbroad(session)
     }
 
-    /// Lets a session go that moves to another engine; it has no links.
-    package func release(_ session: Session) { sessions[session.token] = nil }
+    /// Lets a client go that moves to another engine, with its session if it has one: no links.
+    package func release(_ session: Session?) {
+        exchange.countDeparture()
+        if let session { sessions[session.token] = nil }
+    }
 
-    /// Takes a session that another engine let go.
-    package func adopt(_ session: Session) { sessions[session.token] = session }
+    /// Takes a client that another engine let go.
+    package func adopt(_ session: Session?) {
+        exchange.countArrival()
+        if let session { sessions[session.token] = session }
+    }
 
     private func expireOldest() {
         while let oldest = detached.popFirst() {

@@ -77,6 +77,11 @@ final class Exchange {
         untold[engine] = 0
     }
 
+    // A client on its way is a message too: a stop that did not wait for it would leave without
+    // its farewell.
+    func countDeparture() { sent += 1 }
+    func countArrival() { received += 1 }
+
     func confirm(_ count: Int, by engine: Int) {
         underWay[engine] -= count
         isCongested = underWay.contains { $0 >= Limits.exchangeMessagesMax / 2 }
@@ -142,7 +147,8 @@ extension Engine {
         if let session = exchange.guests[number] { body(session) }
     }
 
-    /// Messages sent to other engines and taken from them, to find out that none is on its way.
+    /// Messages and clients sent to other engines and taken from them, to find out that none is on
+    /// its way.
     package var postCounts: (sent: UInt64, received: UInt64) {
         (exchange.sent, exchange.received)
     }

@@ -248,16 +248,14 @@ extension ClientPeer {
 
 extension ClientPeer {
     /// Leaves its engine, which forgets it.
-    package func depart() {
-        if let session { engine.release(session) }
-    }
+    package func depart() { engine.release(session) }
 
     /// Goes on at another engine with the frame that sent it there.
     package func arrive(at engine: Engine) {
         guard let departure else { return }
         self.engine = engine
         self.departure = nil
-        if let session { engine.adopt(session) }
+        engine.adopt(session)
         switch departure.reason {
         case .open(let link, let open):
             if let session { engine.open(session, link, open) }

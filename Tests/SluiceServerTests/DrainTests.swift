@@ -1,3 +1,5 @@
+import SluiceCore
+import SluiceEngine
 import SluiceServer
 import SluiceTestKit
 import Testing
@@ -100,6 +102,44 @@ import Testing
         #expect(wave(drain, [Self.quiet(), Self.quiet()]))
         #expect(drain.note(0) { Self.busy(9, 8) })
         #expect(drain.note(1) { Self.quiet() })
+    }
+
+    @Test("While a client is on its way to another shard none leaves", arguments: [false, true])
+    func moving(_ isGreeted: Bool) throws {
+        let bench = PeerBench(shards: 2)
+        let client = bench.connect()
+        let away = (0...).lazy.map { "t\($0)" }.first { bench.engine.place.home(of: $0) == 1 } ?? ""
+        let nobody = String(repeating: "ab", count: 16)
+        if isGreeted { try client.say("HELLO versions=1..1 keepalive=10 name=t") }
+        let text =
+            isGreeted
+            ? "OPEN 1 sink topic=\(away)" : "HELLO versions=1..1 keepalive=10 session=\(nobody)"
+        let frame = try #require(Sentence(parsing: text)).encoded()
+        let slab = Slab(capacity: frame.count)
+        _ = slab.append(frame.span.bytes)
+        _ = client.peer.receive(slab, from: 0)
+        client.peer.depart()
+        for engine in bench.engines { engine.wind() }
+        let drain = Drain(shards: 2)
+        func isOver() -> Bool {
+            var isOver = false
+            for _ in 0..<3 {
+                let reports = bench.engines.map { engine in
+                    let (sent, received) = engine.postCounts
+                    return Report(isDrained: engine.isDrained, sent: sent, received: received)
+                }
+                isOver = wave(drain, reports)
+            }
+            return isOver
+        }
+        #expect(!isOver())
+        client.peer.arrive(at: bench.engines[1])
+        if client.peer.departure != nil {
+            client.peer.depart()
+            #expect(!isOver(), "it asks on")
+            client.peer.arrive(at: bench.engines[0])
+        }
+        #expect(isOver())
     }
 
     @Test("Random histories end when nothing moves any more, and never before")
