@@ -167,7 +167,7 @@ package struct ResumePoint: Hashable, Sendable {
 
 /// What can happen to a topic.
 package enum Command: Sendable {
-    case openConsumer(LinkID, ConsumerOpening)
+    indirect case openConsumer(LinkID, ConsumerOpening)
     case openProducer(LinkID, Backlog)
     case ask(LinkID, Ask)
     case publish(LinkID, Publication)

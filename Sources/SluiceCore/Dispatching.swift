@@ -157,6 +157,7 @@ extension Topic {
     }
 
     /// Events that a member may be given before others of its group have their turn.
+    @inline(__always)
     func turnEvents(_ place: Int, of group: Int) -> UInt64 {
         guard groupTable[group].rules.dispatcher == .fair,
             groupTable[group].deliverable > consumerLinks[place].deliverable
@@ -176,6 +177,7 @@ extension Topic {
     private static let virtualSecond: UInt64 = 65_536
 
     /// Events from `offset` on that the consumer's credit and its drain let pass.
+    @inline(__always)
     func dueEvents(_ place: Int, from offset: UInt64) -> UInt64 {
         let events = min(
             consumerLinks[place].ledger.credit,

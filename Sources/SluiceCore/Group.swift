@@ -19,6 +19,11 @@ package struct Group: Sendable {
     /// Empty for the topic's default group and for those of independent consumers.
     package let name: String
     package let rules: GroupRules
+    // Stored: to ask a group in the table for what it computes would copy all of it.
+    /// Whether each event goes to every member.
+    let isLockstep: Bool
+    /// Whether its rules, or its members beside, have something to wait for that time brings.
+    let isTimed: Bool
     /// The first offset that the group was to see.
     package internal(set) var start: UInt64
     /// What was counted before the group was moved to `start`.
@@ -67,20 +72,14 @@ package struct Group: Sendable {
     init(name: String, rules: GroupRules, cursor: Cursor) {
         self.name = name
         self.rules = rules
+        isLockstep = rules.dispatcher == .broadcast
+        isTimed = rules.patienceMilliseconds > 0 || rules.dispatcher == .partition
         self.start = cursor.offset
         self.cursor = cursor
     }
 
     /// Whether nothing waits for it that comes before an offset.
     package func isIdle(at head: UInt64) -> Bool { cursor.offset == head && queued == 0 }
-
-    /// Whether something of it waits for a time.
-    var isTimed: Bool {
-        pickers > 0 || rules.patienceMilliseconds > 0 || rules.dispatcher == .partition
-    }
-
-    /// Whether each event goes to every member.
-    var isLockstep: Bool { rules.dispatcher == .broadcast }
 
     /// A member's place in the order: by priority, then by rank, equals in the order they came.
     struct Turn: Comparable, Sendable {

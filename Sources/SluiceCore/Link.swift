@@ -9,7 +9,9 @@ package struct ConsumerLink: Sendable {
     package internal(set) var room = Limits.writeWindowBytes
     package internal(set) var window = Limits.writeWindowBytes
     /// The largest record that the consumer can take.
-    var eventBytesMax: Int
+    var eventBytesMax: Int {
+        didSet { deliveryBytesMax = Self.deliveryBytes(within: eventBytesMax) }
+    }
     /// What the group counts on; kept here so that the group's sum changes by the difference.
     var deliverable: UInt64 = 0
     /// The entry of the group's order that is valid; others are stale.
@@ -41,13 +43,16 @@ package struct ConsumerLink: Sendable {
     package internal(set) var movedAt: Instant?
 
     /// Bytes of one delivery: with the heads of its runs it still fits into the consumer's frames.
-    var deliveryBytesMax: Int {
-        max(eventBytesMax - eventBytesMax / 16, min(eventBytesMax, Limits.writeWindowBytes))
-    }
+    private(set) var deliveryBytesMax: Int
 
     init(group: Int, eventBytesMax: Int) {
         self.group = group
         self.eventBytesMax = eventBytesMax
+        deliveryBytesMax = Self.deliveryBytes(within: eventBytesMax)
+    }
+
+    private static func deliveryBytes(within eventBytesMax: Int) -> Int {
+        max(eventBytesMax - eventBytesMax / 16, min(eventBytesMax, Limits.writeWindowBytes))
     }
 
     /// Fills the place of what is no consumer.
@@ -70,20 +75,9 @@ package struct ConsumerLink: Sendable {
 
     /// Whether events may enter its connection: what is left of a window that is nearly full would
     /// only cut batches into slivers.
-    package var isWritable: Bool { room > 0 && room >= window / 4 }
+    static func isWritable(_ room: Int, of window: Int) -> Bool { room > 0 && room >= window / 4 }
 
-    /// What the link could be given at once, unless its topic is paused.
-    func deliverable(meanRecordBytes: UInt64) -> UInt64 {
-        guard isAttached, isWritable, needBytes == 0, !isStandby else { return 0 }
-        var events = min(ledger.credit, allowance)
-        if drainsUntil != nil { events = min(events, ledger.credit(upTo: ledger.drainedTo)) }
-        guard meanRecordBytes > 0 else { return events }
-        if let bytes = ledger.byteCredit {
-            events = min(events, bytes > 0 ? max(1, bytes / meanRecordBytes) : 0)
-        }
-        let fitting = UInt64(room) / meanRecordBytes
-        return min(events, room >= window ? max(1, fitting) : fitting)
-    }
+    package var isWritable: Bool { Self.isWritable(room, of: window) }
 
     /// Remembers a delivery until the sink has said that it received it.
     mutating func remember(sequence: UInt64, offset: UInt64, count: UInt64) {

@@ -27,7 +27,7 @@ extension Topic {
                 allow(member, at: now)
                 refresh(member, requeue: false)
             }
-            if groupTable[group].isTimed { markDirty(group) }
+            if groupTable[group].isTimed || groupTable[group].pickers > 0 { markDirty(group) }
         }
         if bucket != nil { grantsAreDue = true }
     }

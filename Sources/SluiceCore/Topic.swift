@@ -110,6 +110,7 @@ package struct Topic: Sendable {
     }
 
     /// Events that a group has still to see.
+    @inline(__always)
     package func waiting(ofGroup index: Int) -> UInt64 {
         log.head - groupTable[index].cursor.offset + groupTable[index].queued
     }
@@ -363,9 +364,8 @@ extension Topic {
         if ask.flags.contains(.stop) { effects.list.append(.status(id, .drained)) }
         if ask.flags.contains(.drain), !ask.flags.contains(.stop) { draining.append(id) }
         if ask.flags.contains(.echo) { effects.list.append(.status(id, .echo)) }
-        if groupTable[consumerLinks[Int(id.index)].group].isTimed {
-            markDirty(consumerLinks[Int(id.index)].group)
-        }
+        let group = consumerLinks[Int(id.index)].group
+        if groupTable[group].isTimed || groupTable[group].pickers > 0 { markDirty(group) }
         refresh(id.index, requeue: ask.events > 0 || !ask.flags.isEmpty)
     }
 

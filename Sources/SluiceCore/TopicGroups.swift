@@ -234,9 +234,9 @@ extension Topic {
         refresh(next, requeue: true)
     }
 
-    /// What the link could be given at once; the number that orders the dispatcher.
-    package func deliverable(_ link: ConsumerLink) -> UInt64 {
-        isPaused ? 0 : link.deliverable(meanRecordBytes: meanRecordBytes)
+    /// What a consumer could be given at once; the number that orders the dispatcher.
+    package func deliverable(ofConsumer id: LinkID) -> UInt64 {
+        consumer(id) == nil ? 0 : currentDeliverable(Int(id.index))
     }
 
     /// Brings a member's place in its group's order up to date.
@@ -253,8 +253,26 @@ extension Topic {
     }
 
     /// What the consumer at a place of the table could be given at once.
+    // Field by field, and in its caller: a link, or a topic, that is asked for what it computes is
+    // copied first.
+    @inline(__always)
     func currentDeliverable(_ place: Int) -> UInt64 {
-        isPaused ? 0 : consumerLinks[place].deliverable(meanRecordBytes: meanRecordBytes)
+        let room = consumerLinks[place].room
+        let window = consumerLinks[place].window
+        guard !isPaused, consumerLinks[place].isAttached, consumerLinks[place].needBytes == 0,
+            !consumerLinks[place].isStandby, ConsumerLink.isWritable(room, of: window)
+        else { return 0 }
+        var events = min(consumerLinks[place].ledger.credit, consumerLinks[place].allowance)
+        if consumerLinks[place].drainsUntil != nil {
+            let drainedTo = consumerLinks[place].ledger.drainedTo
+            events = min(events, consumerLinks[place].ledger.credit(upTo: drainedTo))
+        }
+        guard meanRecordBytes > 0 else { return events }
+        if let bytes = consumerLinks[place].ledger.byteCredit {
+            events = min(events, bytes > 0 ? max(1, bytes / meanRecordBytes) : 0)
+        }
+        let fitting = UInt64(room) / meanRecordBytes
+        return min(events, room >= window ? max(1, fitting) : fitting)
     }
 
     /// Gives a member its number and its ticket.
@@ -313,6 +331,7 @@ extension Topic {
     }
 
     /// The credit of a group (law L3), in events that could be handed out at once.
+    @inline(__always)
     package func credit(ofGroup index: Int) -> UInt64 {
         groupTable[index].isCreditStale
             ? leastDeliverable(of: index) : groupTable[index].deliverable

@@ -77,7 +77,7 @@ extension Engine {
         if let consumer = box.core.consumer(id) {
             link.group = box.core.group(consumer.group)?.name
             link.isAttached = consumer.isAttached
-            link.deliverable = box.core.deliverable(consumer)
+            link.deliverable = box.core.deliverable(ofConsumer: id)
             link.blockedBy = "\(box.core.holder(ofConsumer: id))"
             link.sinceAskMilliseconds = consumer.askedAt.map { now.milliseconds(since: $0) }
             link.sinceEventsMilliseconds = consumer.movedAt.map { now.milliseconds(since: $0) }
