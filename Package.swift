@@ -157,6 +157,12 @@ let package = Package(
             path: "Tests/Simulate",
             swiftSettings: rules
         ),
+        .executableTarget(
+            name: "sluice-trace",
+            dependencies: ["SluiceTestKit"],
+            path: "Tests/Trace",
+            swiftSettings: rules
+        ),
         // The work that `make budget` counts the instructions of.
         .executableTarget(
             name: "sluice-budget",

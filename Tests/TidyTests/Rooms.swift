@@ -31,6 +31,7 @@ enum Rooms {
             "DequeModule", "FoundationEssentials", "Glibc", "SluiceCore", "SluiceWire",
         ],
         "Tests/Simulate": ["Glibc", "SluiceTestKit"],
+        "Tests/Trace": ["FoundationEssentials", "Glibc", "SluiceTestKit"],
         "Benchmarks/Budget": [
             "Glibc", "Logging", "SluiceCore", "SluiceEngine", "SluiceServer", "SluiceWire",
         ],
