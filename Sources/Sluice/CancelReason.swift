@@ -55,10 +55,12 @@ public enum CancelMode: Hashable, Sendable, CaseIterable {
     case temporary
 
     func ends(for reason: CancelReason) -> Bool {
-        switch self {
-        case .permanent: true
-        case .transient: reason.error != nil
-        case .temporary: false
-        }
+        let rule: CancelRule =
+            switch self {
+            case .permanent: .permanent
+            case .transient: .transient
+            case .temporary: .temporary
+            }
+        return rule.ends(hasFailed: reason.error != nil)
     }
 }

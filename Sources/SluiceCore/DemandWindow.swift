@@ -44,3 +44,28 @@ extension DemandWindow {
     /// Enters demand that was sent beside the rule; the next asks are the smaller for it.
     package mutating func extend(_ count: UInt64) { outstanding += count }
 }
+
+extension DemandWindow {
+    /// A batch of what came at once, and the demand to send when it is done.
+    package struct Batch: Hashable, Sendable {
+        package var events: UInt64
+        package var ask: UInt64
+    }
+
+    /// Splits what came at once into batches that are done in turn.
+    ///
+    /// What was never asked for is in them too, and is not asked for again.
+    package mutating func split(_ count: UInt64) -> [Batch] {
+        var batches: [Batch] = []
+        var known = outstanding
+        var rest = count
+        while rest > 0 {
+            let events = Swift.min(rest, batchMax)
+            let asked = Swift.min(events, known)
+            known -= asked
+            batches.append(Batch(events: events, ask: processed(asked)))
+            rest -= events
+        }
+        return batches
+    }
+}
