@@ -28,7 +28,7 @@ struct NumberRecords {
         keys = Self.keys(of: beginning.partitions)
     }
 
-    /// Keys that the real hash leads to 0, 1, …
+    /// Keys that the real hash leads to one partition after the other.
     private static func keys(of partitions: UInt16) -> [String] {
         var keys = [String?](repeating: nil, count: Int(partitions))
         var missing = keys.count

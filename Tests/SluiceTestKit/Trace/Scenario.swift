@@ -1,3 +1,5 @@
+package import SluiceCore
+
 /// What a stage does, step by step, in the grammar of the GenStage recordings.
 package struct Scenario: Sendable {
     /// The words behind `scenario`: its name, and what it is about.
@@ -61,7 +63,7 @@ package struct Scenario: Sendable {
         package var answersDemand = false
         package var maxDemand: UInt64 = 1_000
         package var minDemand: UInt64 = 500
-        package var cancel = "permanent"
+        package var cancel = CancelRule.permanent
         package var isManual = false
     }
 

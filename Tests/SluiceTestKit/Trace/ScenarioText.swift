@@ -1,3 +1,5 @@
+import SluiceCore
+
 extension Scenario {
     /// Reads scenarios, a step a line; `#` begins a comment.
     package static func read(_ text: String) throws(ScenarioError) -> [Scenario] {
@@ -252,10 +254,10 @@ extension Scenario.Beginning {
         case "auto": answersDemand = try arguments.flag(value)
         case "manual": isManual = try arguments.flag(value)
         case "cancel":
-            guard ["permanent", "transient", "temporary"].contains(value) else {
+            guard let rule = CancelRule(rawValue: value) else {
                 throw arguments.error("cancel is permanent, transient or temporary, not \(value)")
             }
-            cancel = value
+            cancel = rule
         default: throw arguments.error("init has no option \(name)")
         }
     }

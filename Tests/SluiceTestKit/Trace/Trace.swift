@@ -4,22 +4,33 @@ import SluiceCore
 package struct Trace {
     /// What each step showed.
     package private(set) var steps: [[String]] = []
-    /// The laws that were broken on the way, or what is not run.
+    /// The laws that were broken on the way.
     package private(set) var broken: [String] = []
 
     private let scenario: Scenario
 
     package init(of scenario: Scenario) {
         self.scenario = scenario
-        guard let beginning = scenario.beginning, beginning.kind != .consumer else { return }
-        var stage = TraceTopic(scenario, beginning)
-        for step in scenario.steps {
-            stage.run(step.action)
-            stage.finishStep()
-            steps.append(stage.lines)
-            stage.lines = []
+        guard let beginning = scenario.beginning else { return }
+        switch beginning.kind {
+        case .bare, .stage:
+            var stage = TraceTopic(scenario, beginning)
+            for step in scenario.steps {
+                stage.run(step.action)
+                steps.append(stage.takeLines())
+            }
+            broken = stage.broken
+        case .processor:
+            var processor = TraceProcessor(scenario, beginning)
+            for step in scenario.steps {
+                processor.run(step.action)
+                steps.append(processor.takeLines())
+            }
+            broken = processor.broken
+        case .consumer:
+            var input = TraceInput(beginning)
+            steps = scenario.steps.map { input.run($0.action) }
         }
-        broken = stage.broken
     }
 
     /// The scenario with what it showed, as the recordings are written.

@@ -22,13 +22,18 @@ extension TraceTopic {
         heard.append("* info \(text)")
     }
 
-    /// Ends a step: a topic keeps marks until somebody is there, GenStage's producer hears them.
-    mutating func finishStep() {
+    /// Ends a step and returns what it showed.
+    ///
+    /// A topic keeps marks until somebody is there to hear them; GenStage's producer is.
+    mutating func takeLines() -> [String] {
         let first = topic.log.head - topic.buffered
         while consumers.isEmpty, let marker = markers.first, marker.offset <= first {
             hear(Array(marker.text.utf8), marker.offset)
         }
-        lines += heard
-        heard = []
+        defer {
+            lines = []
+            heard = []
+        }
+        return lines + heard
     }
 }
