@@ -178,7 +178,10 @@ extension Topic {
         guard group.lanes[lane].handOver == nil, let need = group.lanes[lane].firstRecordBytes,
             let run = group.lanes[lane].items.first?.run
         else { return [] }
-        let members = owners(of: lane, number).filter { accepts($0, recordAtStartOf: run) }
+        let owners = owners(of: lane, number)
+        // A broadcast waits for all members, also for those that refuse the event.
+        if group.isLockstep, !owners.allSatisfy({ isAble(consumerLinks[Int($0)], 1) }) { return [] }
+        let members = owners.filter { accepts($0, recordAtStartOf: run) }
         let able = members.filter {
             let link = consumerLinks[Int($0)]
             return isAble(link, need) && !isResting($0)

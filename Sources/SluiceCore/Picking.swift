@@ -169,20 +169,24 @@ extension Topic {
         return owners.contains { accepts($0, recordAtStartOf: record) } ? .passedOver : .refused
     }
 
-    /// Gives an event to all members that accept it, if all of them can take it.
+    /// Gives an event to all members that accept it, if all could take one: nobody runs ahead of a
+    /// member that has no credit, not even with what that one refuses.
     private mutating func judgeForAll(
         _ record: Run,
         _ owners: [UInt32],
         _ shares: inout [Share],
         _ shortfall: inout [UInt32: Shortfall]
     ) -> Verdict {
+        guard shares.allSatisfy({ $0.taken < $0.events }),
+            shares.count == owners.count || owners.allSatisfy({ turn(of: $0) != nil })
+        else { return .stops }
         let takers = owners.filter { accepts($0, recordAtStartOf: record) }
         guard !takers.isEmpty else { return .refused }
         var indices: [Int] = []
         for taker in takers {
-            guard let index = shares.firstIndex(where: { $0.member == taker }),
-                shares[index].taken < shares[index].events
-            else { return .stops }
+            guard let index = shares.firstIndex(where: { $0.member == taker }) else {
+                return .stops
+            }
             guard shares[index].fits(record.byteCount) else {
                 if shares[index].taken == 0 {
                     setAside(taker, need: record.byteCount, &shortfall)
