@@ -83,7 +83,7 @@ extension Topic {
     }
 
     /// The first offset that waits for a group, or the next one.
-    func firstWaiting(of index: Int) -> UInt64 {
+    package func firstWaiting(of index: Int) -> UInt64 {
         groupTable[index].lanes.reduce(groupTable[index].cursor.offset) {
             min($0, $1.firstOffset ?? .max)
         }
