@@ -18,6 +18,7 @@ typedef struct {
     long rounds;                       // ping-pong; 0: none
     int idle;                          // connections that say nothing
     IdleKind idleKind;
+    bool broadcasts;                   // each consumer gets every event, in lockstep
     bool decodes;                      // look at each record, instead of stepping over runs
     const char *topic;                 // its name; with several, their prefix
     const char *sinkHome, *sourceHome; // what consumers, what producers open before, and never use

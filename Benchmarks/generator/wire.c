@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "options.h"
 #include "process.h"
 
 uint8_t *put(uint8_t *p, uint64_t value, int bytes) {
@@ -145,11 +146,18 @@ void sendOpen(const Connection *c, uint32_t link, int role, const char *topic, u
         p = put(p, 6, 1);         // available
         p = put(p, 8, 2);
         p = put(p, ENDLESS, 8);
-    } else if (demand) {
-        p = put(p, 4, 1);         // demand
-        p = put(p, 8, 2);
-        p = put(p, demand, 4);
-        p = put(p, 0, 4);
+    } else {
+        if (options.broadcasts) {
+            p = put(p, 2, 1);     // dispatcher
+            p = put(p, 1, 2);
+            p = put(p, 1, 1);     // broadcast
+        }
+        if (demand) {
+            p = put(p, 4, 1);     // demand
+            p = put(p, 8, 2);
+            p = put(p, demand, 4);
+            p = put(p, 0, 4);
+        }
     }
     putHead(frame, (size_t)(p - frame) - HEAD_BYTES, OPEN, 0, link);
     sendAll(c, frame, (size_t)(p - frame));

@@ -52,6 +52,11 @@ def throughput():
             "throughput", f"{size} B, 1→4 shared", {"s": size, "f": 4}, {"s": size, "f": 4},
             ("cbroker", "nats"), is_quick=size == 128,
         )
+    for size in SIZES:
+        yield Cell(
+            "throughput", f"{size} B, 1→4 broadcast", {"s": size, "f": 4, "B": True},
+            {"s": size, "f": 4, "m": "bcast"}, ("cbroker", "nats"), is_quick=size == 128,
+        )
 
 
 def windows():

@@ -182,6 +182,30 @@ struct MemberTests {
         #expect(harness.given[steady]?.count ?? 0 >= 1_000)
     }
 
+    @Test("that work at different speeds, one job asked for at a time, end within 5 % of the ideal")
+    func makespan() {
+        let jobs = 10_000
+        let service: [UInt64] = [40, 10, 10, 10]
+        var harness = TopicHarness(ahead: UInt64(jobs))
+        let workers = service.map { _ in harness.consumer(asks: 1) }
+        harness.emit(jobs)
+        // When each has done its job, on a clock of the test.
+        var done = service
+        var seen = [Int](repeating: 0, count: workers.count)
+        while let next = workers.indices.filter({
+            harness.given[workers[$0], default: []].count > seen[$0]
+        }).min(by: { done[$0] < done[$1] }) {
+            seen[next] += 1
+            let now = done[next]
+            harness.ask(workers[next], 1)
+            done[next] = now + service[next]
+        }
+        let isWorking = zip(done, service).map { $0 - $1 }
+        let ideal = Double(jobs) / service.reduce(0) { $0 + 1 / Double($1) }
+        #expect(seen.reduce(0, +) == jobs)
+        #expect(Double(isWorking.max() ?? 0) <= 1.05 * ideal)
+    }
+
     @Test("with a higher priority are served first")
     func priority() {
         var harness = TopicHarness()
