@@ -92,10 +92,13 @@ final class Running {
 /// Where things are.
 enum Place {
     /// The `sluice` that was built together with these tests.
-    static func sluice() throws -> String {
+    static func sluice() throws -> String { try program("sluice") }
+
+    /// A program that was built together with these tests.
+    static func program(_ name: String) throws -> String {
         let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-        let path = URL(filePath: own).deletingLastPathComponent().appending(path: "sluice").path
-        try #require(access(path, X_OK) == 0, "build the product sluice first")
+        let path = URL(filePath: own).deletingLastPathComponent().appending(path: name).path
+        try #require(access(path, X_OK) == 0, "build the product \(name) first")
         return path
     }
 

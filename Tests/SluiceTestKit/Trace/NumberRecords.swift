@@ -4,7 +4,7 @@ import SluiceCore
 struct NumberRecords {
     /// Bounds of the scenario's selectors: below which of them a number is.
     private let bounds: [Int]
-    private let hasSelectors: Bool
+    let hasSelectors: Bool
     private let beginning: Scenario.Beginning
     /// A key of each partition; empty without partitions.
     private let keys: [String]

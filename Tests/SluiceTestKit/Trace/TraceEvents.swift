@@ -61,18 +61,31 @@ extension TraceTopic {
     /// Takes what the producer sends; returns what is asked of it then.
     mutating func take(_ numbers: [Int]) -> Int {
         let discarded = topic.counters.discarded
+        let granted = topic.granted
         lines += numbers.compactMap(unknownPartition)
-        if isByPartition {
-            backlog += numbers.map { Pending(number: $0) }
-        } else {
-            topic.consumeGrant(producer, events: UInt64(numbers.count))
+        topic.consumeGrant(producer, events: UInt64(numbers.count))
+        guard holdsBack else {
             _ = put(numbers)
+            let demand = settle()
+            showLoss(Int(topic.counters.discarded - discarded))
+            return demand
         }
-        let demand = settle()
-        let lost = Int(topic.counters.discarded - discarded) + boundBacklog()
-        guard lost > 0 else { return demand }
-        lines.append("- discarded \(lost)")
-        return demand + settle()
+        let now = backlog.isEmpty ? min(numbers.count, wanted(granted: granted)) : 0
+        _ = put(Array(numbers.prefix(now)))
+        backlog += numbers.dropFirst(now).map { Pending(number: $0) }
+        showLoss(boundBacklog())
+        return settle()
+    }
+
+    private mutating func showLoss(_ events: Int) {
+        if events > 0 { lines.append("- discarded \(events)") }
+    }
+
+    /// Events that may be handed over now: what was granted before the hash, what all members can
+    /// take before the selectors.
+    private func wanted(granted: UInt64) -> Int {
+        guard !isByPartition else { return Int(granted) }
+        return topic.groups.isEmpty ? 0 : Int(topic.credit(ofGroup: 0))
     }
 
     /// Drops what the stage's buffer does not hold; the marks among it are free to be told.
@@ -92,17 +105,22 @@ extension TraceTopic {
 
     /// Asks the producer, which answers at once if it is made so.
     mutating func handleDemand(_ first: Int) {
+        var demands = [first] + later
+        later = []
         guard beginning.kind == .stage else { return }
-        var demand = first
         var rounds = 0
-        while demand > 0 {
+        while !demands.isEmpty {
+            let demand = demands.removeFirst()
+            guard demand > 0 else { continue }
             lines.append("^ demand \(demand)")
             // A consumer that refuses everything would be served for ever.
             rounds += 1
-            guard beginning.answersDemand, rounds < Self.roundsMax else { return }
+            guard beginning.answersDemand, rounds < Self.roundsMax else { continue }
             let numbers = Array(nextNumber..<(nextNumber + demand))
             nextNumber += demand
-            demand = take(numbers)
+            demands.append(take(numbers))
+            demands += later
+            later = []
         }
     }
 
@@ -127,20 +145,21 @@ extension TraceTopic {
     /// Lets the topic come to rest; returns what it asks of its producer.
     mutating func settle() -> Int {
         var demand = advance()
-        while let next = backlog.first, next.marker != nil || topic.granted > 0 {
+        while let next = backlog.first, next.marker != nil || wanted(granted: topic.granted) > 0 {
             if let marker = next.marker {
                 backlog.removeFirst()
                 say(marker)
             } else {
-                let numbers = Array(
-                    backlog.prefix { $0.marker == nil }.prefix(Int(topic.granted)).map(\.number)
-                )
+                let wanted = wanted(granted: topic.granted)
+                let numbers = backlog.prefix { $0.marker == nil }.prefix(wanted).map(\.number)
                 backlog.removeFirst(numbers.count)
                 topic.consumeGrant(producer, events: UInt64(numbers.count))
                 _ = put(numbers)
                 demand = max(0, demand - numbers.count)
             }
-            demand += advance()
+            let more = advance()
+            // What is asked again for refused events comes behind the ask that they were for.
+            if backlog.isEmpty, demand > 0, more > 0 { later.append(more) } else { demand += more }
         }
         broken += topic.violations() + topic.strandedEvents()
         return demand

@@ -3,8 +3,9 @@ import SluiceCore
 /// A topic that is driven like the GenStage of a scenario, with `ahead` 0.
 ///
 /// A bare dispatcher is a topic of capacity 0: what it cannot deliver goes back to its caller.
-/// In a stage by partition the producer keeps what it was not granted, as GenStage's buffer lies
-/// before the hash; in the others the topic's own buffer takes it.
+/// In a stage by partition or with selectors the producer hands over what is wanted and keeps the
+/// rest, as GenStage's buffer lies before the hash and the selectors; in the others the topic's own
+/// buffer takes it.
 struct TraceTopic {
     struct Consumer {
         var name: String
@@ -31,13 +32,16 @@ struct TraceTopic {
     let producer: LinkID
     /// The newest, or who asked last, first.
     var consumers: [Consumer] = []
-    /// Events that a producer of a topic by partition keeps until it is granted them.
+    /// Whether the producer keeps what is not wanted.
+    let holdsBack: Bool
     var backlog: [Pending] = []
     /// Marks that nobody has heard, and the offsets before which they were said.
     var markers: [(text: String, offset: UInt64)] = []
     /// Marks that were heard in this step.
     var heard: [String] = []
     var nextNumber = 1
+    /// Demand that is passed on when the step's own is.
+    var later: [Int] = []
     var lines: [String] = []
     /// The laws that were broken on the way.
     var broken: [String] = []
@@ -54,7 +58,11 @@ struct TraceTopic {
         options.ahead = 0
         options.capacity = beginning.bufferSize ?? Limits.bufferEventsMax
         options.onFull = beginning.keepsFirst ? .dropNewest : .dropOldest
-        if beginning.dispatcher == .partition {
+        holdsBack =
+            beginning.kind != .bare
+            && (beginning.dispatcher == .partition
+                || beginning.dispatcher == .broadcast && records.hasSelectors)
+        if holdsBack || beginning.dispatcher == .partition {
             options.capacity = Limits.bufferEventsMax
             options.onFull = .block
         } else if beginning.kind == .bare {
