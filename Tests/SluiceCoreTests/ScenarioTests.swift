@@ -46,7 +46,7 @@ struct ScenarioTests {
 
     @Test("leaves comments and empty lines out")
     func comments() throws {
-        let text = "# first\n\nscenario a #1\ninit stage demand # second\n  emit   1 2\n"
+        let text = "# first\n\nscenario a #1\ninit stage demand # second\r\n  emit   1 2\n"
         let scenario = try #require(Scenario.read(text).first)
         #expect(scenario.title == "a #1")
         #expect(scenario.steps.map(\.text) == ["init stage demand", "emit 1 2"])

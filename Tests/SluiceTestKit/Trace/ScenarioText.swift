@@ -4,7 +4,7 @@ extension Scenario {
     /// Reads scenarios, a step a line; `#` begins a comment.
     package static func read(_ text: String) throws(ScenarioError) -> [Scenario] {
         var scenarios: [Scenario] = []
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
         for (index, line) in lines.enumerated() {
             var words = line.split(whereSeparator: \.isWhitespace).map(String.init)
             let isTitle = words.first == "scenario"

@@ -70,6 +70,9 @@ struct TraceTopic {
             options.onFull = .dropNewest
         }
         topic = Topic(name: "trace", options: options)
+        // It sees how small the records are: not knowing, it would grant fewer than are asked.
+        _ = topic.emit([records.run(of: 0)], events: 1, time: 0)
+        topic.apply(.purge, at: now, into: &effects)
         if beginning.accumulates { topic.apply(.pause(true), at: now, into: &effects) }
         producer = topic.nextLink()
         topic.apply(.openProducer(producer, .unknown), at: now, into: &effects)
