@@ -55,6 +55,7 @@ extension Engine {
         snapshot.waiting = core.waiting(ofGroup: number)
         snapshot.delivered = group.delivered
         snapshot.discarded = group.discarded
+        snapshot.refused = group.refused
         snapshot.members = group.members.count
         snapshot.credit = group.members.reduce(0) { sum, index in
             sum + (core.consumer(core.id(index))?.ledger.credit ?? 0)

@@ -97,6 +97,8 @@ package enum Snapshot {
         package var waiting: UInt64
         package var delivered: UInt64
         package var discarded: UInt64
+        /// What no member was to have, by filter, sample or partition.
+        package var refused: UInt64
         package var members: Int
         /// What its members asked for and have not received.
         package var credit: UInt64
@@ -110,6 +112,7 @@ package enum Snapshot {
             waiting = 0
             delivered = 0
             discarded = 0
+            refused = 0
             members = 0
             credit = 0
             deliverable = 0
