@@ -76,9 +76,14 @@ extension Topic {
     /// Sets those members aside that cannot be given the next event, until something changes.
     private mutating func holdBackAll(of group: Int, into effects: inout Effects) {
         guard let need = log.nextRecordBytes(at: groupTable[group].cursor) else { return }
+        // A window that is too small for it lets it pass only when all are empty.
+        let isTight = groupTable[group].members.contains {
+            let link = consumerLinks[Int($0)]
+            return min(link.room, link.deliveryBytesMax) < need
+        }
         for member in groupTable[group].members {
             let link = consumerLinks[Int(member)]
-            let isFull = min(link.room, link.deliveryBytesMax) < need && link.room < link.window
+            let isFull = isTight && link.room < link.window
             let isShort = link.ledger.byteCredit.map { need > $0 } ?? false
             guard isFull || isShort || need > link.eventBytesMax else { continue }
             holdBack(member, of: group, need: need, into: &effects)

@@ -294,7 +294,7 @@ extension Topic {
     private mutating func dropOldest(before offset: UInt64) {
         var lost: UInt64 = 0
         for index in groupTable.indices where !groupTable[index].isRemoved {
-            let from = firstWaiting(of: index)
+            let from = groupTable[index].firstWaiting
             guard from < offset else { continue }
             var count: UInt64 = 0
             for lane in groupTable[index].lanes.indices {
@@ -307,7 +307,8 @@ extension Topic {
             groupTable[index].discarded += count
             markDirty(index)
             lost = max(lost, count)
-            let gap = Gap(from: from, to: offset, count: count, reason: .dropped)
+            var gap = Gap(from: from, to: offset, count: count, reason: .dropped)
+            joinLoss(&gap, of: index)
             remember(gap, for: groupTable[index].members)
         }
         if tail.offset < offset, !hasGroup {
@@ -319,7 +320,7 @@ extension Topic {
     }
 
     /// Tells members of their losses, where a write is possible.
-    private mutating func announceGaps(into effects: inout Effects) {
+    mutating func announceGaps(into effects: inout Effects) {
         guard !gapped.isEmpty else { return }
         var waiting: [LinkID] = []
         for id in gapped {

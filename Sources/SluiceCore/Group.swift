@@ -81,6 +81,11 @@ package struct Group: Sendable {
     /// Whether nothing waits for it that comes before an offset.
     package func isIdle(at head: UInt64) -> Bool { cursor.offset == head && queued == 0 }
 
+    /// The first offset that waits for it, or the next one.
+    package var firstWaiting: UInt64 {
+        lanes.reduce(cursor.offset) { min($0, $1.firstOffset ?? .max) }
+    }
+
     /// A member's place in the order: by priority, then by rank, equals in the order they came.
     struct Turn: Comparable, Sendable {
         var priority: UInt8

@@ -175,7 +175,9 @@ package struct Lane: Sendable {
             lost = gap
             return
         }
-        lost?.to = gap.to
+        // What is dropped later may lie before what was lost first.
+        lost?.from = min(known.from, gap.from)
+        lost?.to = max(known.to, gap.to)
         lost?.count = known.count + gap.count
     }
 

@@ -53,7 +53,14 @@ extension Topic {
             if effects.list.count < limit { groupTable[group].firstLane = 0 }
         }
         sayBlocked(shortfall, of: group, into: &effects)
+        let first = groupTable[group].firstWaiting
         enforceLag(of: group)
+        if !groupTable[group].blocked.isEmpty, groupTable[group].firstWaiting > first {
+            // What a member lacked bytes for is gone: the next event may fit, behind the loss.
+            announceGaps(into: &effects)
+            dispatchLanes(group, at: now, limit: limit, into: &effects)
+            return
+        }
         setLanes(of: group)
         if groupTable[group].isLockstep { settleCredit(group) }
     }
@@ -244,7 +251,8 @@ extension Topic {
             return false
         }
         defer { tellLoss(of: lane, group) }
-        if groupTable[group].pickers > 0 {
+        // A broadcast's last picker may have left while events wait here: they are for all still.
+        if groupTable[group].pickers > 0 || groupTable[group].isLockstep {
             return pick(from: lane, of: group, at: now, &shortfall, into: &effects)
         }
         var hasMoved = false
@@ -261,10 +269,13 @@ extension Topic {
         return hasMoved
     }
 
-    /// The members that may have the events of a lane.
+    /// The members that may have the events of a lane; those that stand by have no say in it.
     func owners(of lane: Int, _ group: Int) -> [UInt32] {
-        groupTable[group].rules.dispatcher == .partition
-            ? groupTable[group].lanes[lane].owners : groupTable[group].members
+        switch groupTable[group].rules.dispatcher {
+        case .partition: groupTable[group].lanes[lane].owners
+        case .exclusive: groupTable[group].active.map { [$0] } ?? []
+        case .broadcast, .demand, .fair, .independent: groupTable[group].members
+        }
     }
 
     private func nextMember(
@@ -393,6 +404,17 @@ extension Topic {
             shortfall[index, default: Shortfall()].needs = known == 0 ? needs : min(known, needs)
         } else {
             setDeliverable(0, of: index)
+        }
+    }
+
+    /// Joins a loss with the one behind what was lost last, if nothing is left between them.
+    mutating func joinLoss(_ gap: inout Gap, of group: Int) {
+        for lane in groupTable[group].lanes.indices where groupTable[group].lanes[lane].waiting == 0
+        {
+            guard let lost = groupTable[group].lanes[lane].lost else { continue }
+            groupTable[group].lanes[lane].lost = nil
+            gap.to = max(gap.to, lost.to)
+            gap.count += lost.count
         }
     }
 

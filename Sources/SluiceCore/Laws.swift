@@ -167,7 +167,9 @@ extension Topic {
             let able = group.members.filter { isAble(consumerLinks[Int($0)], need) }
             if group.isLockstep, able.count < group.members.count { continue }
             for member in able {
-                found.append("L6 \(group.name): \(member) could take \(need) bytes")
+                found.append(
+                    "L6 \(group.rules.dispatcher) \(group.name): \(member) could take \(need) bytes"
+                )
             }
         }
         return found
@@ -187,7 +189,10 @@ extension Topic {
             return isAble(link, need) && !isResting($0)
         }
         if group.isLockstep, able.count < members.count { return [] }
-        return able.map { "L6 \(group.name), lane \(lane): \($0) could take \(need) bytes" }
+        return able.map {
+            "L6 \(group.rules.dispatcher) \(group.name), lane \(lane): "
+                + "\($0) could take \(need) bytes"
+        }
     }
 
     /// Whether nothing keeps a member from taking an event of `need` bytes.

@@ -71,7 +71,7 @@ extension Topic {
         marksAreDue = false
         var oldest = marks.next
         for group in groupTable.indices where !groupTable[group].isRemoved {
-            let reached = firstWaiting(of: group)
+            let reached = groupTable[group].firstWaiting
             while groupTable[group].nextMark < marks.next,
                 marks[groupTable[group].nextMark].offset <= reached
             {

@@ -75,7 +75,11 @@ extension Topic {
         groupTable[group].lanes[lane].owners = owners
         guard let last = groupTable[group].lanes[lane].last,
             !owners.contains(last.link.index), !hasReceived(last.link, last.sequence)
-        else { return }
+        else {
+            // Who has the lane again need not wait for itself.
+            groupTable[group].lanes[lane].handOver = nil
+            return
+        }
         let until = clock.advanced(milliseconds: options.recallMilliseconds)
         groupTable[group].lanes[lane].handOver = Lane.HandOver(
             from: last.link,

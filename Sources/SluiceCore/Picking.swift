@@ -76,7 +76,10 @@ extension Topic {
     ) -> Bool {
         let owners = owners(of: lane, group)
         var shares = shares(of: owners, lane, group, at: now)
-        guard !shares.isEmpty else { return false }
+        // One that waits for a batch still says what it will never have.
+        guard !shares.isEmpty || owners.contains(where: { turn(of: $0) != nil }) else {
+            return false
+        }
         var kept = Deque<Lane.Item>()
         var refused: UInt64 = 0
         var seen: UInt64 = 0
@@ -153,20 +156,31 @@ extension Topic {
         _ shortfall: inout [UInt32: Shortfall]
     ) -> Verdict {
         var hasCredit = false
+        var isAwaited = false
         for index in shares.indices where shares[index].taken < shares[index].events {
-            hasCredit = true
-            guard accepts(shares[index].member, recordAtStartOf: record) else { continue }
+            guard accepts(shares[index].member, recordAtStartOf: record) else {
+                hasCredit = true
+                continue
+            }
             guard shares[index].fits(record.byteCount) else {
+                // The next in order may have it; it goes past nobody who only has to wait.
                 if shares[index].taken == 0 {
                     setAside(shares[index].member, need: record.byteCount, &shortfall)
+                } else {
+                    isAwaited = true
                 }
-                return .stops
+                shares[index].events = shares[index].taken
+                continue
             }
             shares[index].add(record)
             return .handed
         }
-        guard hasCredit else { return .stops }
-        return owners.contains { accepts($0, recordAtStartOf: record) } ? .passedOver : .refused
+        guard !isAwaited else { return .stops }
+        guard hasCredit || shares.isEmpty else { return .stops }
+        guard owners.contains(where: { accepts($0, recordAtStartOf: record) }) else {
+            return .refused
+        }
+        return hasCredit ? .passedOver : .stops
     }
 
     /// Gives an event to all members that accept it, if all could take one: nobody runs ahead of a

@@ -65,11 +65,12 @@ extension Topic {
     /// Throws away what waits; every group goes on with the next event that comes.
     mutating func purge() {
         for index in groupTable.indices where !groupTable[index].isRemoved {
-            let from = firstWaiting(of: index)
+            let from = groupTable[index].firstWaiting
             let lost = waiting(ofGroup: index)
             guard lost > 0 else { continue }
             clearLanes(of: index)
-            let gap = Gap(from: from, to: log.head, count: lost, reason: .purged)
+            var gap = Gap(from: from, to: log.head, count: lost, reason: .purged)
+            joinLoss(&gap, of: index)
             groupTable[index].discarded += lost
             groupTable[index].cursor = log.end
             remember(gap, for: groupTable[index].members)
@@ -80,13 +81,6 @@ extension Topic {
         log.trim(before: log.head)
         isUnsettled = true
         grantsAreDue = true
-    }
-
-    /// The first offset that waits for a group, or the next one.
-    package func firstWaiting(of index: Int) -> UInt64 {
-        groupTable[index].lanes.reduce(groupTable[index].cursor.offset) {
-            min($0, $1.firstOffset ?? .max)
-        }
     }
 
     private mutating func clearLanes(of index: Int) {
@@ -101,7 +95,7 @@ extension Topic {
         var cursor = log.start
         log.seek(&cursor, to: min(offset(of: start), log.head))
         if !groupTable[index].lanes.isEmpty {
-            let first = firstWaiting(of: index)
+            let first = groupTable[index].firstWaiting
             let offset = start == .first ? first : max(offset(of: start), first)
             for lane in groupTable[index].lanes.indices {
                 _ = withLane(lane, of: index) { $0.drop(before: offset) }
