@@ -4,14 +4,27 @@ package import SluiceCore
 /// A consumer's end of a link, with what is on its way in both directions.
 package struct FakeSink {
     package enum Frame {
-        case events(sequence: UInt64, events: UInt64, bytes: UInt64)
+        case events(sequence: UInt64, bytes: UInt64, offsets: [Range<UInt64>])
         case status(forfeited: UInt64, forfeitedBytes: UInt64, kind: StatusKind, asked: UInt64)
         case gap(Gap)
     }
 
     package let id: LinkID
-    package let group: String
+    package let opening: ConsumerOpening
+    package let taste: Taste
     package let tracksBytes: Bool
+    /// The group that it is in, by its number in the topic.
+    package var group = 0
+    /// From which offset on it must be given, or told the loss of, all that is its own.
+    package var from: UInt64 = 0
+    /// The first offset of each lane that may still come.
+    package var next: [UInt64] = [0]
+    /// The partitions that it has.
+    package var lanes: Set<Int> = []
+    package var bucket: HandBucket?
+    /// What it was given and has not received when its wire was cut, and what it was told of that.
+    package var lost: [Range<UInt64>] = []
+    package var toldLost: [Gap] = []
     package var reads: Bool
     package var ledger: Ledger
     package var isAttached = true

@@ -5,7 +5,7 @@ package import SluiceCore
 ///
 /// Every step does one random thing, lets the topic come to rest and asks all laws.
 package struct World {
-    package private(set) var random: SeededGenerator
+    package internal(set) var random: SeededGenerator
     package internal(set) var topic: Topic
     package internal(set) var effects = Effects()
     package internal(set) var now = Instant(nanoseconds: 0)
@@ -16,10 +16,19 @@ package struct World {
     package internal(set) var checks: UInt64 = 0
     /// What broke, empty as long as all laws hold.
     package internal(set) var violations: [String] = []
-    /// The next offset that each group must be given.
-    var expected: [String: UInt64] = [:]
+    /// What was seen of each group, by its number in the topic.
+    var books: [GroupBook?] = []
+    /// What each event carries, by its offset; and what those do that are made next.
     var stamps = [UInt32](repeating: 0, count: 1 << 17)
+    var shapes = [Shape](repeating: Shape(), count: 1 << 17)
+    var newShapes: [Shape] = []
     var nextStamp: UInt32 = 1
+    /// One event in so many has a key; 0 for none.
+    let keyedIn: Int
+    /// One consumer in so many chooses among events; 0 for none.
+    let choosesIn: Int
+    /// What the topic's rate lets pass.
+    var rate: HandBucket?
     var slab = Slab(capacity: 16_384)
     /// Whether the topic said that a step is due; it gets none unasked.
     var isDue = false
@@ -38,9 +47,51 @@ package struct World {
         options.onFull =
             [.block, .block, .block, .dropOldest, .dropNewest].randomElement(using: &random)
             ?? .block
-        linksMax = [2, 6, 6, 30].randomElement(using: &random) ?? 6
+        options.recallMilliseconds = [100, 20_000].randomElement(using: &random) ?? 100
+        options.group = Self.defaultGroup(&random)
+        if Int.random(in: 0..<6, using: &random) == 0 { options.rate = Self.rate(&random) }
+        rate = options.rate.map { HandBucket($0, at: Instant(nanoseconds: 0)) }
+        linksMax = [2, 6, 12, 30].randomElement(using: &random) ?? 6
+        keyedIn = [0, 1, 2].randomElement(using: &random) ?? 0
+        choosesIn = [0, 3, 10].randomElement(using: &random) ?? 0
         self.random = random
         topic = Topic(name: "world", options: options)
+        for _ in 0..<roll(min(6, linksMax)) { addSink() }
+        for _ in 0..<roll(3) { addSource() }
+        settle()
+    }
+
+    /// Seeds of worlds that once broke; they are run before any others.
+    package static let known: [UInt64] = [
+        // A member that stood by let wait what the active one of its group refused.
+        5,
+        // One that waited for a batch let wait what its filter refused.
+        1,
+        // The next in order was not asked for an event that did not fit the first.
+        25, 175,
+        // Losses of a consumer that lags were told twice, or with their ends confused.
+        64, 150,
+        // In a broadcast whose last picker had left, what waited went to one member alone.
+        279, 1_579, 1_922,
+        // An event for several windows waited on after all of them were empty.
+        3_183, 9_925,
+        // What a lagging consumer lacked bytes for was dropped, and the next did not follow.
+        9_312,
+    ]
+
+    /// Lets the world of a seed live and end, as long as no law is broken.
+    package static func run(seed: UInt64, life: UInt64? = nil) -> World {
+        var world = World(seed: seed)
+        let life = life ?? Self.life(of: seed)
+        while world.steps < life, world.violations.isEmpty { world.step() }
+        world.end()
+        return world
+    }
+
+    /// How many steps the world of a seed lives before its troubles end.
+    private static func life(of seed: UInt64) -> UInt64 {
+        var random = SeededGenerator(seed: ~seed)
+        return UInt64.random(in: 200...500, using: &random)
     }
 
     /// A number from 0 up to `limit`, which it never is.
@@ -48,12 +99,12 @@ package struct World {
 
     package mutating func step() {
         steps += 1
-        now.nanoseconds += 1_000_000
+        letTimePass()
         let count = (sinks: sinks.count, sources: sources.count)
         switch roll(100) {
-        case 0..<2: if count.sinks < linksMax { addSink() }
-        case 2..<4: if count.sources < linksMax { addSource() }
-        case 4..<40: if count.sources > 0 { moveSource(roll(count.sources)) }
+        case 0..<5: if count.sinks < linksMax { addSink() }
+        case 5..<7: if count.sources < linksMax { addSource() }
+        case 7..<40: if count.sources > 0 { moveSource(roll(count.sources)) }
         case 40..<92: if count.sinks > 0 { moveSink(roll(count.sinks)) }
         case 92..<95: if count.sinks > 0 { disturbSink(roll(count.sinks)) }
         case 95..<97: if count.sources > 0 { disturbSource(roll(count.sources)) }
@@ -62,19 +113,32 @@ package struct World {
         settle()
     }
 
+    /// Time goes on by a little, up to where the topic wants a step, or far beyond.
+    private mutating func letTimePass() {
+        now = now.advanced(milliseconds: 1)
+        switch roll(100) {
+        case 0..<5: now = max(now, topic.wakesAt ?? now)
+        case 5..<10: now = now.advanced(milliseconds: UInt64(roll(300)))
+        case 10: now = now.advanced(milliseconds: UInt64(roll(40_000)))
+        default: return
+        }
+    }
+
     /// Runs one command and books its effects.
     mutating func apply(_ command: Command) {
         if topic.apply(command, at: now, into: &effects) { isDue = true }
         book()
+        noteOwners()
     }
 
     /// Lets the topic come to rest, holding every step against the laws.
     mutating func settle() {
         var rounds = 0
-        while isDue {
+        while isDue || topic.wakesAt.map({ $0 <= now }) ?? false {
             isDue = topic.advance(at: now, into: &effects)
             checkStep()
             book()
+            noteOwners()
             rounds += 1
             guard rounds < 10_000 else {
                 violations.append("never comes to rest")
@@ -82,8 +146,9 @@ package struct World {
             }
         }
         checks += 1
-        violations += topic.violations(countsBytes: steps & 15 == 0)
+        violations += topic.violations(countsBytes: steps & 63 == 0)
         violations += topic.strandedEvents()
+        checkBooks()
     }
 
     private mutating func checkStep() {
@@ -98,7 +163,10 @@ package struct World {
             default: continue
             }
         }
-        if moves > Limits.effectsPerStepMax { violations.append("L9: \(moves) deliveries") }
+        // What goes to all members at once is not cut between them.
+        if moves > Limits.effectsPerStepMax + sinks.count {
+            violations.append("L9: \(moves) deliveries")
+        }
         if effects.list.count > Limits.effectsPerStepMax + 4 * (sinks.count + sources.count) + 4 {
             violations.append("L9: \(effects.list.count) effects")
         }
@@ -110,35 +178,6 @@ package struct World {
 // MARK: - What can happen
 
 extension World {
-    mutating func addSink() {
-        let id = topic.nextLink()
-        let group = ["", "", "a", "b"][roll(4)]
-        var ledger = Ledger()
-        let tracksBytes = roll(4) == 0
-        var opening = ConsumerOpening(group: group)
-        let start: [Start?] = [nil, nil, .new, .first, .offset(topic.log.head / 2), .time(steps)]
-        opening.start = start[roll(6)]
-        if roll(2) == 0 || tracksBytes {
-            opening.events = UInt32(1 + roll(100))
-            opening.bytes = tracksBytes ? UInt32(1 + roll(3_000)) : 0
-            _ = ledger.ask(events: opening.events, bytes: opening.bytes)
-        }
-        sinks.append(
-            FakeSink(
-                id: id,
-                group: group,
-                tracksBytes: tracksBytes,
-                reads: isEnding || roll(8) > 0,
-                ledger: ledger
-            )
-        )
-        apply(.openConsumer(id, opening))
-        guard expected[group] == nil else { return }
-        for case let known? in topic.groups where known.name == group {
-            expected[group] = known.start
-        }
-    }
-
     mutating func addSource() {
         let id = topic.nextLink()
         let kind = FakeSource.Kind.allCases[roll(3)]
@@ -205,6 +244,9 @@ extension World {
                 time: steps
             )
             mark(sizes.count)
+            if rate?.take(publication.events, at: now) == false {
+                violations.append("\(publication.events) came beyond the topic's rate")
+            }
             apply(.publish(id, publication))
         }
     }

@@ -13,6 +13,9 @@ extension World {
             // Some of what is on the wire arrives still, the rest never does.
             for _ in 0..<roll(4) { read(index) }
             sinks[index].isAttached = false
+            for case .events(_, _, let offsets) in sinks[index].inbox {
+                sinks[index].lost += offsets
+            }
             sinks[index].inbox = []
             sinks[index].outbox = []
             sinks[index].unwritten = 0
@@ -36,7 +39,9 @@ extension World {
         )
         sinks[index].isAttached = true
         let largest = Limits.eventBytesMax
-        apply(.attachConsumer(sinks[index].id, point, eventBytesMax: largest))
+        let id = sinks[index].id
+        apply(.attachConsumer(id, point, eventBytesMax: largest))
+        if let index = sink(id) { checkCut(index) }
     }
 
     mutating func disturbSource(_ index: Int) {
@@ -83,9 +88,7 @@ extension World {
         case 1..<6: apply(.pause(false))
         case 6: purge()
         case 7:
-            let name = ["", "a", "b"][roll(3)]
-            apply(.removeGroup(name))
-            expected[name] = nil
+            apply(.removeGroup(Self.groupNames.randomElement(using: &random) ?? ""))
         case 8:
             topic.expireRecalls(at: now, into: &effects)
             isDue = true
@@ -96,8 +99,8 @@ extension World {
     }
 
     private mutating func purge() {
+        for number in books.indices { books[number]?.wasPurged = true }
         apply(.purge)
-        for name in expected.keys { expected[name] = topic.log.head }
     }
 
     /// An embedded producer emits without asking anybody.
@@ -108,37 +111,5 @@ extension World {
         mark(sizes.count)
         _ = topic.emit(runs, events: UInt64(sizes.count), time: steps)
         isDue = true
-    }
-
-    /// Remembers what the next events carry, under the offsets that they will get.
-    mutating func mark(_ count: Int) {
-        for index in 0..<count {
-            let offset = (topic.log.head + UInt64(index)) & UInt64(stamps.count - 1)
-            stamps[Int(offset)] = nextStamp &- UInt32(count) &+ UInt32(index)
-        }
-    }
-
-    /// Records of these sizes in runs; each begins with a number of its own.
-    mutating func records(_ sizes: [Int]) -> [Run] {
-        var runs: [Run] = []
-        for size in sizes {
-            if slab.room < size { slab = Slab(capacity: max(16_384, size)) }
-            let start = slab.filled
-            let stamp = nextStamp
-            nextStamp &+= 1
-            _ = slab.fill { memory in
-                let head = UInt32(size - Record.headBytes).bigEndian
-                memory.storeBytes(of: head, as: UInt32.self)
-                memory.storeBytes(of: stamp, toByteOffset: 4, as: UInt32.self)
-                return size
-            }
-            if let last = runs.last, last.slab === slab, Int(last.end) == start {
-                runs[runs.count - 1].end = UInt32(slab.filled)
-                runs[runs.count - 1].count += 1
-            } else {
-                runs.append(Run(slab: slab, bytes: start..<slab.filled, count: 1))
-            }
-        }
-        return runs
     }
 }

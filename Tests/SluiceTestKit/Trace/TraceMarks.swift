@@ -26,7 +26,7 @@ extension TraceTopic {
     ///
     /// A topic keeps marks until somebody is there to hear them; GenStage's producer is.
     mutating func takeLines() -> [String] {
-        let groups = topic.groups.indices.map { topic.firstWaiting(of: $0) }
+        let groups = topic.groups.compactMap { $0?.firstWaiting }
         let first = groups.min() ?? topic.log.head - topic.buffered
         while consumers.isEmpty, let marker = markers.first, marker.offset <= first {
             hear(Array(marker.text.utf8), marker.offset)
