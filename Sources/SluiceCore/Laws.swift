@@ -66,6 +66,8 @@ extension Topic {
             if group.isDirty != dirtyGroups.contains(number) {
                 found.append("\(group.name): dirty \(group.isDirty)")
             }
+            checkMembers(of: number, &found)
+            checkTimes(of: number, &found)
             if !log.holds(group.cursor) { found.append("lost cursor \(group.cursor)") }
             var sum: UInt64 = 0
             for member in group.members {
