@@ -51,6 +51,7 @@ extension World {
         for case let group? in topic.groups where group.members.isEmpty {
             apply(.removeGroup(group.name))
         }
+        if sinks.isEmpty { addSink() }
         settle()
         for index in sources.indices {
             while index < sources.count, !sources[index].inbox.isEmpty { receiveAsk(index) }
