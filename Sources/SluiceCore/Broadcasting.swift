@@ -60,11 +60,10 @@ extension Topic {
             let place = Int(member)
             guard consumerLinks[place].deliverable > 0 else { return nil }
             let room = consumerLinks[place].room
-            let byteCredit = consumerLinks[place].ledger.byteCredit ?? UInt64(Int.max)
             common.events = min(common.events, dueEvents(place, from: offset))
             common.bytes = min(
                 common.bytes,
-                Int(clamping: byteCredit),
+                consumerLinks[place].ledger.bytesAllowed,
                 consumerLinks[place].eventBytesMax
             )
             common.window = min(common.window, room, consumerLinks[place].deliveryBytesMax)

@@ -106,13 +106,15 @@ extension Topic {
         let offset = groupTable[group].cursor.offset
         let sequence = consumerLinks[place].ledger.delivered + 1
         let events = min(dueEvents(place, from: offset), turnEvents(place, of: group))
-        let byteCredit = Int(clamping: consumerLinks[place].ledger.byteCredit ?? UInt64(Int.max))
         let room = consumerLinks[place].room
         let firstRun = effects.runs.count
         let taken = log.take(
             from: &groupTable[group].cursor,
             events: events,
-            bytes: min(byteCredit, consumerLinks[place].eventBytesMax),
+            bytes: min(
+                consumerLinks[place].ledger.bytesAllowed,
+                consumerLinks[place].eventBytesMax
+            ),
             window: min(room, consumerLinks[place].deliveryBytesMax),
             windowIsEmpty: room >= consumerLinks[place].window,
             into: &effects.runs
@@ -276,12 +278,12 @@ extension Topic {
 
     /// The offset behind the oldest run that the topic holds, in its log or in a lane.
     private var endOfOldest: UInt64? {
-        var oldest: Run?
         if log.firstOffset < log.head {
             var cursor = log.start
             log.seekRun(&cursor)
             return cursor.offset
         }
+        var oldest: Run?
         for group in groupTable {
             for lane in group.lanes {
                 guard let run = lane.items.first?.run else { continue }

@@ -127,7 +127,7 @@ package struct EventLog: Sendable {
         var run = entries[Int(cursor.run - firstRun)].run
         run.start += cursor.position
         run.count = UInt32(run.endOffset - cursor.offset)
-        return run.cut(events: 1, bytes: .max) ? run.byteCount : nil
+        return run.first?.byteCount
     }
 
     /// Moves a cursor on to `offset`, which must not lie behind it.
@@ -277,22 +277,18 @@ extension EventLog {
             segment = slab
         }
         let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
+        var moved = run
+        moved.slab = slab
+        moved.start = UInt32(range.lowerBound)
+        moved.end = UInt32(range.upperBound)
         let index = entries.count - 1
-        if index >= Int(freshRun - firstRun), entries[index].run.slab === slab,
-            entries[index].run.time == run.time, entries[index].run.attempt == run.attempt,
-            Int(entries[index].run.end) == range.lowerBound
-        {
-            entries[index].run.end = UInt32(range.upperBound)
-            entries[index].run.count += run.count
+        if index >= Int(freshRun - firstRun), entries[index].run.isContinued(by: moved) {
+            entries[index].run.extend(by: moved)
             entries[index].charge += UInt32(run.byteCount)
             retainedBytes += UInt64(run.byteCount)
             slab.charged += run.byteCount
             return
         }
-        var moved = run
-        moved.slab = slab
-        moved.start = UInt32(range.lowerBound)
-        moved.end = UInt32(range.upperBound)
         add(moved, charge: run.byteCount)
     }
 }

@@ -78,6 +78,9 @@ package struct Group: Sendable {
         self.cursor = cursor
     }
 
+    /// Events that it is done with, one way or the other.
+    var disposed: UInt64 { delivered + discarded + refused }
+
     /// Whether nothing waits for it that comes before an offset.
     package func isIdle(at head: UInt64) -> Bool { cursor.offset == head && queued == 0 }
 

@@ -34,10 +34,7 @@ package struct Lane: Sendable {
     var firstOffset: UInt64? { items.first?.run.offset }
 
     /// Bytes of the first record that waits.
-    var firstRecordBytes: Int? {
-        guard var run = items.first?.run else { return nil }
-        return run.cut(events: 1, bytes: .max) ? run.byteCount : nil
-    }
+    var firstRecordBytes: Int? { items.first?.run.first?.byteCount }
 
     /// Events that wait and lie before an offset.
     func waiting(before offset: UInt64) -> UInt64 {
@@ -53,14 +50,18 @@ package struct Lane: Sendable {
     /// Appends events that follow on in offset, not necessarily without a hole.
     mutating func append(_ run: Run) {
         waiting += UInt64(run.count)
-        if let last = items.last, !last.isKept, last.run.isContinued(by: run) {
-            items[items.count - 1].run.end = run.end
-            items[items.count - 1].run.count += run.count
-            bytes += UInt64(run.byteCount)
-            return
+        put(Item(run: run))
+    }
+
+    /// Puts an item behind the others, or joins it with the last.
+    private mutating func put(_ item: Item) {
+        if let last = items.last, last.isKept == item.isKept, last.run.isContinued(by: item.run) {
+            items[items.count - 1].run.extend(by: item.run)
+            bytes += UInt64(item.run.byteCount)
+        } else {
+            items.append(item)
+            bytes += item.charge
         }
-        items.append(Item(run: run))
-        bytes += items[items.count - 1].charge
     }
 
     /// Takes the first item out.
@@ -210,14 +211,7 @@ package struct Lane: Sendable {
             run.slab = slab
             run.start = UInt32(range.lowerBound)
             run.end = UInt32(range.upperBound)
-            if let last = items.last, last.run.isContinued(by: run) {
-                items[items.count - 1].run.end = run.end
-                items[items.count - 1].run.count += run.count
-                bytes += UInt64(run.byteCount)
-            } else {
-                items.append(Item(run: run, isKept: true))
-                bytes += items[items.count - 1].charge
-            }
+            put(Item(run: run, isKept: true))
         }
     }
 
@@ -231,6 +225,18 @@ extension Run {
     func isContinued(by other: Run) -> Bool {
         slab === other.slab && end == other.start && endOffset == other.offset
             && time == other.time && attempt == other.attempt
+    }
+
+    /// Takes over what lies right behind this run.
+    mutating func extend(by other: Run) {
+        end = other.end
+        count += other.count
+    }
+
+    /// The first record, as a run of its own; nil if there is none.
+    var first: Run? {
+        var record = self
+        return record.cut(events: 1, bytes: .max) ? record : nil
     }
 
     /// What is left of the run behind a piece from its front.

@@ -141,10 +141,7 @@ extension Topic {
             discard(count, of: group)
             return
         }
-        let before = groupTable[group].lanes[lane].bytes
-        groupTable[group].lanes[lane].append(run)
-        groupTable[group].queued += UInt64(run.count)
-        laneBytes += groupTable[group].lanes[lane].bytes - before
+        withLane(lane, of: group) { $0.append(run) }
         groupTable[group].hasFreshLanes = true
     }
 
@@ -163,8 +160,7 @@ extension Topic {
         var lane: Int?
         var next = run
         while next.count > 0 {
-            var record = next
-            guard record.cut(events: 1, bytes: .max) else { return }
+            guard let record = next.first else { return }
             let found = record.slab.withBytes { bytes in
                 Self.partition(
                     of: bytes.extracting(record.bytes),
@@ -178,8 +174,7 @@ extension Topic {
             } else if piece.count == 0 {
                 piece = record
             } else {
-                piece.end = record.end
-                piece.count += 1
+                piece.extend(by: record)
             }
             lane = found
             next = next.rest(after: record)
@@ -295,10 +290,9 @@ extension Topic {
     func turn(of member: UInt32) -> Group.Turn? {
         let link = consumerLinks[Int(member)]
         guard link.deliverable > 0 else { return nil }
-        let isFair = groupTable[link.group].rules.dispatcher == .fair
         return Group.Turn(
             priority: link.priority,
-            rank: isFair ? .max - link.virtualTime : link.deliverable,
+            rank: rank(Int(member)),
             ticket: link.ticket,
             link: member
         )
@@ -317,12 +311,11 @@ extension Topic {
         let due = dueEvents(of: link, in: groupTable[group].lanes[lane])
         let events = min(due, turnEvents(Int(index), of: group))
         guard events > 0 else { return false }
-        let byteCredit = Int(clamping: link.ledger.byteCredit ?? UInt64(Int.max))
         let firstRun = effects.runs.count
         let taken = withLane(lane, of: group) { lane in
             lane.take(
                 events: events,
-                bytes: min(byteCredit, link.eventBytesMax),
+                bytes: min(link.ledger.bytesAllowed, link.eventBytesMax),
                 window: min(link.room, link.deliveryBytesMax),
                 windowIsEmpty: link.room >= link.window,
                 into: &effects.runs

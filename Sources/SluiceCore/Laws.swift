@@ -59,7 +59,7 @@ extension Topic {
     private func checkGroups(_ found: inout [String]) {
         for (number, group) in groups.enumerated() {
             guard let group else { continue }
-            let disposed = group.delivered + group.discarded + group.refused - group.base
+            let disposed = group.disposed - group.base
             if group.cursor.offset - group.start != disposed + group.queued {
                 found.append("L4 \(group.name): \(group.cursor), \(disposed), \(group.queued)")
             }

@@ -46,6 +46,9 @@ package struct Ledger: Hashable, Sendable {
         tracksBytes ? askedBytes - min(askedBytes, deliveredBytes + forfeitedBytes) : nil
     }
 
+    /// Bytes that may be delivered now: without an end when bytes are not tracked.
+    package var bytesAllowed: Int { Int(clamping: byteCredit ?? UInt64(Int.max)) }
+
     /// Credit that a DRAIN or STOP up to `total` speaks of.
     package func credit(upTo total: UInt64) -> UInt64 {
         min(total, asked) - min(min(total, asked), delivered + forfeited)

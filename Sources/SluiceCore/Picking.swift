@@ -49,8 +49,7 @@ extension Topic {
             taken += 1
             takenBytes += record.byteCount
             if let last = runs.last, last.isContinued(by: record) {
-                runs[runs.count - 1].end = record.end
-                runs[runs.count - 1].count += 1
+                runs[runs.count - 1].extend(by: record)
             } else {
                 runs.append(record)
             }
@@ -84,13 +83,11 @@ extension Topic {
         var refused: UInt64 = 0
         var seen: UInt64 = 0
         var isStopped = false
-        scan: while !isStopped, seen < Limits.lookAheadEventsMax,
+        while !isStopped, seen < Limits.lookAheadEventsMax,
             let item = withLane(lane, of: group, { $0.popFirst() })
         {
             var rest = item.run
-            while rest.count > 0 {
-                var record = rest
-                guard record.cut(events: 1, bytes: .max) else { break }
+            while rest.count > 0, let record = rest.first {
                 let verdict =
                     groupTable[group].isLockstep
                     ? judgeForAll(record, owners, &shares, &shortfall)
@@ -137,11 +134,10 @@ extension Topic {
             if let special = link.special.first, special.batch != nil {
                 events = min(events, special.batchLeft)
             }
-            let byteCredit = Int(clamping: link.ledger.byteCredit ?? UInt64(Int.max))
             return Share(
                 member: turn.link,
                 events: events,
-                bytes: min(byteCredit, link.eventBytesMax),
+                bytes: min(link.ledger.bytesAllowed, link.eventBytesMax),
                 window: min(link.room, link.deliveryBytesMax),
                 windowIsEmpty: link.room >= link.window
             )

@@ -11,6 +11,12 @@ extension Topic {
         }
     }
 
+    /// Whether a group may have something to wait for that only time or an ask brings.
+    @inline(__always)
+    func awaitsTime(_ group: Int) -> Bool {
+        groupTable[group].isTimed || groupTable[group].pickers > 0
+    }
+
     /// Asks for a step when a rate lets more pass; one a little later lets several pass at once.
     mutating func wakeSoon(after nanoseconds: UInt64, at now: Instant) {
         let least = now.advanced(milliseconds: Limits.rateWaitMilliseconds)
@@ -27,7 +33,7 @@ extension Topic {
                 allow(member, at: now)
                 refresh(member, requeue: false)
             }
-            if groupTable[group].isTimed || groupTable[group].pickers > 0 { markDirty(group) }
+            if awaitsTime(group) { markDirty(group) }
         }
         if bucket != nil { grantsAreDue = true }
     }
@@ -100,9 +106,9 @@ extension Topic {
         var seen: UInt64 = 0
         for item in groupTable[group].lanes[lane].items {
             var rest = item.run
-            while rest.count > 0, count < limit, seen < Limits.lookAheadEventsMax {
-                var record = rest
-                guard record.cut(events: 1, bytes: .max) else { break }
+            while rest.count > 0, count < limit, seen < Limits.lookAheadEventsMax,
+                let record = rest.first
+            {
                 if accepts(index, recordAtStartOf: record) { count += 1 }
                 seen += 1
                 rest = rest.rest(after: record)

@@ -365,7 +365,7 @@ extension Topic {
         if ask.flags.contains(.drain), !ask.flags.contains(.stop) { draining.append(id) }
         if ask.flags.contains(.echo) { effects.list.append(.status(id, .echo)) }
         let group = consumerLinks[Int(id.index)].group
-        if groupTable[group].isTimed || groupTable[group].pickers > 0 { markDirty(group) }
+        if awaitsTime(group) { markDirty(group) }
         refresh(id.index, requeue: ask.events > 0 || !ask.flags.isEmpty)
     }
 

@@ -104,8 +104,7 @@ extension Topic {
         }
         groupTable[index].cursor = cursor
         groupTable[index].start = cursor.offset - groupTable[index].queued
-        groupTable[index].base =
-            groupTable[index].delivered + groupTable[index].discarded + groupTable[index].refused
+        groupTable[index].base = groupTable[index].disposed
         groupTable[index].nextMark = firstMark(from: cursor.offset)
         for member in groupTable[index].members {
             consumerLinks[Int(member)].nextMark = groupTable[index].nextMark

@@ -174,20 +174,17 @@ extension Topic {
 
     /// What a member has beyond its account; empty if that is nothing.
     func special(_ member: MemberOptions, by rules: GroupRules) -> [Special] {
-        let isPlain =
-            member.filter == nil && member.sampleOneIn <= 1 && member.batch == nil
-            && member.rate == nil && rules.dispatcher != .partition
-            && rules.patienceMilliseconds == 0
-        guard !isPlain else { return [] }
-        return [
-            Special(
-                claims: member.claims,
-                filter: member.filter,
-                sampleOneIn: max(1, member.sampleOneIn),
-                batch: member.batch,
-                bucket: member.rate.map { TokenBucket($0, at: clock) }
-            )
-        ]
+        let special = Special(
+            claims: member.claims,
+            filter: member.filter,
+            sampleOneIn: max(1, member.sampleOneIn),
+            batch: member.batch,
+            bucket: member.rate.map { TokenBucket($0, at: clock) }
+        )
+        let isNeeded =
+            special.picks || special.bucket != nil || rules.dispatcher == .partition
+            || rules.patienceMilliseconds > 0
+        return isNeeded ? [special] : []
     }
 
     /// Takes a link out of its group, which ends with it if it is made so.
@@ -309,14 +306,19 @@ extension Topic {
     mutating func enqueue(_ index: UInt32) {
         let place = Int(index)
         let group = consumerLinks[place].group
-        let number = consumerLinks[place].deliverable
-        let isFair = groupTable[group].rules.dispatcher == .fair
         consumerLinks[place].ticket = groupTable[group].enqueue(
             index,
-            rank: isFair ? .max - consumerLinks[place].virtualTime : number,
+            rank: rank(place),
             priority: consumerLinks[place].priority,
-            isEligible: number > 0
+            isEligible: consumerLinks[place].deliverable > 0
         )
+    }
+
+    /// What orders a member among those of its priority, the greatest first.
+    @inline(__always)
+    func rank(_ place: Int) -> UInt64 {
+        groupTable[consumerLinks[place].group].rules.dispatcher == .fair
+            ? .max - consumerLinks[place].virtualTime : consumerLinks[place].deliverable
     }
 
     /// Puts the members of a group in order anew.

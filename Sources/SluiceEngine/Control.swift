@@ -183,26 +183,24 @@ extension Engine {
         case "purge-topic": return step { self.apply(.purge, to: $0) }
         case "pause-topic": return step { self.apply(.pause(true), to: $0) }
         case "resume-topic": return step { self.apply(.pause(false), to: $0) }
-        case "remove-group":
-            let name = request.group ?? ""
-            return { box in
-                guard box.core.groups.contains(where: { $0?.name == name }) else {
-                    return .notFound
-                }
-                self.apply(.removeGroup(name), to: box)
-                return nil
-            }
+        case "remove-group": return step(request.group) { .removeGroup($0) }
         case "seek-group":
             guard let start = start(of: request) else { return nil }
-            let name = request.group ?? ""
-            return { box in
-                guard box.core.groups.contains(where: { $0?.name == name }) else {
-                    return .notFound
-                }
-                self.apply(.seek(name, start), to: box)
-                return nil
-            }
+            return step(request.group) { .seek($0, start) }
         default: return nil
+        }
+    }
+
+    /// Something that is done to a group, without a name to the default group.
+    private func step(
+        _ group: String?,
+        _ command: @escaping (String) -> Command
+    ) -> (TopicBox) -> CloseCode? {
+        let name = group ?? ""
+        return { box in
+            guard box.core.groups.contains(where: { $0?.name == name }) else { return .notFound }
+            self.apply(command(name), to: box)
+            return nil
         }
     }
 

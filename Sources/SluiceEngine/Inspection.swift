@@ -241,7 +241,7 @@ extension Engine {
             return true
         }
         var runs: [Run] = []
-        let credit = Int(clamping: inspection.ledger.byteCredit ?? UInt64(Int.max))
+        let credit = inspection.ledger.bytesAllowed
         let taken = log.take(
             from: &cursor,
             events: min(inspection.ledger.credit, end - cursor.offset),

@@ -52,14 +52,7 @@ struct BroadcastTests {
         harness.apply(.detach(other))
         harness.emit(3)
         #expect(harness.given == [:])
-        let point = ResumePoint(
-            position: 0,
-            positionBytes: 0,
-            asked: 10,
-            askedBytes: 0,
-            stoppedTo: 0,
-            drainedTo: 0
-        )
+        let point = ResumePoint(asked: 10)
         harness.apply(.attachConsumer(other, point, eventBytesMax: Limits.eventBytesMax))
         #expect(harness.given == [one: [0, 1, 2], other: [0, 1, 2]])
     }
@@ -136,14 +129,7 @@ struct ExclusiveTests {
         let one = harness.consumer(asks: 10, by(.exclusive))
         let two = harness.consumer(asks: 10, by(.exclusive))
         harness.apply(.detach(one))
-        let point = ResumePoint(
-            position: 0,
-            positionBytes: 0,
-            asked: 10,
-            askedBytes: 0,
-            stoppedTo: 0,
-            drainedTo: 0
-        )
+        let point = ResumePoint(asked: 10)
         harness.apply(.attachConsumer(one, point, eventBytesMax: Limits.eventBytesMax))
         harness.emit(2)
         #expect(harness.given == [two: [0, 1]])

@@ -267,14 +267,7 @@ struct GrantingTests {
         harness.apply(.detach(first))
         #expect(harness.credit(second) == 10)
         #expect(harness.topic.granted == 10)
-        let point = ResumePoint(
-            position: 0,
-            positionBytes: 0,
-            asked: 10,
-            askedBytes: 0,
-            stoppedTo: 0,
-            drainedTo: 0
-        )
+        let point = ResumePoint(asked: 10)
         harness.apply(.attachProducer(first, point, .events(10)))
         #expect(harness.topic.violations() == [])
         harness.apply(.close(second))

@@ -306,14 +306,7 @@ struct TopicTests {
         var harness = TopicHarness()
         let consumer = harness.consumer(asks: 10)
         harness.apply(.detach(consumer))
-        let point = ResumePoint(
-            position: 0,
-            positionBytes: 0,
-            asked: 10,
-            askedBytes: 0,
-            stoppedTo: 0,
-            drainedTo: 0
-        )
+        let point = ResumePoint(asked: 10)
         harness.apply(.attachConsumer(consumer, point, eventBytesMax: 1_000))
         harness.emit(1, bytes: 1_001)
         #expect(harness.given[consumer] == nil)

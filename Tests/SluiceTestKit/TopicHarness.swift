@@ -223,3 +223,17 @@ package struct TopicHarness {
         return [Run(slab: slab, bytes: 0..<slab.filled, count: UInt32(count))]
     }
 }
+
+extension ResumePoint {
+    /// A link comes back to which nothing had come, and which counts no bytes.
+    package init(asked: UInt64) {
+        self.init(
+            position: 0,
+            positionBytes: 0,
+            asked: asked,
+            askedBytes: 0,
+            stoppedTo: 0,
+            drainedTo: 0
+        )
+    }
+}
