@@ -251,10 +251,7 @@ struct TopicTests {
         let consumer = harness.consumer(asks: 5)
         harness.apply(.ask(consumer, Ask(events: 1, total: 7)))
         #expect(harness.topic.consumer(consumer) == nil)
-        let isClosed = harness.look().contains { effect in
-            if case .close(consumer, .creditMismatch, _) = effect { true } else { false }
-        }
-        #expect(isClosed)
+        #expect(harness.code(consumer) == .creditMismatch)
         #expect(harness.topic.counters.ledgerErrors == 1)
     }
 
@@ -293,10 +290,7 @@ struct TopicTests {
         #expect(harness.given[small] == [0, 1])
         harness.emit(2, bytes: 1_001)
         #expect(harness.topic.consumer(small) == nil)
-        let isClosed = harness.look().contains { effect in
-            if case .close(small, .eventTooLarge, _) = effect { true } else { false }
-        }
-        #expect(isClosed)
+        #expect(harness.code(small) == .eventTooLarge)
         #expect(harness.given[large] == [2, 3])
         #expect(harness.topic.violations() == [])
     }
