@@ -29,6 +29,8 @@ package enum ClientEvent: Hashable, Sendable {
     case recalled(LinkKey)
     /// The fate of the oldest `count` unconfirmed events.
     case settled(LinkKey, count: UInt64, outcome: Outcome, argument: UInt32)
+    /// The oldest `count` marks that were sent are known to have arrived.
+    case marksArrived(LinkKey, count: Int)
     /// The link is gone for good.
     case closed(LinkKey, Close, Ending)
     /// The broker will leave; it still delivers what has credit.

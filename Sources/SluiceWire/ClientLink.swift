@@ -161,16 +161,24 @@ extension ClientLink {
 extension ClientLink {
     /// Writes EVENTS while credit, events and `room` last; true if more could go.
     ///
-    /// `room` is in bytes; one event of any size goes even if it is larger than the room.
+    /// `room` is in bytes; one event of any size goes even if it is larger than the room. Marks
+    /// that are due go without credit; `pings` were sent on the connection before.
     mutating func writeEvents(
         room: Int,
         frameBytesMax: Int,
+        pings: UInt64,
         into output: inout ClientOutput
     ) -> Bool {
         guard state == .open, open.role == .source else { return false }
         var left = room
         var isBlocked = false
         repeat {
+            if let mark = outbox.takeMark(after: pings) {
+                let next = ledger.delivered + 1
+                output.frames.append(mark, offset: 0, nextSequence: next, link: id)
+                left -= mark.windowBytes
+                continue
+            }
             guard outbox.pendingCount > 0, ledger.credit > 0 else {
                 isBlocked = true
                 break
@@ -180,7 +188,9 @@ extension ClientLink {
             left -= written
             // What is left is not spent on a small frame: a larger one goes in the next turn.
         } while !isBlocked && left > room / 2
-        isBlocked = isBlocked || outbox.pendingCount == 0 || ledger.credit == 0
+        isBlocked =
+            isBlocked
+            || !outbox.hasDueMark && (outbox.pendingCount == 0 || ledger.credit == 0)
         if isBlocked { answerDrain(into: &output.frames) }
         return !isBlocked
     }
@@ -279,20 +289,23 @@ extension ClientLink {
         return UInt64(ask.events)
     }
 
-    /// Books a stretch of SETTLE, which follows on the last; returns how many events it settles.
-    mutating func settle(_ settlement: Settlement) throws(LedgerError) -> UInt64 {
+    /// Books a stretch of SETTLE, which follows on the last.
+    ///
+    /// Returns how many events it settles, and how many marks it shows to have arrived.
+    mutating func settle(
+        _ settlement: Settlement
+    ) throws(LedgerError) -> (events: UInt64, marks: Int) {
         let end = settlement.from &+ UInt64(settlement.count)
         guard settlement.from > 0, settlement.from <= settledTo + 1 else {
             throw .mismatch(expected: settledTo + 1, found: settlement.from)
         }
         // What a resume took as received may be settled once more.
-        guard end > settledTo + 1 else { return 0 }
+        guard end > settledTo + 1 else { return (0, 0) }
         let count = end - 1 - settledTo
         guard count <= outbox.sentCount else {
             throw .overrun(credit: outbox.sentCount, sent: count)
         }
-        outbox.settle(count)
         settledTo += count
-        return count
+        return (count, outbox.settle(count))
     }
 }

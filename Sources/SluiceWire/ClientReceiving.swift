@@ -1,3 +1,4 @@
+import DequeModule
 import SluiceCore
 
 // What the broker's frames do to a client's session.
@@ -45,6 +46,7 @@ extension ClientSession {
         case (.greeting, _): violation("expected WELCOME", into: &writer, events: &events)
         case (.open, .ping(let ping)):
             if ping.isAnswer {
+                forgetMarks(before: ping.opaque, events: &events)
                 events.append(.pong(ping.opaque))
             } else {
                 writer.append(Ping(opaque: ping.opaque, isAnswer: true))
@@ -236,9 +238,10 @@ extension ClientSession {
     ) {
         let received = opened.delivered - settledBefore
         if received > 0 {
-            links[key]?.outbox.settle(received)
+            let marks = links[key]?.outbox.settle(received) ?? 0
             links[key]?.settledTo = opened.delivered
             events.append(.settled(key, count: received, outcome: .accept, argument: 0))
+            if marks > 0 { events.append(.marksArrived(key, count: marks)) }
         }
         links[key]?.outbox.rewind()
     }
@@ -304,15 +307,31 @@ extension ClientSession {
         events: inout [ClientEvent]
     ) throws(LedgerError) {
         for settlement in settlements {
-            guard let count = try links[key]?.settle(settlement), count > 0 else { continue }
+            guard let known = try links[key]?.settle(settlement), known.events > 0 else {
+                continue
+            }
             events.append(
                 .settled(
                     key,
-                    count: count,
+                    count: known.events,
                     outcome: settlement.outcome,
                     argument: settlement.argument
                 )
             )
+            if known.marks > 0 { events.append(.marksArrived(key, count: known.marks)) }
+        }
+    }
+
+    /// A PONG came: what was written before its PING, and before those that were passed over, is
+    /// there.
+    private mutating func forgetMarks(before opaque: UInt64, events: inout [ClientEvent]) {
+        guard let index = pings.firstIndex(where: { $0.opaque == opaque }) else { return }
+        let number = pings[index].number
+        pings.removeFirst(index + 1)
+        for key in marked.sorted(by: { $0.rawValue < $1.rawValue }) {
+            let count = links[key]?.outbox.forgetMarks(before: number) ?? 0
+            if count > 0 { events.append(.marksArrived(key, count: count)) }
+            if links[key]?.outbox.hasSentMarks != true { marked.remove(key) }
         }
     }
 }

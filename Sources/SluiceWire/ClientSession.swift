@@ -1,3 +1,4 @@
+import DequeModule
 package import SluiceCore
 
 /// The client's half of the protocol, without sockets: facts in, bytes and events out.
@@ -28,6 +29,13 @@ package struct ClientSession: Sendable {
     /// The links of this connection by their id on the wire.
     var keys: [UInt32: LinkKey] = [:]
     var lastID: UInt32 = 0
+    /// Numbers of PINGs that a program sent and that are not answered, with what they carry.
+    var pings: Deque<(number: UInt64, opaque: UInt64)> = []
+    private var lastPing: UInt64 = 0
+    /// Links with marks that may not have arrived.
+    var marked: Set<LinkKey> = []
+    /// Whether marks were sent and no PING behind them.
+    package private(set) var isPingDue = false
     private var lastKey: UInt32 = 0
     private var heardAt = Instant(nanoseconds: 0)
     private var saidAt = Instant(nanoseconds: 0)
@@ -77,6 +85,9 @@ extension ClientSession {
     package mutating func disconnected() {
         state = .offline
         keys = [:]
+        pings = []
+        marked = []
+        isPingDue = false
         for key in links.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
             switch links[key]?.state {
             case .open, .opening, .resuming: links[key]?.state = .cut
@@ -121,8 +132,14 @@ extension ClientSession {
         }
     }
 
+    /// Asks for a sign of life; the answer shows that all written before has arrived.
+    ///
+    /// `opaque` is not 0 and tells this PING from all others of the connection.
     package mutating func ping(_ opaque: UInt64, into writer: inout FrameWriter) {
         guard state == .open else { return }
+        lastPing += 1
+        pings.append((lastPing, opaque))
+        isPingDue = false
         writer.append(Ping(opaque: opaque))
     }
 
@@ -211,6 +228,13 @@ extension ClientSession {
         links[key]?.outbox.append(run)
     }
 
+    /// Takes over a mark behind the events that were; it is sent once they are, without credit.
+    ///
+    /// It is sent again after a cut unless it is known to have arrived, so it may come twice.
+    package mutating func enqueue(_ mark: Mark, on key: LinkKey) {
+        links[key]?.outbox.append(mark)
+    }
+
     /// Sends what credit and `room` allow; true if more could go when there is room again.
     package mutating func writeEvents(
         _ key: LinkKey,
@@ -219,8 +243,17 @@ extension ClientSession {
     ) -> Bool {
         guard state == .open else { return false }
         let frameBytesMax = frameBytesMax
-        return links[key]?.writeEvents(room: room, frameBytesMax: frameBytesMax, into: &output)
-            ?? false
+        let hasMore = links[key]?.writeEvents(
+            room: room,
+            frameBytesMax: frameBytesMax,
+            pings: lastPing,
+            into: &output
+        )
+        if links[key]?.outbox.hasSentMark(after: lastPing) == true {
+            marked.insert(key)
+            isPingDue = true
+        }
+        return hasMore ?? false
     }
 
     /// Tells the broker how many events wait beside those taken over; legal without credit.

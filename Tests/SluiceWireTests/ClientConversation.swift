@@ -139,6 +139,7 @@ struct ClientConversation {
 
     mutating func enqueue(_ count: Int, size: Int = 1, on key: LinkKey) {
         var records = FrameWriter()
+        guard count > 0 else { return }
         for _ in 0..<count { records.appendPlain([UInt8](repeating: 65, count: size)) }
         let bytes = records.take()
         let slab = Slab(capacity: bytes.count)

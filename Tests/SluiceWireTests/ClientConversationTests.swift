@@ -151,6 +151,10 @@ private struct ClientReplay {
                 flags: ask.flags,
                 into: &output.frames
             )
+        case "EVENTS" where !sentence.flags.isDisjoint(with: ["MARKER", "END"]):
+            let text = sentence.fields["text"].map { Array($0.utf8) }
+            session.enqueue(text.map { .marker($0) } ?? .end, on: key)
+            _ = session.writeEvents(key, room: .max, into: &output)
         case "EVENTS":
             guard session[key]?.outbox.pendingCount == 0 else {
                 // What was lost in a cut waits to be sent again.
