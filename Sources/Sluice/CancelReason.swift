@@ -20,7 +20,8 @@ public struct CancelReason: Hashable, Sendable, CustomStringConvertible {
         self.error = error
     }
 
-    /// The broker has closed the link in peace (`NORMAL`, `COMPLETE`).
+    /// The broker has closed the link in peace (`NORMAL`, `COMPLETE`), or the topic has ended and
+    /// the subscription stops there.
     public static let normal = Self(.normal)
     /// This side wanted no more: it drained, stopped or cancelled the subscription.
     public static let shutdown = Self(.shutdown)

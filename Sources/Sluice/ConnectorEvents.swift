@@ -24,6 +24,10 @@ extension Connector {
         case .settled(let key, let count, let outcome, let argument):
             sources[key]?.core.settled(count, outcome, argument)
             closeIfDone(key)
+        case .marksArrived(let key, let count):
+            sources[key]?.core.marksArrived(count)
+            refresh(key, granted: 0)
+            closeIfDone(key)
         case .closed(let key, let close, let ending): closed(key, close, ending)
         case .goingAway(let close):
             logger.info("the broker is going away: \(close.reason)")
@@ -54,6 +58,8 @@ extension Connector {
         guard let source = sources[key] else { return }
         if resumed { source.core.resumed() }
         refresh(key, granted: 0)
+        // Marks need no demand.
+        queue(key)
         closeIfDone(key)
     }
 

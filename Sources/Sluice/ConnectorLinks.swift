@@ -162,9 +162,9 @@ extension Connector {
         session.ping(lastPing, into: &outlet.output.frames)
     }
 
-    /// Asks for what is settled, behind the events that were written.
+    /// Asks for what is settled, behind the events and marks that were written.
     func askForSettlement() {
-        guard isSettlementDue, phase == .connected else { return }
+        guard isSettlementDue || session.isPingDue, phase == .connected else { return }
         isSettlementDue = false
         sendPing()
     }
@@ -189,9 +189,14 @@ extension Connector {
     }
 
     private func takeOver(_ core: ProducerCore) {
-        let (runs, waiting) = core.takeQueue()
+        let (outgoing, waiting) = core.takeQueue()
         guard let key = core.key, sources[key] != nil else { return }
-        for run in runs { session.enqueue(run, on: key) }
+        for item in outgoing {
+            switch item {
+            case .run(let run): session.enqueue(run, on: key)
+            case .mark(let mark): session.enqueue(mark, on: key)
+            }
+        }
         session.announce(key, waiting: waiting, into: &outlet.output.frames)
         queue(key)
     }

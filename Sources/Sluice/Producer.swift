@@ -1,3 +1,5 @@
+import SluiceCore
+
 /// How a producer opens its link.
 public struct ProducerOptions: Sendable {
     /// What a producer tells the broker of the events it has.
@@ -123,7 +125,38 @@ public final class Producer: Sendable {
         try await core.send(batch)
     }
 
-    /// Waits until all that was sent is confirmed by the broker (SETTLE).
+    /// Says a word between the events: each group hears it behind all that was sent before.
+    ///
+    /// It spends no demand. Suspends until all before it is handed over, and while 1,024 marks may
+    /// not have arrived; `flush` waits until it has. Those who consume find it in
+    /// `EventBatch.marks`. After a lost connection a mark that may not have arrived is said again,
+    /// in its place, so it may be heard twice.
+    ///
+    /// Throws `invalidArgument` if `text` has not 1 to 1,024 bytes of UTF-8, and what `send`
+    /// throws. A topic keeps at most 1,024 marks that nobody has heard: one more closes the link
+    /// with `LIMIT`.
+    public func mark(_ text: String) async throws(ClientError) {
+        let bytes = Array(text.utf8)
+        guard (1...Limits.markerBytesMax).contains(bytes.count) else {
+            throw ClientError(
+                .invalidArgument,
+                "a marker of \(bytes.count) bytes",
+                hint: "give it 1 to \(Limits.markerBytesMax) bytes"
+            )
+        }
+        try await core.mark(.marker(bytes))
+    }
+
+    /// Says that nothing more comes, behind all that was sent before.
+    ///
+    /// The end is the topic's once every producer that has a link has said it; a subscription with
+    /// `stopsAtEnd` then ends. It closes nothing: to send again takes it back. For the rest it is
+    /// as `mark`.
+    public func end() async throws(ClientError) {
+        try await core.mark(.end)
+    }
+
+    /// Waits until all that was sent is confirmed by the broker (SETTLE), and marks have arrived.
     ///
     /// Throws `eventRejected` if any event since the last `flush` was not taken.
     public func flush() async throws(ClientError) {

@@ -5,24 +5,31 @@ import SluiceWire
 
 /// What the loop and the sending tasks share of a producer.
 final class ProducerCore: Sendable {
-    /// A `send` that waits for its turn or for demand.
+    /// What goes to the loop.
+    enum Outgoing: Sendable {
+        case run(Run)
+        case mark(Mark)
+    }
+
+    /// A `send`, or a mark, that waits for its turn or for demand.
     struct Ticket: Sendable {
         let id: UInt64
         /// What is not taken over yet.
-        var rest: Run
+        var rest: Outgoing
         var waiter: CheckedContinuation<Void, Never>?
     }
 
     struct Flush: Sendable {
-        /// The number of the last event that it waits for.
+        /// The numbers of the last event and of the last mark that it waits for.
         let target: UInt64
+        let markTarget: UInt64
         let answer: Answer<Void>
     }
 
     struct State: Sendable {
         var isStarted = false
         /// Taken over from `send`, not yet by the loop; never more than was granted.
-        var queue: [Run] = []
+        var queue: [Outgoing] = []
         var queued: UInt64 = 0
         /// Events that may be taken over now.
         var allowance: UInt64 = 0
@@ -39,6 +46,9 @@ final class ProducerCore: Sendable {
         /// Is called when more is granted.
         var onGrant: (@Sendable () -> Void)?
         var accepted: UInt64 = 0
+        /// Marks that were taken over, and those of them that are known to have arrived.
+        var acceptedMarks: UInt64 = 0
+        var arrivedMarks: UInt64 = 0
         var flushes: [Flush] = []
         /// The first event refused since the last flush.
         var rejection: ClientError?
@@ -101,18 +111,27 @@ final class ProducerCore: Sendable {
 extension ProducerCore {
     func send(_ batch: OutgoingBatch) async throws(ClientError) {
         guard let run = batch.run else { return }
+        try await send(.run(run))
+    }
+
+    /// Says a mark behind all that was sent before.
+    func mark(_ mark: Mark) async throws(ClientError) { try await send(.mark(mark)) }
+
+    private func send(_ outgoing: Outgoing) async throws(ClientError) {
         start(.announced)
-        guard let ticket = try begin(run) else { return }
+        guard let ticket = try begin(outgoing) else { return }
         await wait(for: ticket)
         try end(ticket)
     }
 
     /// Takes what may go at once; returns a ticket for the rest, which goes as demand comes.
-    private func begin(_ run: Run) throws(ClientError) -> UInt64? {
+    private func begin(_ outgoing: Outgoing) throws(ClientError) -> UInt64? {
         let (ticket, mustPump) = try state.withLock { state throws(ClientError) in
             guard !state.isEnded, !state.isClosing else { throw state.error ?? .closed }
             state.lastTicket += 1
-            state.tickets.append(Ticket(id: state.lastTicket, rest: state.gathered(run)))
+            var rest = outgoing
+            if case .run(let run) = rest { rest = .run(state.gathered(run)) }
+            state.tickets.append(Ticket(id: state.lastTicket, rest: rest))
             // Whoever waits longer has taken all that there was.
             _ = state.accept()
             return (state.tickets.isEmpty ? nil : state.lastTicket, state.pumpIsDue())
@@ -181,22 +200,41 @@ extension ProducerCore.State {
     mutating func accept() -> [CheckedContinuation<Void, Never>] {
         var waiters: [CheckedContinuation<Void, Never>] = []
         guard !isEnded, !isClosing else { return waiters }
-        while allowance > 0, let ticket = tickets.first {
-            let part = ticket.rest.prefix(events: UInt32(clamping: allowance), bytes: .max)
-            queue.append(part)
-            let count = UInt64(part.count)
-            allowance -= count
-            queued += count
-            accepted += count
-            guard part.count == ticket.rest.count else {
-                tickets[0].rest.start = part.end
-                tickets[0].rest.count -= part.count
-                break
-            }
+        while let ticket = tickets.first, accept(ticket.rest) {
             tickets.removeFirst()
             if let waiter = ticket.waiter { waiters.append(waiter) }
         }
         return waiters
+    }
+
+    /// Moves what may go of the first ticket to the queue; returns whether that was all.
+    private mutating func accept(_ outgoing: ProducerCore.Outgoing) -> Bool {
+        switch outgoing {
+        case .mark:
+            // They need no demand, so nothing else bounds how many are kept.
+            guard acceptedMarks - arrivedMarks < Limits.marksMax else { return false }
+            acceptedMarks += 1
+            queue.append(outgoing)
+            return true
+        case .run(var run):
+            guard allowance > 0 else { return false }
+            let part = run.prefix(events: UInt32(clamping: allowance), bytes: .max)
+            queue.append(.run(part))
+            let count = UInt64(part.count)
+            allowance -= count
+            queued += count
+            accepted += count
+            guard part.count < run.count else { return true }
+            run.start = part.end
+            run.count -= part.count
+            tickets[0].rest = .run(run)
+            return false
+        }
+    }
+
+    /// Whether all that was taken over has met its fate.
+    var isSettled: Bool {
+        accepted == counts.confirmed + counts.rejected && acceptedMarks == arrivedMarks
     }
 
     /// Whether the loop must be told; true once until it has come.
@@ -286,11 +324,10 @@ extension ProducerCore {
     func flush() async throws(ClientError) {
         let answer = Answer<Void>()
         let result: Result<Void, ClientError>? = state.withLock { state in
-            guard state.accepted > state.counts.confirmed + state.counts.rejected else {
-                return state.takeFlushResult()
-            }
+            guard !state.isSettled else { return state.takeFlushResult() }
             guard !state.isEnded else { return .failure(state.error ?? .closed) }
-            state.flushes.append(Flush(target: state.accepted, answer: answer))
+            let (target, markTarget) = (state.accepted, state.acceptedMarks)
+            state.flushes.append(Flush(target: target, markTarget: markTarget, answer: answer))
             return nil
         }
         if let result { return try result.get() }

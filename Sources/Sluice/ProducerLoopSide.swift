@@ -5,7 +5,7 @@ import SluiceWire
 // What the event loop does to a producer.
 extension ProducerCore {
     /// Takes what `send` brought since the last time, and how many events wait for demand.
-    func takeQueue() -> (runs: [Run], waiting: UInt64) {
+    func takeQueue() -> (queue: [Outgoing], waiting: UInt64) {
         state.withLock { state in
             state.isPumpDue = false
             defer {
@@ -15,7 +15,11 @@ extension ProducerCore {
             if options.backlog == .endless, !state.isClosing {
                 return (state.queue, ClientLink.endlessBacklog)
             }
-            return (state.queue, state.tickets.reduce(0) { $0 + UInt64($1.rest.count) })
+            var waiting: UInt64 = 0
+            for case .run(let run) in state.tickets.lazy.map(\.rest) {
+                waiting += UInt64(run.count)
+            }
+            return (state.queue, waiting)
         }
     }
 
@@ -48,19 +52,32 @@ extension ProducerCore {
 
     /// The broker told what became of the oldest unconfirmed events.
     func settled(_ count: UInt64, _ outcome: Outcome, _ argument: UInt32) {
-        let (answers, result): ([Answer<Void>], Result<Void, ClientError>) = state.withLock {
-            state in
+        answerFlushes { state in
             if outcome == .accept {
                 state.counts.confirmed += count
             } else {
                 state.counts.rejected += count
                 state.rejection = state.rejection ?? Self.rejection(count, outcome, argument)
             }
+        }
+    }
+
+    /// The oldest `count` marks that were sent have arrived.
+    func marksArrived(_ count: Int) { answerFlushes { $0.arrivedMarks += UInt64(count) } }
+
+    /// Books what has become known, and answers those who waited for it.
+    private func answerFlushes(_ book: (inout State) -> Void) {
+        let (answers, result): ([Answer<Void>], Result<Void, ClientError>) = state.withLock {
+            state in
+            book(&state)
             let known = state.counts.confirmed + state.counts.rejected
-            let split = state.flushes.firstIndex { $0.target > known } ?? state.flushes.endIndex
-            guard split > 0 else { return ([], .success(())) }
-            let answers = state.flushes[..<split].map(\.answer)
-            state.flushes.removeFirst(split)
+            let split = state.flushes.firstIndex {
+                $0.target > known || $0.markTarget > state.arrivedMarks
+            }
+            let count = split ?? state.flushes.endIndex
+            guard count > 0 else { return ([], .success(())) }
+            let answers = state.flushes[..<count].map(\.answer)
+            state.flushes.removeFirst(count)
             return (answers, state.takeFlushResult())
         }
         for answer in answers { answer.give(result) }
@@ -102,6 +119,6 @@ extension ProducerCore {
 
     /// Whether nothing more has to be sent or confirmed before the link can end.
     var isDone: Bool {
-        state.withLock { $0.queued == 0 && $0.accepted == $0.counts.confirmed + $0.counts.rejected }
+        state.withLock { $0.queue.isEmpty && $0.isSettled }
     }
 }

@@ -5,8 +5,9 @@ import SluiceCore
 /// Nothing arrives that was not asked for: what waits here between two steps of the iteration is
 /// at most what `SubscriptionOptions.demand` allows. One task iterates a subscription.
 ///
-/// The sequence ends after `drain()`, `stop()` or `cancel()`, when its task is cancelled, and
-/// when the broker closes the link in peace (`NORMAL`, `COMPLETE`). It throws `ClientError` with
+/// The sequence ends after `drain()`, `stop()` or `cancel()`, when its task is cancelled, at the
+/// topic's end if `SubscriptionOptions.stopsAtEnd` is set, and when the broker closes the link in
+/// peace (`NORMAL`, `COMPLETE`). It throws `ClientError` with
 /// `invalidArgument` if an option breaks a limit, `refused` if the link was not opened (one that is
 /// `BUSY` is opened later, as the reconnect policy allows), `linkClosed` if the broker ended it,
 /// `unreachable` or `connectionLost` when the reconnect policy gives up, and `clientClosed`.

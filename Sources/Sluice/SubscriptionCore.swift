@@ -64,6 +64,7 @@ final class SubscriptionCore: Sendable {
     /// The demand that goes with OPEN.
     let firstAsk: (events: UInt64, bytes: UInt64)
     let batchMax: UInt32
+    private let stopsAtEnd: Bool
     private let state: Lock<State>
     /// Opens when the broker has opened the link, or nothing more will come.
     let opened = Latch()
@@ -99,6 +100,7 @@ final class SubscriptionCore: Sendable {
         }
         self.firstAsk = firstAsk
         self.batchMax = batchMax
+        stopsAtEnd = options.stopsAtEnd
         self.state = Lock(state)
         open = Self.open(topic, options)
     }
@@ -174,10 +176,7 @@ extension SubscriptionCore {
     func end(_ flags: AskFlags, discarding: Bool = false, _ reason: CancelReason = .shutdown) {
         let isFirst = state.withLock { state in
             if discarding { state.discard() }
-            guard !state.isEnded, !state.ending.contains(flags) else { return false }
-            state.ending.insert(flags)
-            state.farewell = state.farewell ?? reason
-            return true
+            return state.beginEnd(flags, reason)
         }
         if isFirst { connector?.end(self, flags) }
     }
@@ -242,7 +241,22 @@ extension SubscriptionCore {
     var isManual: Bool { state.withLock { $0.window == nil } }
 }
 
+extension SubscriptionCore.Item {
+    fileprivate var isEnd: Bool {
+        guard case .mark(let mark) = self else { return false }
+        return mark.kind == .end
+    }
+}
+
 extension SubscriptionCore.State {
+    /// Notes that `flags` begin the end, for `reason`; false if they did before.
+    fileprivate mutating func beginEnd(_ flags: AskFlags, _ reason: CancelReason) -> Bool {
+        guard !isEnded, !ending.contains(flags) else { return false }
+        ending.insert(flags)
+        farewell = farewell ?? reason
+        return true
+    }
+
     /// Of what the task holds so much is processed.
     fileprivate mutating func processed(
         _ events: UInt64,
@@ -342,12 +356,15 @@ extension SubscriptionCore {
     /// Hands over what a turn brought; returns the demand that takes the place of what was lost.
     @discardableResult
     func publish(_ items: [Item], _ link: ClientLink?) -> (events: UInt64, bytes: UInt64) {
-        let (listener, ask) = state.withLock { state in
+        let isAtEnd = stopsAtEnd && items.contains { $0.isEnd }
+        let (listener, ask, mustStop) = state.withLock { state in
+            let mustStop = isAtEnd && state.beginEnd(.stop, .normal)
             let ask = state.book(link)
             for item in items { state.take(item) }
-            guard Self.isReady(state) else { return (Listener?.none, ask) }
-            return (state.takeListener(), ask)
+            guard Self.isReady(state) else { return (Listener?.none, ask, mustStop) }
+            return (state.takeListener(), ask, mustStop)
         }
+        if mustStop { connector?.end(self, .stop) }
         tell(listener)
         return ask
     }

@@ -31,6 +31,11 @@ public struct SubscriptionOptions: Sendable {
     public var demand: Demand
     /// Bytes of records that may be outstanding at one time, 1 to 1,073,741,824; nil sets no limit.
     public var maxDemandBytes: Int?
+    /// Whether the sequence ends with the topic's end, when producers have said `Producer.end`.
+    ///
+    /// It ends behind the last event; what was sent since the end and is on its way is handed out
+    /// too. `false` by default: the end is only told, in `EventBatch.marks`.
+    public var stopsAtEnd = false
     /// The name under which the broker lists the link; at most 200 bytes.
     public var name: String?
     /// What it wishes of the group: the dispatcher, and what belongs to that.

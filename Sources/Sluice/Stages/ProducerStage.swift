@@ -67,7 +67,8 @@ extension Producer {
 extension Stage {
     /// Makes a stage that makes events when they are asked for.
     ///
-    /// Draining it asks `handleDemand` no more, and waits until all is confirmed.
+    /// When it is done (nil) it says the topic's end, as `Producer.end` does. Draining it asks
+    /// `handleDemand` no more, and waits until all is confirmed.
     ///
     /// - Parameters:
     ///   - name: the name by which logs and errors call it.
@@ -107,8 +108,8 @@ extension Stage {
 
     /// Makes a stage that sends a sequence, made anew whenever it starts, as it is asked for.
     ///
-    /// Draining it cancels the task that takes elements, and waits until those it took are
-    /// confirmed.
+    /// Behind the last element it says the topic's end, as `Producer.end` does. Draining it cancels
+    /// the task that takes elements, and waits until those it took are confirmed.
     public static func producer<Events: AsyncSequence & SendableMetatype>(
         _ name: String,
         to topic: String,
@@ -129,7 +130,8 @@ extension Stage {
 }
 
 extension SluiceClient {
-    /// Runs `body` with a producer, which is retired when `draining` opens, and closes that.
+    /// Runs `body` with a producer, which is retired when `draining` opens, and closes that; if
+    /// `body` was not drained it has come to its end, which is said.
     fileprivate func produce(
         to topic: String,
         _ options: ProducerOptions,
@@ -139,6 +141,7 @@ extension SluiceClient {
         let producer = producer(for: topic, options: options)
         draining.whenOpen { producer.core.retire() }
         try await body(producer)
+        if !producer.core.isRetired { try await producer.end() }
         try await confirm(producer)
     }
 }
