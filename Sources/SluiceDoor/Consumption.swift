@@ -14,6 +14,8 @@ struct Consumption: Sendable {
     var count: Int?
     /// Ends when nothing waits any more.
     var exitAtEnd = false
+    /// Ends when producers have said that nothing more comes.
+    var untilEnd = false
     var idleTimeout: TimeSpan?
     var name = "sluice-sub"
     var groupRules = SubscriptionOptions.GroupRules()
@@ -26,6 +28,7 @@ struct Consumption: Sendable {
         take: (EventBatch) async throws -> Void
     ) async throws {
         var received = 0
+        var hasEnded = false
         let interrupts = Interrupts()
         defer { interrupts.stop() }
         let reader = ReaderWatch()
@@ -37,7 +40,10 @@ struct Consumption: Sendable {
             let watch = IdleWatch(idleTimeout) { subscription.stop() }
             defer { watch.cancel() }
             do {
-                received += try await read(subscription, asked, received, watch, note, take)
+                received += try await read(subscription, asked, received, watch, note) { batch in
+                    hasEnded = hasEnded || batch.marks.contains { $0.kind == .end }
+                    if !batch.isEmpty { try await take(batch) }
+                }
             } catch {
                 subscription.cancel()
                 throw error
@@ -47,6 +53,7 @@ struct Consumption: Sendable {
             }
             if reader.isGone { throw Failure.brokenPipe }
             if watch.hasExpired { return try checkCount(received) }
+            if untilEnd { return try checkEnd(received, hasEnded: hasEnded) }
             // What was cut off does not come either, and says nothing of the end.
             let counts = subscription.counts
             let isAtEnd = counts.delivered + counts.missing < counts.asked
@@ -63,6 +70,7 @@ struct Consumption: Sendable {
             demand: isManual ? .manual : .automatic(max: maxDemand, min: minDemand),
             name: name
         )
+        options.stopsAtEnd = untilEnd
         options.groupRules = groupRules
         options.membership = membership
         return options
@@ -87,10 +95,9 @@ struct Consumption: Sendable {
         for try await batch in subscription {
             watch.touch()
             for gap in batch.gaps { note(gap.text(topic)) }
-            if !batch.isEmpty {
-                try await take(batch)
-                watch.touch()
-            }
+            for mark in batch.marks { note(mark.text(topic)) }
+            try await take(batch)
+            watch.touch()
             received += batch.count
             guard let count, !exitAtEnd else { continue }
             let missing = count - before - received
@@ -110,6 +117,17 @@ struct Consumption: Sendable {
         return received
     }
 
+    private func checkEnd(_ received: Int, hasEnded: Bool) throws {
+        guard hasEnded || received == count else {
+            throw Failure(
+                .partial,
+                "the link was closed before the end of \(topic) came",
+                hint: "what the broker is at: sluice why \(topic)"
+            )
+        }
+        try checkCount(received)
+    }
+
     private func checkCount(_ received: Int) throws {
         guard let count, received < count else { return }
         throw Failure(
@@ -124,6 +142,17 @@ extension EventGap {
     fileprivate func text(_ topic: String) -> String {
         "gap in \(topic): \(count.grouped) event\(count == 1 ? "" : "s") between offsets "
             + "\(offsets.lowerBound) and \(offsets.upperBound) will not come (\(reason))"
+    }
+}
+
+extension EventMark {
+    /// What a person is told of it.
+    func text(_ topic: String) -> String {
+        switch kind {
+        case .marker(let text):
+            "marker in \(topic) before offset \(offset): \(EventWriter.printable(text))"
+        case .end: "end of \(topic) before offset \(offset): its producers have nothing more"
+        }
     }
 }
 

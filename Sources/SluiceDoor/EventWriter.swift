@@ -72,7 +72,7 @@ final class EventWriter {
     }
 
     /// A terminal obeys control characters: an event must not command it.
-    private static func printable(_ text: String) -> String {
+    static func printable(_ text: String) -> String {
         guard text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
         else { return text }
         return text.unicodeScalars.map { scalar in

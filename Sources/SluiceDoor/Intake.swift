@@ -13,6 +13,8 @@ final class Intake: Sendable {
         /// What of that subscription's asks was cut off, as far as it is booked.
         var forfeited = 0
         var isOver = false
+        /// The topic has ended, and nothing came since.
+        var hasEnded = false
         /// Waits for demand.
         var waiting: Task<Void, Never>?
         var loss: ClientError?
@@ -48,6 +50,9 @@ final class Intake: Sendable {
     /// Why nothing is asked for any more, if that is the producer's end.
     var loss: ClientError? { state.withLock { $0.loss } }
 
+    /// Whether the topic's end was the last that came.
+    var hasEnded: Bool { state.withLock { $0.hasEnded } }
+
     /// Asks for no more; what is on its way still comes.
     func end() {
         state.withLock { state in
@@ -57,7 +62,8 @@ final class Intake: Sendable {
         }
     }
 
-    /// Hands batches to `take` until there were `count`, nothing waits any more, or `end`.
+    /// Hands batches to `take`, marks of batches without events too, until there were `count`,
+    /// nothing waits any more, or `end`.
     func run(_ take: (EventBatch) async throws -> Void) async throws {
         defer { end() }
         guard exitAtEnd else {
@@ -129,8 +135,10 @@ final class Intake: Sendable {
         _ batch: EventBatch,
         to take: (EventBatch) async throws -> Void
     ) async throws {
-        if !batch.isEmpty { try await take(batch) }
+        if !batch.isEmpty || !batch.marks.isEmpty { try await take(batch) }
         let isEnough = state.withLock { state in
+            if batch.marks.contains(where: { $0.kind == .end }) { state.hasEnded = true }
+            if !batch.isEmpty { state.hasEnded = false }
             state.taken += batch.count
             return state.taken >= count ?? .max
         }

@@ -17,6 +17,8 @@ struct Pipe: Sendable {
     /// Never more than so many in all.
     var count: Int?
     var exitAtEnd: Bool
+    /// Ends when producers have said that nothing more comes.
+    var untilEnd: Bool
 
     private func producer(_ client: SluiceClient) -> Producer {
         // What the command will make of its input nobody can announce.
@@ -25,15 +27,17 @@ struct Pipe: Sendable {
     }
 
     private func intake(_ client: SluiceClient, _ producer: Producer) -> Intake {
-        Intake(
+        var options = SubscriptionOptions(
+            group: group,
+            start: start,
+            demand: .manual,
+            name: "sluice-pipe"
+        )
+        options.stopsAtEnd = untilEnd
+        return Intake(
             client: client,
             topic: source,
-            options: SubscriptionOptions(
-                group: group,
-                start: start,
-                demand: .manual,
-                name: "sluice-pipe"
-            ),
+            options: options,
             producer: producer,
             most: mostDemand,
             count: count,
@@ -69,6 +73,8 @@ extension Pipe {
             try await publish(child, through: producer)
             let fed = await feeding.result
             let ending = await ending.value
+            // All that the command made of its input is sent.
+            if intake.hasEnded, ending.isSuccess { try await producer.end() }
             // What was written is published, whatever became of the input.
             try await producer.close()
             let untaken = try fed.get()
@@ -149,6 +155,7 @@ extension Pipe {
         let intake = intake(client, producer)
         interrupts.setAction(intake.end)
         try await intake.run { batch in
+            if batch.marks.contains(where: { $0.kind == .end }) { try await producer.end() }
             for event in batch {
                 let child = try fresh(for: event)
                 interrupts.setAction(intake.end, again: { child.signal(SIGTERM) })

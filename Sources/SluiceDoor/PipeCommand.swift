@@ -26,6 +26,9 @@ package struct PipeCommand: AsyncParsableCommand {
             input and EVENT_TOPIC, EVENT_OFFSET, EVENT_KEY in the environment; all it writes is \
             one event, with the key and the headers of the one that it was given.
 
+            The end of FROM (sluice pub --end) is passed on: with --until-end or --exit-at-end \
+            behind all that the command wrote, with --fresh in its place.
+
             Each event is given to the command at most once. What it was given and has not \
             answered when it, this program or the broker dies is lost; so is what was on its way \
             when the command ends early (at most --max-demand and a pipe full), and what of \
@@ -59,6 +62,8 @@ package struct PipeCommand: AsyncParsableCommand {
     package var from: StartArgument?
     @Flag(help: "End when nothing waits any more (DRAIN).")
     package var exitAtEnd = false
+    @Flag(help: "End when all producers of FROM have said that nothing more comes (END).")
+    package var untilEnd = false
     @Option(
         name: [.short, .long],
         help: "Write events like this; see 'sluice help sub' (default: %s and what --each ends)."
@@ -80,6 +85,9 @@ package struct PipeCommand: AsyncParsableCommand {
             throw ValidationError("--max-demand must be above 0")
         }
         guard (count?.value ?? 1) > 0 else { throw ValidationError("--count must be above 0") }
+        guard !exitAtEnd || !untilEnd else {
+            throw ValidationError("--exit-at-end and --until-end exclude each other")
+        }
         guard each != .file else { throw ValidationError("--each takes line, nul or eof here") }
     }
 
@@ -103,7 +111,8 @@ package struct PipeCommand: AsyncParsableCommand {
             start: from?.start,
             mostDemand: maxDemand?.value ?? (fresh ? 1 : 1_000),
             count: count?.value,
-            exitAtEnd: exitAtEnd
+            exitAtEnd: exitAtEnd,
+            untilEnd: untilEnd
         )
         try await global.withClient(reconnect: reconnect ? ReconnectPolicy() : .never) { client in
             if fresh {

@@ -37,6 +37,8 @@ package struct PubCommand: AsyncParsableCommand {
     package var count: EventCount?
     @Option(help: ArgumentHelp("Send at most so many events a second.", valueName: "n"))
     package var rate: Double?
+    @Flag(help: "Say behind the last event that nothing more comes (END).")
+    package var end = false
     @Flag(help: "Connect again when the connection is lost, for as long as it takes.")
     package var reconnect = false
     @OptionGroup package var global: GlobalOptions
@@ -83,7 +85,7 @@ package struct PubCommand: AsyncParsableCommand {
                 notice: Notice.isTerminal && !global.quiet
             )
             try await send(through: publisher)
-            try await publisher.finish()
+            try await publisher.finish(sayingEnd: end)
             try tell(publisher.count)
         }
     }
@@ -182,8 +184,9 @@ final class Publisher {
         if rate != nil, wantsMore { try await Task.sleep(until: due, clock: .continuous) }
     }
 
-    func finish() async throws {
+    func finish(sayingEnd: Bool) async throws {
         try await send()
+        if sayingEnd { try await producer.end() }
         try await producer.flush()
         try await producer.close()
     }

@@ -29,6 +29,9 @@ package struct SubCommand: AsyncParsableCommand {
             --format: %t topic, %o offset, %k key, %s payload, %h headers, %T time, %n newline, \
             %% percent; \\n, \\t, \\0, \\\\.
 
+            A marker of a producer, and the end of the stream, are told on standard error in \
+            their place; --until-end ends there.
+
             --exec runs its command once an event, with the payload on standard input and \
             EVENT_TOPIC, EVENT_OFFSET, EVENT_KEY in the environment; the next event is asked for \
             when the command has ended with 0.
@@ -54,6 +57,8 @@ package struct SubCommand: AsyncParsableCommand {
     package var exec: String?
     @Flag(help: "End when nothing waits any more (DRAIN).")
     package var exitAtEnd = false
+    @Flag(help: "End when all producers have said that nothing more comes (END).")
+    package var untilEnd = false
     @Option(help: ArgumentHelp("End when nothing came for so long.", valueName: "time"))
     package var idleTimeout: TimeSpan?
     @Flag(help: "Connect again when the connection is lost, for as long as it takes.")
@@ -72,6 +77,9 @@ package struct SubCommand: AsyncParsableCommand {
             throw ValidationError("--min-demand must be below --max-demand")
         }
         guard (count?.value ?? 1) > 0 else { throw ValidationError("--count must be above 0") }
+        guard !exitAtEnd || !untilEnd else {
+            throw ValidationError("--exit-at-end and --until-end exclude each other")
+        }
         guard format == nil || exec == nil else {
             throw ValidationError("--format and --exec exclude each other")
         }
@@ -88,6 +96,7 @@ package struct SubCommand: AsyncParsableCommand {
             exitAtEnd: exitAtEnd,
             idleTimeout: idleTimeout
         )
+        consumption.untilEnd = untilEnd
         consumption.groupRules = flags.groupRules
         consumption.membership = try flags.membership()
         try await consumption.print(
