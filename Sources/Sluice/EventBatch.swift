@@ -39,6 +39,9 @@ public struct EventMark: Hashable, Sendable {
     /// What it says.
     public let kind: Kind
     /// All events before this offset came before it.
+    ///
+    /// Some behind it may have come before it too; and after a cut of its producer's connection it
+    /// may come a second time, with an offset of its own.
     public let offset: UInt64
 }
 
