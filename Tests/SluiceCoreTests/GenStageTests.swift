@@ -26,6 +26,30 @@ struct GenStageTests {
         #expect(scenarios.map(\.title) == Recording.all.map(\.title) + ["end"])
     }
 
+    @Test("does not depend on how many events a step is about")
+    func largeSteps() throws {
+        let text = """
+            scenario large
+            init disp demand
+            sub c1
+            sub c2
+            ask c1 30000
+            ask c2 30000
+            dispatch \(Self.row(1...300))
+            """
+        let trace = Trace(of: try #require(Scenario.read(text).first))
+        #expect(trace.broken == [])
+        let shown = [
+            ["= demand 30000"], ["= demand 30000"],
+            ["= leftover", "! c1 \(Self.row(1...300))"],
+        ]
+        #expect(Array(trace.steps.suffix(3)) == shown)
+    }
+
+    private static func row(_ events: ClosedRange<Int>) -> String {
+        events.map(String.init).joined(separator: " ")
+    }
+
     @Test("is told truly on the decision pages")
     func pagesAreTrue() {
         var names: [String] = []

@@ -57,7 +57,15 @@ struct NumberRecords {
         partition(of: number).map { keys.indices.contains($0) } ?? false
     }
 
-    func run(of number: Int) -> Run {
+    /// The numbers as one run: taken apart by what is asked alone, never for being many runs.
+    func run(of numbers: [Int]) -> Run {
+        let bytes = numbers.flatMap(record)
+        let slab = Slab(capacity: bytes.count)
+        let place = slab.append(bytes.span.bytes)
+        return Run(slab: slab, bytes: place, count: UInt32(numbers.count))
+    }
+
+    private func record(of number: Int) -> [UInt8] {
         // An event of no partition has an empty key: the topic refuses it.
         let key = keys.isEmpty ? nil : isRouted(number) ? keys[partition(of: number) ?? 0] : ""
         var headers: [(name: String, value: String)] = []
@@ -65,10 +73,7 @@ struct NumberRecords {
             headers.append((Self.parity, number.isMultiple(of: 2) ? "even" : "odd"))
             for bound in bounds where number < bound { headers.append((Self.name(of: bound), "")) }
         }
-        let bytes = recordBytes(key: key, headers: headers, payload: String(number))
-        let slab = Slab(capacity: bytes.count)
-        let place = slab.append(bytes.span.bytes)
-        return Run(slab: slab, bytes: place, count: 1)
+        return recordBytes(key: key, headers: headers, payload: String(number))
     }
 
     /// The numbers that a run's records carry.

@@ -139,7 +139,8 @@ extension TraceTopic {
 
     /// Gives the topic events; returns how many it kept.
     private mutating func put(_ numbers: [Int]) -> Int {
-        Int(topic.emit(numbers.map(records.run), events: UInt64(numbers.count), time: 0))
+        guard !numbers.isEmpty else { return 0 }
+        return Int(topic.emit([records.run(of: numbers)], events: UInt64(numbers.count), time: 0))
     }
 
     /// Lets the topic come to rest; returns what it asks of its producer.
@@ -225,7 +226,7 @@ extension TraceTopic {
             let numbers = delivery.numbers
             let taken = numbers.filter { number in
                 guard let selector = consumer.selector else { return true }
-                let run = records.run(of: number)
+                let run = records.run(of: [number])
                 return run.slab.withBytes { selector.accepts($0.extracting(run.bytes)) }
             }
             if taken.count < numbers.count {

@@ -47,6 +47,7 @@ struct TraceTopic {
     var broken: [String] = []
     var refusal: CloseCode?
     let now = Instant(nanoseconds: 1)
+    private static let windowBytes = 1 << 30
 
     var isBare: Bool { beginning.kind == .bare }
     var isByPartition: Bool { beginning.dispatcher == .partition }
@@ -71,7 +72,7 @@ struct TraceTopic {
         }
         topic = Topic(name: "trace", options: options)
         // It sees how small the records are: not knowing, it would grant fewer than are asked.
-        _ = topic.emit([records.run(of: 0)], events: 1, time: 0)
+        _ = topic.emit([records.run(of: [0])], events: 1, time: 0)
         topic.apply(.purge, at: now, into: &effects)
         if beginning.accumulates { topic.apply(.pause(true), at: now, into: &effects) }
         producer = topic.nextLink()
@@ -110,6 +111,8 @@ extension TraceTopic {
         opening.owner = owner(process)
         let id = topic.nextLink()
         topic.apply(.openConsumer(id, opening), at: now, into: &effects)
+        // No connection lies between: what is asked could all be written at once.
+        topic.apply(.window(id, bytes: Self.windowBytes), at: now, into: &effects)
         let consumer = Consumer(
             name: name,
             id: id,
