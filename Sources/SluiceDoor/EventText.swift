@@ -1,3 +1,4 @@
+import ArgumentParser
 import FoundationEssentials
 import Glibc
 package import Sluice
@@ -52,7 +53,7 @@ package struct EventFormat: Sendable, Equatable {
         self.parts = parts
     }
 
-    private static func byte(after scalar: Unicode.Scalar, _ name: Unicode.Scalar?) -> UInt8? {
+    fileprivate static func byte(after scalar: Unicode.Scalar, _ name: Unicode.Scalar?) -> UInt8? {
         switch (scalar, name) {
         case ("%", "n"), ("\\", "n"): UInt8(ascii: "\n")
         case ("\\", "t"): UInt8(ascii: "\t")
@@ -88,6 +89,27 @@ package struct EventFormat: Sendable, Equatable {
             case .time: try output.write(UTC.text(microseconds: event.time))
             }
         }
+    }
+}
+
+/// What stands between the key and the payload of an event that comes as text; `\n`, `\t`, `\0`
+/// and `\\` as in C.
+package struct Separator: Hashable, Sendable, ExpressibleByArgument {
+    package let bytes: [UInt8]
+
+    package init?(argument: String) {
+        var bytes: [UInt8] = []
+        var rest = argument.unicodeScalars[...]
+        while let scalar = rest.popFirst() {
+            guard scalar == "\\" else {
+                bytes += Array(String(scalar).utf8)
+                continue
+            }
+            guard let byte = EventFormat.byte(after: scalar, rest.popFirst()) else { return nil }
+            bytes.append(byte)
+        }
+        guard !bytes.isEmpty else { return nil }
+        self.bytes = bytes
     }
 }
 

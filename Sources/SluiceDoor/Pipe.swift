@@ -119,7 +119,7 @@ extension Pipe {
         defer { output.close() }
         let publisher = Publisher(
             producer: producer,
-            key: nil,
+            keys: .none,
             headers: [],
             limit: .max,
             rate: nil,

@@ -29,6 +29,13 @@ package struct PubCommand: AsyncParsableCommand {
     @Option(name: [.short, .long], help: "The key of each event.")
     package var key: String?
     @Option(
+        help: ArgumentHelp(
+            "What stands before the first such text is the key of the event, such as '\\t'.",
+            valueName: "text"
+        )
+    )
+    package var keySeparator: Separator?
+    @Option(
         name: [.customShort("H"), .long],
         help: ArgumentHelp("A header of each event; repeatable.", valueName: "name:value")
     )
@@ -48,6 +55,9 @@ package struct PubCommand: AsyncParsableCommand {
     package func validate() throws {
         guard body == nil || (file.isEmpty && each == nil) else {
             throw ValidationError("a body goes without --file and --each")
+        }
+        guard key == nil || keySeparator == nil else {
+            throw ValidationError("--key is the key of all, --key-separator of each: take one")
         }
         guard (rate ?? 1) > 0 else { throw ValidationError("--rate must be above 0") }
         guard (count?.value ?? 1) > 0 else { throw ValidationError("--count must be above 0") }
@@ -69,6 +79,11 @@ package struct PubCommand: AsyncParsableCommand {
         }
     }
 
+    private var keys: Publisher.Keys {
+        if let keySeparator { return .before(keySeparator.bytes) }
+        return key.map { .same(Array($0.utf8)) } ?? .none
+    }
+
     package func run() async throws {
         let policy = reconnect ? ReconnectPolicy() : .never
         let headers = try headers
@@ -78,13 +93,19 @@ package struct PubCommand: AsyncParsableCommand {
                     for: topic,
                     options: ProducerOptions(backlog: .announced, name: "sluice-pub")
                 ),
-                key: key,
+                keys: keys,
                 headers: headers,
                 limit: count?.value ?? (body == nil ? .max : 1),
                 rate: rate,
                 notice: Notice.isTerminal && !global.quiet
             )
-            try await send(through: publisher)
+            do {
+                try await send(through: publisher)
+            } catch let failure as Failure {
+                // What came before the fault is published, as if the input had ended there.
+                try await publisher.finish(sayingEnd: false)
+                throw failure
+            }
             try await publisher.finish(sayingEnd: end)
             try tell(publisher.count)
         }
@@ -127,10 +148,18 @@ package struct PubCommand: AsyncParsableCommand {
 
 /// Fills batches and sends them, no faster than asked.
 final class Publisher {
+    /// Where the key of an event comes from.
+    enum Keys {
+        case none
+        case same([UInt8])
+        /// It stands before the first such bytes, and the payload behind them.
+        case before([UInt8])
+    }
+
     private static let batchBytes = 262_144
 
     private let producer: Producer
-    private let key: [UInt8]?
+    private let keys: Keys
     private let headers: [EventHeader]
     private let limit: Int
     private let rate: Double?
@@ -141,14 +170,14 @@ final class Publisher {
 
     init(
         producer: Producer,
-        key: String?,
+        keys: Keys,
         headers: [EventHeader],
         limit: Int,
         rate: Double?,
         notice: Bool
     ) {
         self.producer = producer
-        self.key = key.map { Array($0.utf8) }
+        self.keys = keys
         self.headers = headers
         self.limit = limit
         self.rate = rate
@@ -166,13 +195,32 @@ final class Publisher {
         rate.map { start + .seconds(Double(count) / $0) } ?? start
     }
 
-    func append(_ bytes: [UInt8], _ range: Range<Int>) throws(ClientError) {
-        count += 1
-        if key == nil, headers.isEmpty {
+    func append(_ bytes: [UInt8], _ range: Range<Int>) throws {
+        let event: OutgoingEvent
+        switch keys {
+        case .none where headers.isEmpty:
             try batch.append(payload: bytes.span.bytes.extracting(range))
-        } else {
-            try batch.append(OutgoingEvent(Array(bytes[range]), key: key, headers: headers))
+            count += 1
+            return
+        case .none: event = OutgoingEvent(Array(bytes[range]), headers: headers)
+        case .same(let key):
+            event = OutgoingEvent(Array(bytes[range]), key: key, headers: headers)
+        case .before(let separator):
+            guard let cut = bytes[range].firstRange(of: separator) else {
+                throw Failure(
+                    .usage,
+                    "event \(count + 1) has no key: nothing in it is the --key-separator",
+                    hint: "those before it are published; give an empty key by beginning with it"
+                )
+            }
+            event = OutgoingEvent(
+                Array(bytes[cut.upperBound..<range.upperBound]),
+                key: Array(bytes[range.lowerBound..<cut.lowerBound]),
+                headers: headers
+            )
         }
+        try batch.append(event)
+        count += 1
     }
 
     func send() async throws {

@@ -58,6 +58,28 @@ extension SystemTests {
         }
 
         @Test(
+            "each event may bring its key, and one without it ends the rest",
+            .timeLimit(.minutes(1))
+        )
+        func keys() throws {
+            let broker = try Broker()
+            try broker.run(
+                "pub",
+                "t",
+                "--key-separator",
+                #"::\t"#,
+                input: "a::\tone\n::\ttwo\nb::\tx::\ty\n"
+            )
+            let came = try broker.run("sub", "t", "-n", "3", "-f", #"%k=%s\n"#)
+            #expect(came.lines == ["a=one", "=two", "b=x::\ty"])
+            let words = ["pub", "t", "--key-separator", ":"]
+            let failed = try broker.start(words, input: Array("k:1\nnone\nk:2\n".utf8)).wait()
+            #expect(failed.code == 64)
+            #expect(failed.errors.contains("event 2 has no key"))
+            #expect(try broker.topic("t").head == 4)
+        }
+
+        @Test(
             "a strict topic moves exactly what is demanded",
             .timeLimit(.minutes(1)),
             arguments: Broker.shardCounts
@@ -86,6 +108,8 @@ extension SystemTests {
                 ["topic", "create", "t", "--dispatcher", "partition"],
                 ["topic", "create", "t", "--lag", "drop-oldest:5"],
                 ["topic", "create", "t", "--rate", "0"], ["topic", "create", "t", "--burst", "5"],
+                ["pub", "t", "--key", "k", "--key-separator", ":"],
+                ["pub", "t", "--key-separator", ""], ["pub", "t", "--key-separator", #"\x"#],
                 ["sub", "t", "--dispatcher", "any"], ["sub", "t", "--lag", "drop-oldest"],
                 ["sub", "t", "--claim", "1;2"], ["sub", "t", "--burst", "5"],
                 ["sub", "t", "--batch-wait", "1s"], ["sub", "t", "--filter", "key = eu"],
