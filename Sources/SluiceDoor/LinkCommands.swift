@@ -132,14 +132,15 @@ private struct LinkList {
         var table = Table([
             ("TOPIC", .left), ("GROUP", .left), ("CONSUMER", .left), ("ASKED", .right),
             ("DELIVERED", .right), ("FORFEITED", .right), ("CREDIT", .right),
-            ("LAST ASK", .right), ("LAST EVENT", .right), ("HELD BY", .left),
+            ("LAST ASK", .right), ("LAST EVENT", .right), ("PARTITIONS", .left),
+            ("HELD BY", .left),
         ])
         for link in links.inOrder {
             let group = link.group.flatMap { $0.isEmpty ? nil : $0 } ?? "(default)"
             table.add(
                 [link.topic, group, link.shownName] + link.account + [
                     link.sinceAskMilliseconds.span, link.sinceEventsMilliseconds.span,
-                    link.shownBlock,
+                    link.shownPartitions, link.shownBlock,
                 ]
             )
         }
@@ -176,6 +177,22 @@ extension Snapshot.Link {
         let place = "\(peer)#\(link)"
         guard let name, !name.isEmpty else { return place }
         return isAttached ? "\(name) \(place)" : "\(name) \(place) (detached)"
+    }
+
+    /// The partitions that it has, in ranges: `0-3,7`; `-` for none.
+    var shownPartitions: String {
+        var ranges: [ClosedRange<Int>] = []
+        for partition in (partitions ?? []).sorted() {
+            if let last = ranges.last, last.upperBound + 1 == partition {
+                ranges[ranges.count - 1] = last.lowerBound...partition
+            } else {
+                ranges.append(partition...partition)
+            }
+        }
+        let texts = ranges.map {
+            $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)"
+        }
+        return texts.isEmpty ? "-" : texts.joined(separator: ",")
     }
 
     var account: [String] { [asked.grouped, delivered.grouped, forfeited.grouped, credit.grouped] }

@@ -88,7 +88,8 @@ package struct TopicInfo: AsyncParsableCommand {
         let bytes = { (count: UInt64) in ByteCount(Int(clamping: count)).text }
         var facts = Table([("FACT", .left), ("VALUE", .left)])
         facts.add(["state", topic.isPaused ? "paused" : "open, \(topic.onFull) when full"])
-        let held = topic.bufferedEvents > 0 ? "held from offset \(topic.first) on" : "none held"
+        let oldest = topic.groups.filter { $0.waiting > 0 }.map(\.position).min() ?? topic.first
+        let held = topic.bufferedEvents > 0 ? "held from offset \(oldest) on" : "none held"
         facts.add(["events", "\(topic.head.grouped) came so far, \(held)"])
         facts.add([
             "buffered",
@@ -104,7 +105,11 @@ package struct TopicInfo: AsyncParsableCommand {
             "producers",
             "\(topic.producers.grouped), granted \(topic.grantedEvents.grouped) events",
         ])
-        facts.add(["consumers", topic.consumers.grouped])
+        if let rate = topic.rate {
+            let burst = (topic.burst ?? rate).grouped
+            facts.add(["rate", "\(rate.grouped) events a second, \(burst) at once after a rest"])
+        }
+        facts.add(["consumers", "\(topic.consumers.grouped), by default in \(topic.dispatcher)"])
         let last = topic.idleMilliseconds.map { "\(Optional($0).span) ago" } ?? "never"
         facts.add(["last event", last])
         facts.add([
@@ -123,9 +128,22 @@ package struct TopicInfo: AsyncParsableCommand {
                 group.credit.grouped,
             ])
         }
-        let table = groups.lines
         return [paint.bold(topic.topic)] + facts.lines.dropFirst()
-            + (topic.groups.isEmpty ? [] : ["", paint.bold(table[0])] + table.dropFirst())
+            + (topic.groups.isEmpty ? [] : part(groups, paint))
+            + topic.groups.flatMap { $0.partitions == nil ? [] : part(partitions($0), paint) }
+    }
+
+    private func part(_ table: Table, _ paint: Paint) -> [String] {
+        let lines = table.lines
+        return ["", paint.bold(lines[0])] + lines.dropFirst()
+    }
+
+    private func partitions(_ group: Snapshot.Group) -> Table {
+        var table = Table([("GROUP", .left), ("PARTITION", .right), ("WAITING", .right)])
+        for (partition, waiting) in (group.partitions ?? []).enumerated() {
+            table.add([group.shownName, String(partition), waiting.grouped])
+        }
+        return table
     }
 }
 

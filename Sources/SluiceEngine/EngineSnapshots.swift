@@ -34,6 +34,10 @@ extension Engine {
         topic.bufferBytes = core.options.bufferBytes
         topic.ahead = core.options.ahead
         topic.onFull = core.options.onFull.rawValue
+        topic.dispatcher = "\(core.options.group.dispatcher ?? .demand)"
+        topic.rate = core.options.rate?.eventsPerSecond
+        topic.burst = core.options.rate?.burst
+        topic.isEphemeral = core.options.isEphemeral
         topic.isPaused = core.isPaused
         topic.grantedEvents = core.granted
         topic.grantedBytes = core.grantedBytes
@@ -51,8 +55,12 @@ extension Engine {
         guard let group = core.group(number) else { return nil }
         var snapshot = Snapshot.Group(group: group.name)
         snapshot.dispatcher = "\(group.rules.dispatcher)"
-        snapshot.position = group.cursor.offset - group.queued
+        snapshot.lag = group.rules.lag.policy.name
+        snapshot.maxLag = group.rules.lag.policy == .block ? nil : group.rules.lag.events
+        snapshot.isEphemeral = group.rules.isEphemeral
+        snapshot.position = group.firstWaiting
         snapshot.waiting = core.waiting(ofGroup: number)
+        snapshot.partitions = group.rules.partitions > 0 ? group.lanes.map(\.waiting) : nil
         snapshot.delivered = group.delivered
         snapshot.discarded = group.discarded
         snapshot.refused = group.refused
@@ -76,7 +84,11 @@ extension Engine {
         link.peer = owner.session.peerAddress
         link.name = owner.name ?? (owner.session.name.isEmpty ? nil : owner.session.name)
         if let consumer = box.core.consumer(id) {
-            link.group = box.core.group(consumer.group)?.name
+            let group = box.core.group(consumer.group)
+            link.group = group?.name
+            if let group, group.rules.partitions > 0 {
+                link.partitions = box.core.lanes(ofConsumer: id)
+            }
             link.isAttached = consumer.isAttached
             link.deliverable = box.core.deliverable(ofConsumer: id)
             link.blockedBy = "\(box.core.holder(ofConsumer: id))"

@@ -49,6 +49,13 @@ package enum Snapshot {
         package var bufferBytes: UInt64
         package var ahead: UInt64
         package var onFull: String
+        /// How consumers that name no group share it.
+        package var dispatcher: String
+        /// Events a second that producers may bring, and at once after a rest; nil for any number.
+        package var rate: UInt32?
+        package var burst: UInt32?
+        /// Whether it ends with its last link.
+        package var isEphemeral: Bool
         package var isPaused: Bool
         package var grantedEvents: UInt64
         package var grantedBytes: UInt64
@@ -74,6 +81,8 @@ package enum Snapshot {
             bufferBytes = 0
             ahead = 0
             onFull = ""
+            dispatcher = "demand"
+            isEphemeral = false
             isPaused = false
             grantedEvents = 0
             grantedBytes = 0
@@ -92,9 +101,16 @@ package enum Snapshot {
         /// Empty for the default group.
         package var group: String
         package var dispatcher: String
-        /// The offset of the next event for the group.
+        /// What happens when it falls behind by more than `maxLag`; nil there with `block`.
+        package var lag: String
+        package var maxLag: UInt32?
+        /// Whether it ends with its last link.
+        package var isEphemeral: Bool
+        /// The offset of the oldest event that waits for the group, or of the next one.
         package var position: UInt64
         package var waiting: UInt64
+        /// Events that wait in each partition, those sorted already; nil if it has none.
+        package var partitions: [UInt64]?
         package var delivered: UInt64
         package var discarded: UInt64
         /// What no member was to have, by filter, sample or partition.
@@ -108,6 +124,8 @@ package enum Snapshot {
         package init(group: String) {
             self.group = group
             dispatcher = "demand"
+            lag = ""
+            isEphemeral = false
             position = 0
             waiting = 0
             delivered = 0
@@ -127,6 +145,8 @@ package enum Snapshot {
         /// "producer" or "consumer".
         package var role: String
         package var group: String?
+        /// The partitions that a consumer has; nil if its group has none.
+        package var partitions: [Int]?
         package var name: String?
         package var peer: String
         package var isAttached: Bool

@@ -36,6 +36,34 @@ import Testing
         #expect(connections.first?.links == 2 && connections.first?.bytesOut == 2)
     }
 
+    @Test("The rules of a topic and its groups are told, and what waits in each partition")
+    func rules() throws {
+        let request = """
+            {"op":"create-topic","topic":"t","dispatcher":"partition","partitions":2,"rate":9,\
+            "isEphemeral":true}
+            """
+        #expect(try bench.request(request) == nil)
+        let (_, session) = bench.connect()
+        bench.openSource(session, 1, "t", available: 3)
+        bench.openSink(session, 2, "t", demand: 1)
+        bench.openSink(session, 3, "t")
+        try bench.publish(session, 1, first: 1, ["a", "b", "c"])
+        let topic = try #require(
+            try bench.documents("$sys/topics/t", as: Snapshot.Topic.self).first
+        )
+        #expect(topic.dispatcher == "partition" && topic.rate == 9 && topic.burst == 9)
+        #expect(topic.isEphemeral)
+        let group = try #require(topic.groups.first)
+        #expect(group.lag == "block" && group.maxLag == nil && !group.isEphemeral)
+        // Without a key the offset decides: 0 and 2 are in one partition, 1 in the other.
+        let owners = try bench.documents("$sys/links/t", as: Snapshot.Link.self)
+        #expect(owners.flatMap { $0.partitions ?? [] }.sorted() == [0, 1])
+        let waiting = try #require(group.partitions)
+        #expect(waiting.count == 2 && waiting.reduce(0, +) == group.waiting)
+        #expect(group.waiting == 3 - group.delivered && group.delivered == 1)
+        #expect(group.position == (waiting.contains(2) ? 0 : 1))
+    }
+
     @Test("A demand smaller than the round ends with DRAINED, and the next one goes on there")
     func rounds() {
         let (peer, session) = bench.connect()
