@@ -227,7 +227,9 @@ LAYOUTS = {
         "need_bytes",
     ]),
 }
-RESUME_FIELDS = ["position", "position_bytes", "asked", "asked_bytes", "stopped_to", "drained_to"]
+RESUME_FIELDS = [
+    "position", "position_bytes", "asked", "asked_bytes", "stopped_to", "drained_to", "gaps",
+]
 GAP_FIELDS = ["next_sequence", "from", "to", "count", "reason"]
 
 
@@ -305,7 +307,9 @@ def options(
     if available is not None:
         chosen.append((6, struct.pack(">Q", available)))
     if resume is not None:
-        chosen.append((7, struct.pack(">6Q", *(resume.get(key, 0) for key in RESUME_FIELDS))))
+        # The last field came later: it is left out where it says nothing.
+        names = RESUME_FIELDS if resume.get("gaps") else RESUME_FIELDS[:-1]
+        chosen.append((7, struct.pack(f">{len(names)}Q", *(resume.get(key, 0) for key in names))))
     for name, value in more.items():
         chosen.append(_member_option(name, value))
     return sorted(chosen)

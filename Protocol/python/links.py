@@ -52,7 +52,7 @@ class Link:
         options = dict(self.options)
         if resume:
             options.pop("demand", None)
-            options["resume"] = self.ledger.resume_option()
+            options["resume"] = self.resume_option()
         else:
             self.id = self.client.next_id()
             self.ledger = Ledger()
@@ -64,6 +64,9 @@ class Link:
             "role": self.role, "topic": self.topic, "options": frames.options(**options),
         }))
         self.client.wait(lambda: self.is_open, timeout, self)
+
+    def resume_option(self) -> dict:
+        return self.ledger.resume_option()
 
     def handle_opened(self, frame: Frame) -> None:
         self.head = frame.head
@@ -96,11 +99,21 @@ class Consumer(Link):
         super().__init__(client, topic, options)
         self.events: deque[Event] = deque()
         self.gaps: list[dict] = []
+        # How many gaps came on this link, also those that somebody took out of the list.
+        self.gaps_heard = 0
         # Offset and text of each marker; the text of an end is None.
         self.marks: list[tuple[int, str | None]] = []
         self.last_status: Frame | None = None
         self.drained = 0
         self.echoes = 0
+
+    def resume_option(self) -> dict:
+        return {**self.ledger.resume_option(), "gaps": self.gaps_heard}
+
+    def handle_opened(self, frame: Frame) -> None:
+        super().handle_opened(frame)
+        if not frame.has(frames.RESUMED):
+            self.gaps_heard = 0
 
     def ask(self, n: int, bytes: int = 0, flags: int = 0) -> None:
         welcome = self.client.welcome
@@ -152,6 +165,7 @@ class Consumer(Link):
                 # Of the end there is no text.
                 self.marks.append((frame.offset, frame.fields.get("text")))
                 return
+            self.gaps_heard += 1
             gap = {name: frame.fields[name] for name in ("from", "to", "count")}
             self.gaps.append({**gap, "reason": frames.GAP_REASONS[frame.fields["reason"]]})
         elif frame.type == frames.EVENTS:

@@ -465,6 +465,36 @@ class ClientTests(unittest.TestCase):
         self.assertEqual(lines[3], {"gap": {"from": 1, "to": 3, "count": 2, "reason": "cut"}})
         self.assertEqual(lines[4]["ledger"]["forfeited"], 2)
 
+    def test_a_consumer_says_how_many_gaps_it_has_had(self):
+        def first(broker):
+            broker.greet()
+            broker.expect(frames.OPEN, 1)
+            broker.say(frames.OPENED, 1, next_sequence=1)
+            gap = {"next_sequence": 1, "from": 0, "to": 3, "count": 2, "reason": 2}
+            broker.say(frames.EVENTS, 1, frames.GAP, **gap)
+            broker.expect(frames.DEMAND, 1, n=2, total=2)
+            run = Run(1, Event(b"a").record(), 3)
+            broker.say(frames.EVENTS, 1, first_sequence=1, runs=[run])
+        def second(broker):
+            broker.greet(frames.RESUMED)
+            resume = dict(broker.expect(frames.OPEN, 1).options)[7]
+            assert struct.unpack(">7Q", resume) == (1, 5, 2, 0, 0, 0, 1), resume
+            broker.say(
+                frames.OPENED, 1, frames.RESUMED, next_sequence=2, asked=2, delivered_bytes=5,
+            )
+            run = Run(1, Event(b"d").record(), 4)
+            broker.say(frames.EVENTS, 1, first_sequence=2, runs=[run])
+            broker.expect(frames.DEMAND, 1, n=0, total=2, received=2)
+            broker.say(frames.STATUS, 1, frames.DRAINED, asked=2, delivered=2, stopped_to=2)
+            broker.end(1)
+            broker.leave()
+        status, lines = self.run_command(
+            self.broker(first, second), "sub", "orders", "-n", "2", "--cut-after", "1"
+        )
+        self.assertEqual(status, command.EXIT_OK)
+        gaps = [line["gap"] for line in lines if "gap" in line]
+        self.assertEqual(gaps, [{"from": 0, "to": 3, "count": 2, "reason": "dropped"}])
+
     def test_a_producer_sends_again_what_never_arrived(self):
         def first(broker):
             broker.greet()

@@ -183,6 +183,8 @@ class Accounts:
         self.client: dict[int, Ledger] = {}
         self.broker: dict[int, Ledger] = {}
         self.roles: dict[int, int] = {}
+        # Gaps that the client of each link has had.
+        self.gaps: dict[int, int] = {}
 
     def ends(self, link: int) -> tuple[Ledger, Ledger]:
         """Source and sink."""
@@ -217,6 +219,7 @@ class Accounts:
             self._resume(link, chosen["resume"])
             return
         self.client[link], self.broker[link] = Ledger(), Ledger()
+        self.gaps[link] = 0
         self.roles[link] = frame.role
         if "demand" in chosen:
             demand = self.client[link].ask(link, *chosen["demand"])
@@ -225,9 +228,8 @@ class Accounts:
     def _resume(self, link: int, resume: dict) -> None:
         client, broker = self.client[link], self.broker[link]
         for name, value in resume.items():
-            own = client.delivered_bytes if name == "position_bytes" else (
-                client.delivered if name == "position" else getattr(client, name)
-            )
+            names = {"position": "delivered", "position_bytes": "delivered_bytes"}
+            own = self.gaps[link] if name == "gaps" else getattr(client, names.get(name, name))
             if value not in (own, ANY):
                 raise Refused("CREDIT_MISMATCH", f"{name} {value}, the client has {own}")
         if self.roles[link] == frames.SOURCE:
@@ -272,6 +274,8 @@ class Accounts:
         if frame.has(frames.GAP | frames.END | frames.MARKER):
             if frame.next_sequence != sink.delivered + 1:
                 raise AssertionError("a gap or a mark at another place")
+            if frame.has(frames.GAP) and line.mark != "~":
+                self.gaps[frame.link] += 1
             return
         count = sum(run.count for run in frame.runs)
         size = sum(len(run.records) for run in frame.runs)

@@ -147,6 +147,8 @@ package struct ResumePoint: Hashable, Sendable {
     package var askedBytes: UInt64
     package var stoppedTo: UInt64
     package var drainedTo: UInt64
+    /// Gaps that a consumer has had on the link.
+    package var gaps: UInt64
 
     package init(
         position: UInt64,
@@ -154,7 +156,8 @@ package struct ResumePoint: Hashable, Sendable {
         asked: UInt64,
         askedBytes: UInt64,
         stoppedTo: UInt64,
-        drainedTo: UInt64
+        drainedTo: UInt64,
+        gaps: UInt64 = 0
     ) {
         self.position = position
         self.positionBytes = positionBytes
@@ -162,6 +165,7 @@ package struct ResumePoint: Hashable, Sendable {
         self.askedBytes = askedBytes
         self.stoppedTo = stoppedTo
         self.drainedTo = drainedTo
+        self.gaps = gaps
     }
 }
 

@@ -334,6 +334,7 @@ extension Topic {
             _ = withConsumer(id.index) { link in
                 link.gap = nil
                 link.room -= Limits.gapWindowBytes
+                link.tell(gap)
             }
             effects.list.append(.gap(id, gap))
         }

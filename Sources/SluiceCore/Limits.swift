@@ -98,7 +98,7 @@ package enum Limits {
     package static let assemblySecondsMax = 10
     /// Effects of one step of a topic; what is left over runs in the next turn.
     package static let effectsPerStepMax = 256
-    /// Delivered and not yet acknowledged stretches that a link remembers for an exact gap.
+    /// Deliveries, and as many gaps, that a link remembers until they are known to be received.
     package static let cutRangesMax = 4_096
     /// Event loops that one broker spreads its topics over.
     package static let shardsMax = 64

@@ -39,6 +39,9 @@ package struct ConsumerLink: Sendable {
     var unreceived = Deque<Stretch>()
     /// A loss that could not be announced yet.
     var gap: Gap?
+    /// Gaps that were announced, and those of them that may not have arrived, oldest first.
+    var gapsTold: UInt64 = 0
+    var told = Deque<ToldGap>()
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 
@@ -79,6 +82,15 @@ package struct ConsumerLink: Sendable {
 
     package var isWritable: Bool { Self.isWritable(room, of: window) }
 
+    /// A gap that is on its way, as far as the sink has said.
+    struct ToldGap: Sendable {
+        var gap: Gap
+        /// Which of the link's gaps it is; the last of them if it stands for several.
+        var number: UInt64
+        /// The event behind it: who has that has the gap too.
+        var sequence: UInt64
+    }
+
     /// Remembers a delivery until the sink has said that it received it.
     mutating func remember(sequence: UInt64, offset: UInt64, count: UInt64) {
         if let last = unreceived.last, last.span == last.count, last.offset + last.span == offset {
@@ -99,9 +111,42 @@ package struct ConsumerLink: Sendable {
         )
     }
 
+    /// Counts a gap that is announced, and keeps it until the sink is known to have it.
+    mutating func tell(_ gap: Gap) {
+        gapsTold += 1
+        if told.count >= Limits.cutRangesMax {
+            // Beyond the limit the two oldest become one that covers both.
+            let oldest = told.removeFirst()
+            told[0].gap.cover(oldest.gap)
+        }
+        told.append(ToldGap(gap: gap, number: gapsTold, sequence: ledger.delivered + 1))
+    }
+
+    /// Gaps to be announced to a sink that is back and has had `heard` of them: those that it has
+    /// not, and what it was given and has not received, each in its place.
+    mutating func retell(after heard: UInt64) -> [Gap] {
+        var gaps: [Gap] = []
+        var unheard = told.filter { $0.number > heard }[...]
+        for stretch in unreceived {
+            while let next = unheard.first, next.sequence <= stretch.sequence {
+                gaps.append(next.gap)
+                unheard.removeFirst()
+            }
+            let end = stretch.offset + stretch.span
+            gaps.append(Gap(from: stretch.offset, to: end, count: stretch.count, reason: .cut))
+        }
+        gaps += unheard.map(\.gap)
+        unreceived = []
+        told = []
+        gapsTold = heard
+        for gap in gaps { tell(gap) }
+        return gaps
+    }
+
     /// Forgets what the sink has received.
     mutating func forget(upTo received: UInt64) {
         self.received = received
+        while let first = told.first, first.sequence <= received { told.removeFirst() }
         while let first = unreceived.first {
             guard first.sequence + first.count - 1 > received else {
                 unreceived.removeFirst()

@@ -25,6 +25,9 @@ extension Topic {
         let head = log.head
         do {
             let known: Void? = try withConsumer(id.index) { link throws(LedgerError) in
+                guard point.gaps <= link.gapsTold else {
+                    throw .mismatch(expected: link.gapsTold, found: point.gaps)
+                }
                 lost = link.ledger.delivered - min(link.ledger.delivered, point.position)
                 try link.ledger.rewind(
                     received: point.position,
@@ -40,10 +43,7 @@ extension Topic {
                     link.drainsUntil = head
                 }
                 link.forget(upTo: point.position)
-                gaps = link.unreceived.map {
-                    Gap(from: $0.offset, to: $0.offset + $0.span, count: $0.count, reason: .cut)
-                }
-                link.unreceived = []
+                gaps = link.retell(after: point.gaps)
                 link.isAttached = true
                 link.eventBytesMax = eventBytesMax
                 link.room = link.window - gaps.count * Limits.gapWindowBytes

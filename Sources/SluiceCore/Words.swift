@@ -59,4 +59,11 @@ package struct Gap: Hashable, Sendable {
         self.count = count
         self.reason = reason
     }
+
+    /// Makes the gap cover another one too: exact in count, as a gap may be.
+    mutating func cover(_ other: Gap) {
+        from = min(from, other.from)
+        to = max(to, other.to)
+        count = min(count + other.count, to - from)
+    }
 }

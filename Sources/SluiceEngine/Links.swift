@@ -219,7 +219,8 @@ extension ResumePoint {
             asked: resume.asked,
             askedBytes: resume.askedBytes,
             stoppedTo: resume.stoppedTo,
-            drainedTo: resume.drainedTo
+            drainedTo: resume.drainedTo,
+            gaps: resume.gaps
         )
     }
 }

@@ -32,6 +32,8 @@ package struct ClientLink: Sendable {
     var announced: UInt64 = 0
     /// The flags of a DRAIN or STOP that is not answered: ours as sink, the broker's as source.
     var unanswered: AskFlags = []
+    /// Gaps that were told on the link.
+    var gaps: UInt64 = 0
     /// The sequence of the latest settled event.
     var settledTo: UInt64 = 0
     /// The record for which bytes blocked, told once.
@@ -95,6 +97,7 @@ extension ClientLink {
         resume.askedBytes = ledger.askedBytes
         resume.stoppedTo = ledger.stoppedTo
         resume.drainedTo = ledger.drainedTo
+        resume.gaps = gaps
         return resume
     }
 
@@ -105,6 +108,7 @@ extension ClientLink {
         account &+= 1
         state = .planned
         id = 0
+        gaps = 0
         settledTo = 0
         blockedAt = .max
         if open.role == .source {

@@ -257,7 +257,9 @@ extension ClientSession {
                 throw .mismatch(expected: expected, found: batch.firstSequence)
             }
             switch batch.content {
-            case .gap(let gap): events.append(.gap(key, gap))
+            case .gap(let gap):
+                links[key]?.gaps += 1
+                events.append(.gap(key, gap))
             case .mark(let mark, let offset):
                 events.append(.mark(key, mark, offset: offset))
             case .runs: break

@@ -236,13 +236,14 @@ extension FrameWriter {
     }
 
     private mutating func append(_ resume: Resume) {
-        appendOption(.resume, bytes: 48)
+        appendOption(.resume, bytes: resume.gaps > 0 ? 56 : 48)
         append(resume.position)
         append(resume.positionBytes)
         append(resume.asked)
         append(resume.askedBytes)
         append(resume.stoppedTo)
         append(resume.drainedTo)
+        if resume.gaps > 0 { append(resume.gaps) }
     }
 
     package mutating func append(_ opened: Opened, link: UInt32) {

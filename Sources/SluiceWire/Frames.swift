@@ -109,6 +109,8 @@ package struct Resume: Hashable, Sendable {
     package var askedBytes: UInt64 = 0
     package var stoppedTo: UInt64 = 0
     package var drainedTo: UInt64 = 0
+    /// Gaps that a sink has received.
+    package var gaps: UInt64 = 0
 
     package init() {}
 }

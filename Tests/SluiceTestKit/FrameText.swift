@@ -117,6 +117,7 @@ extension FrameText {
         add("asked_bytes", resume.askedBytes)
         add("stopped_to", resume.stoppedTo)
         add("drained_to", resume.drainedTo)
+        add("gaps", resume.gaps)
     }
 
     private mutating func add(_ opened: Opened, _ link: UInt32) {

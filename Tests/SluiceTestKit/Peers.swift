@@ -25,6 +25,9 @@ package struct FakeSink {
     /// What it was given and has not received when its wire was cut, and what it was told of that.
     package var lost: [Range<UInt64>] = []
     package var toldLost: [Gap] = []
+    /// Gaps that it has had, and those on its wire when that was cut, which have to come again.
+    package var gaps: UInt64 = 0
+    package var lostGaps = Deque<Gap>()
     package var reads: Bool
     package var ledger: Ledger
     package var isAttached = true

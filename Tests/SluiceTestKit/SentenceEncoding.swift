@@ -106,6 +106,7 @@ extension Sentence {
         resume.askedBytes = self["asked_bytes"] ?? 0
         resume.stoppedTo = self["stopped_to"] ?? 0
         resume.drainedTo = self["drained_to"] ?? 0
+        resume.gaps = self["gaps"] ?? 0
         open.resume = resume
         return open
     }

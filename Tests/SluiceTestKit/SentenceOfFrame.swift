@@ -90,6 +90,7 @@ extension Sentence {
         set("asked_bytes", resume.askedBytes)
         set("stopped_to", resume.stoppedTo)
         set("drained_to", resume.drainedTo)
+        set("gaps", resume.gaps)
     }
 
     private mutating func take(_ opened: Opened) {

@@ -1,3 +1,4 @@
+import DequeModule
 import SluiceCore
 
 // What a world holds against the laws of order, of loss and of rates as it sees events go by.
@@ -86,6 +87,10 @@ extension World {
             sinks[index].toldLost.append(gap)
             return
         }
+        if sinks[index].lostGaps.first == gap {
+            sinks[index].lostGaps.removeFirst()
+            return
+        }
         let sink = sinks[index]
         guard let book = books[sink.group] else { return }
         let name = "\(book.rules.dispatcher) \(sink.opening.group)"
@@ -129,6 +134,8 @@ extension World {
         if lost != told || !isCovered {
             violations.append("lost were \(sink.lost), told \(sink.toldLost)")
         }
+        if !sink.lostGaps.isEmpty { violations.append("not told again: \(sink.lostGaps)") }
+        sinks[index].lostGaps = Deque()
         sinks[index].lost = []
         sinks[index].toldLost = []
     }

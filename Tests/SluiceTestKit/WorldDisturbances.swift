@@ -13,9 +13,7 @@ extension World {
             // Some of what is on the wire arrives still, the rest never does.
             for _ in 0..<roll(4) { read(index) }
             sinks[index].isAttached = false
-            for case .events(_, _, let offsets) in sinks[index].inbox {
-                sinks[index].lost += offsets
-            }
+            lose(sinks[index].inbox, index)
             sinks[index].inbox = []
             sinks[index].outbox = []
             sinks[index].unwritten = 0
@@ -27,6 +25,18 @@ extension World {
         }
     }
 
+    /// What was on the wire of a consumer goes with it, and has to be told when it comes back.
+    private mutating func lose(_ frames: Deque<FakeSink.Frame>, _ index: Int) {
+        for frame in frames {
+            switch frame {
+            case .events(_, _, let offsets): sinks[index].lost += offsets
+            case .gap(let gap) where gap.reason == .cut: sinks[index].lost.append(gap.from..<gap.to)
+            case .gap(let gap): sinks[index].lostGaps.append(gap)
+            case .status: continue
+            }
+        }
+    }
+
     mutating func attachSink(_ index: Int) {
         let ledger = sinks[index].ledger
         let point = ResumePoint(
@@ -35,7 +45,8 @@ extension World {
             asked: ledger.asked,
             askedBytes: ledger.askedBytes,
             stoppedTo: ledger.stoppedTo,
-            drainedTo: ledger.drainedTo
+            drainedTo: ledger.drainedTo,
+            gaps: sinks[index].gaps
         )
         sinks[index].isAttached = true
         let largest = Limits.eventBytesMax

@@ -127,7 +127,9 @@ extension World {
                     bytes: bytes
                 )
                 wrote(index, Int(bytes))
-            case .gap: wrote(index, Limits.gapWindowBytes)
+            case .gap:
+                sinks[index].gaps += 1
+                wrote(index, Limits.gapWindowBytes)
             case .status(let forfeited, let forfeitedBytes, let kind, let asked):
                 try sinks[index].ledger.book(
                     forfeited: forfeited,

@@ -39,6 +39,24 @@ struct ClientResumeTests {
         #expect(talk.told().count == 1)
     }
 
+    @Test("tells how many gaps it has had, and counts anew when the broker has forgotten")
+    func resumeGaps() {
+        var talk = ClientConversation.welcomed()
+        let key = talk.openSink(demand: 4)
+        let gap = Gap(from: 0, to: 2, count: 2, reason: .dropped)
+        talk.broker {
+            $0.append(gap, nextSequence: 1, link: 1)
+            $0.append(gap, nextSequence: 1, link: 1)
+        }
+        #expect(talk.told() == [.gap(key, gap), .gap(key, gap)])
+        talk.reconnect()
+        #expect(talk.said().first?.open?.resume?.gaps == 2)
+        talk.reconnect(resumed: false)
+        talk.broker { $0.append(Opened(), link: 2) }
+        talk.reconnect()
+        #expect(talk.said().last?.open?.resume?.gaps == 0)
+    }
+
     @Test("a STOP that was not answered is sent again")
     func resumeStop() {
         var talk = ClientConversation.welcomed()
