@@ -60,6 +60,7 @@ test_rooms := $(notdir $(wildcard Tests/*Tests))
 # The tests of the whole: the system tests start the `sluice` that this builds.
 test: setup
 	python3 -m unittest discover -q Benchmarks/tests
+	python3 -m unittest discover -q Protocol/python
 	swift build --build-tests $(swift_flags)
 	for room in $(test_rooms); do \
 	    swift test --skip-build --parallel --filter "^$$room\." || exit 1; \

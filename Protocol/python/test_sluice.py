@@ -299,6 +299,16 @@ class FakeBroker:
         self.say(frames.WELCOME, 0, flags, session=TOKEN, name="fake")
         return hello
 
+    def answer_ping(self) -> None:
+        ping = self.expect(frames.PING)
+        self.say(frames.PING, 0, frames.PONG, opaque=ping.opaque)
+
+    def settle(self, link: int, *ranges: tuple[int, int, int, int]) -> None:
+        """A client that waits for its settlements sends PING, and has them before the PONG."""
+        ping = self.expect(frames.PING)
+        self.say(frames.SETTLE, link, ranges=list(ranges))
+        self.say(frames.PING, 0, frames.PONG, opaque=ping.opaque)
+
     def end(self, link: int) -> None:
         self.expect(frames.CLOSE, link, code=0)
         self.say(frames.CLOSE, link)
@@ -335,7 +345,7 @@ class ClientTests(unittest.TestCase):
             assert [run.count for run in first.runs] == [2]
             broker.say(frames.DEMAND, 1, n=1, total=3, bytes=0, bytes_total=100, received=2)
             broker.expect(frames.EVENTS, 1, first_sequence=3)
-            broker.say(frames.SETTLE, 1, ranges=[(1, 2, 0, 0), (3, 1, 3, 39)])
+            broker.settle(1, (1, 2, 0, 0), (3, 1, 3, 39))
             broker.end(1)
             broker.leave()
         status, lines = self.run_command(self.broker(script), "pub", "orders", "a", "b", "c")
@@ -353,7 +363,7 @@ class ClientTests(unittest.TestCase):
             broker.expect(frames.STATUS, 1, blocked_by=3, need_bytes=14)
             broker.say(frames.DEMAND, 1, n=0, total=1, bytes=6, bytes_total=14)
             broker.expect(frames.EVENTS, 1, first_sequence=1)
-            broker.say(frames.SETTLE, 1, ranges=[(1, 1, 0, 0)])
+            broker.settle(1, (1, 1, 0, 0))
             broker.end(1)
             broker.leave()
         status, _ = self.run_command(self.broker(script), "pub", "orders", "0123456789")
@@ -373,7 +383,7 @@ class ClientTests(unittest.TestCase):
             assert status.has(frames.DRAINED)
             broker.say(frames.DEMAND, 1, n=1, total=5, bytes=5, bytes_total=8)
             broker.expect(frames.EVENTS, 1, first_sequence=1)
-            broker.say(frames.SETTLE, 1, ranges=[(1, 1, 0, 0)])
+            broker.settle(1, (1, 1, 0, 0))
             broker.end(1)
             broker.leave()
         status, lines = self.run_command(self.broker(script), "pub", "orders", "a")
@@ -388,9 +398,10 @@ class ClientTests(unittest.TestCase):
             events = broker.expect(frames.EVENTS, 1)
             assert sum(run.count for run in events.runs) == 3
             broker.say(frames.CLOSE, 1, code=19, reason="3 events for a credit of 2")
+            # The client waits for settlements until it hears of it, and then asks whether we live.
+            broker.answer_ping()
             broker.expect(frames.CLOSE, 1)
-            ping = broker.expect(frames.PING)
-            broker.say(frames.PING, 0, frames.PONG, opaque=ping.opaque)
+            broker.answer_ping()
             broker.leave()
         status, lines = self.run_command(self.broker(script), "overrun", "orders")
         self.assertEqual(status, command.EXIT_OK)
@@ -516,7 +527,7 @@ class ClientTests(unittest.TestCase):
             broker.say(frames.DEMAND, 1, n=1, total=4, bytes=50, bytes_total=149, received=2)
             again = broker.expect(frames.EVENTS, 1, first_sequence=3)
             assert again.runs[0].events(3)[0].payload == b"c"
-            broker.say(frames.SETTLE, 1, ranges=[(3, 1, 0, 0)])
+            broker.settle(1, (3, 1, 0, 0))
             broker.leave()
         client = sluice.Client("127.0.0.1", self.broker(first, second).port)
         client.connect()
