@@ -105,15 +105,15 @@ long take(Consumer *c) {
     return count;
 }
 
-static void openSink(Consumer *c, const char *topic, uint32_t demand) {
+static void openSink(Consumer *c, const char *topic, uint32_t demand, int lag) {
     if (c->count == 0 && options.sinkHome) {
-        sendOpen(&c->connection, (uint32_t)++c->count, SINK, options.sinkHome, 0);
+        sendOpen(&c->connection, (uint32_t)++c->count, SINK, options.sinkHome, 0, BLOCK);
         await(&c->connection, OPENED);
     }
     uint32_t id = (uint32_t)++c->count;
     c->sinks = realloc(c->sinks, (id + 1) * sizeof *c->sinks);
     c->sinks[id] = (Sink){.id = id, .asked = demand};
-    sendOpen(&c->connection, id, SINK, topic, demand);
+    sendOpen(&c->connection, id, SINK, topic, demand, lag);
     await(&c->connection, OPENED);
 }
 
@@ -129,7 +129,7 @@ void openConsumers(void) {
     // Those that stall are on connections of their own, which nobody reads from here on.
     for (int i = 0; i < options.stalled; i++) {
         Consumer c = make();
-        openSink(&c, topicName(name, 0), options.stalledWindow);
+        openSink(&c, topicName(name, 0), options.stalledWindow, options.stalledLag);
     }
     int reading = options.consumers - options.stalled;
     int links = options.topics * reading;
@@ -137,7 +137,8 @@ void openConsumers(void) {
     consumers = calloc((size_t)consumerCount, sizeof *consumers);
     for (int i = 0; i < consumerCount; i++) consumers[i] = make();
     for (int i = 0; i < links; i++) {
-        openSink(&consumers[i % consumerCount], topicName(name, i / reading), options.window);
+        Consumer *c = &consumers[i % consumerCount];
+        openSink(c, topicName(name, i / reading), options.window, BLOCK);
     }
 }
 

@@ -15,7 +15,7 @@ void openIdle(void) {
     for (int i = 0; i < options.idle; i++) {
         Connection c = greet(options.port, 1 << 12);
         if (options.idleKind == IDLE_LINKED) {
-            sendOpen(&c, 1, SINK, "idle", 10);
+            sendOpen(&c, 1, SINK, "idle", 10, BLOCK);
             await(&c, OPENED);
         }
         free(c.in);

@@ -6,6 +6,8 @@
 //   -b COUNT  a consumer's window; 0: 8 MiB -D         decode: look at every record
 //   -d, -w    seconds measured, and before  -t NAME    topic, with -T a prefix
 //   -B        consumers join a broadcast: each gets every event
+//   -L LAG    consumers are independent, and lose nothing; those that stall have this lag policy:
+//             0 block, 1 drop-oldest, 2 drop-newest, 3 detach
 //   -H, -G    a topic that consumers, that producers open first: it decides where they are served
 //   -T COUNT  topics                        -f COUNT   consumers of each topic
 //   -S COUNT  connections of producers      -c COUNT   connections of consumers (0: one a link)
@@ -41,7 +43,7 @@ const char *topicName(char *into, int index) {
 }
 
 static void parse(int count, char **arguments) {
-    const char *letters = "p:P:s:e:b:BDd:w:t:H:G:T:f:S:c:Z:z:R:X:I:i:";
+    const char *letters = "p:P:s:e:b:BL:Dd:w:t:H:G:T:f:S:c:Z:z:R:X:I:i:";
     for (int letter; (letter = getopt(count, arguments, letters)) != -1;) switch (letter) {
         case 'p': options.port = atoi(optarg); break;
         case 'P': options.broker = atoi(optarg); break;
@@ -49,6 +51,10 @@ static void parse(int count, char **arguments) {
         case 'e': options.perFrame = atoi(optarg); break;
         case 'b': options.window = (uint32_t)atol(optarg); break;
         case 'B': options.broadcasts = true; break;
+        case 'L':
+            options.independent = true;
+            options.stalledLag = atoi(optarg);
+            break;
         case 'D': options.decodes = true; break;
         case 'd': options.seconds = atof(optarg); break;
         case 'w': options.warmUp = atof(optarg); break;

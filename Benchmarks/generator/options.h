@@ -19,6 +19,8 @@ typedef struct {
     int idle;                          // connections that say nothing
     IdleKind idleKind;
     bool broadcasts;                   // each consumer gets every event, in lockstep
+    bool independent;                  // each gets every event, at its own pace
+    int stalledLag;                    // what becomes then of events for those that stall: a policy
     bool decodes;                      // look at each record, instead of stepping over runs
     const char *topic;                 // its name; with several, their prefix
     const char *sinkHome, *sourceHome; // what consumers, what producers open before, and never use

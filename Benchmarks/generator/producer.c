@@ -210,7 +210,7 @@ void playPingPong(void) {
 static void openSource(Producer *p, const char *topic, bool silent) {
     uint32_t id = ++p->count;
     p->sources[id] = (Source){.id = id, .silent = silent};
-    sendOpen(&p->connection, id, SOURCE, topic, 0);
+    sendOpen(&p->connection, id, SOURCE, topic, 0, BLOCK);
     Frame frame = {0};
     while (frame.type != OPENED) {
         while (!nextFrame(&p->connection, &frame)) {

@@ -135,7 +135,8 @@ Connection greet(int port, size_t capacity) {
     return c;
 }
 
-void sendOpen(const Connection *c, uint32_t link, int role, const char *topic, uint32_t demand) {
+void sendOpen(
+    const Connection *c, uint32_t link, int role, const char *topic, uint32_t demand, int lag) {
     uint8_t frame[HEAD_BYTES + 300], *p = frame + HEAD_BYTES;
     size_t length = strlen(topic);
     p = put(p, (uint64_t)role, 1);
@@ -147,10 +148,16 @@ void sendOpen(const Connection *c, uint32_t link, int role, const char *topic, u
         p = put(p, 8, 2);
         p = put(p, ENDLESS, 8);
     } else {
-        if (options.broadcasts) {
+        if (options.broadcasts || options.independent) {
             p = put(p, 2, 1);     // dispatcher
             p = put(p, 1, 2);
-            p = put(p, 1, 1);     // broadcast
+            p = put(p, options.broadcasts ? BROADCAST : INDEPENDENT, 1);
+        }
+        if (options.independent) {
+            p = put(p, 10, 1);    // lag
+            p = put(p, 5, 2);
+            p = put(p, (uint64_t)lag, 1);
+            p = put(p, lag == BLOCK ? 0 : LAG_EVENTS, 4);
         }
         if (demand) {
             p = put(p, 4, 1);     // demand

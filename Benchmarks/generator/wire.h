@@ -6,6 +6,9 @@
 
 enum { HELLO = 1, WELCOME, PING, OPEN, OPENED, DEMAND, EVENTS, SETTLE, STATUS, CLOSE };
 enum { SINK = 0, SOURCE = 1 };
+enum { BROADCAST = 1, INDEPENDENT = 4 };                     // dispatchers
+enum { BLOCK, DROP_OLDEST, DROP_NEWEST, DETACH };            // lag policies
+enum { LAG_EVENTS = 10000 };                                 // with all of these but the first
 enum { HEAD_BYTES = 9, SEQUENCE_BYTES = 8, RUN_BYTES = 28, RECORD_BYTES = 4 };
 // Head of an EVENTS frame up to the first record of its only run.
 enum { EVENTS_BYTES = HEAD_BYTES + SEQUENCE_BYTES + RUN_BYTES };
@@ -46,8 +49,9 @@ void await(Connection *c, int type);
 void queue(Connection *c, const uint8_t *p, size_t count);
 void flush(Connection *c);
 
-// Sends OPEN; for a sink with a first demand, unless it is 0.
-void sendOpen(const Connection *c, uint32_t link, int role, const char *topic, uint32_t demand);
+// Sends OPEN; for a sink with a first demand, unless it is 0, and with -L its lag policy.
+void sendOpen(
+    const Connection *c, uint32_t link, int role, const char *topic, uint32_t demand, int lag);
 uint8_t *putDemand(uint8_t *p, uint32_t link, uint32_t n, uint64_t total, uint64_t received);
 uint8_t *putEventsHead(
     uint8_t *p, uint32_t link, uint64_t sequence, uint32_t count, uint32_t bytes);

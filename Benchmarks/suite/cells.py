@@ -148,6 +148,18 @@ def stalled():
         )
 
 
+LAGS = ("drop-oldest", "drop-newest", "detach")
+
+
+def lagging():
+    yield Cell("lagging", "4 that read", {"s": 1024, "f": 4, "L": 0}, serve=SILENT)
+    for number, lag in enumerate(LAGS, start=1):
+        yield Cell(
+            "lagging", f"the same and 1 stalled with {lag}",
+            {"s": 1024, "f": 5, "Z": 1, "z": MILLION, "L": number}, serve=SILENT,
+        )
+
+
 def shard_of(topic, count):
     """Where a broker of this many shards keeps a topic, as `Sources/SluiceEngine/Place.swift`."""
     code = 0xCBF29CE484222325
@@ -196,6 +208,7 @@ GROUPS = {
     "topics": topics,
     "consumers": consumers,
     "stalled": stalled,
+    "lagging": lagging,
     "shards": shards,
     "client": client,
 }

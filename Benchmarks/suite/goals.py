@@ -1,7 +1,7 @@
 """The goals that the project set itself, and whether a run met them."""
 import dataclasses
 
-from .cells import SIZES
+from .cells import LAGS, SIZES
 
 CPU, RATE = "cpu_s_per_million", "delivered_per_s"
 
@@ -101,6 +101,13 @@ def stalled(results):
         yield Verdict(f"RSS with 1 stalled {name}: buffer + 16 MiB", found, text, round(bound, 1))
 
 
+def lagging(results):
+    reads = "lagging: 4 that read"
+    for lag in LAGS:
+        others = results.between(f"lagging: the same and 1 stalled with {lag}", reads, RATE)
+        yield of(f"rate of 4 independent beside 1 stalled with {lag} ÷ alone", others, 0.95, True)
+
+
 def scale(results):
     topics = results.between("topics: 10,000 topics", "topics: 1 topic", CPU)
     yield of("CPU per event, 10,000 topics ÷ 1", topics, 1.3)
@@ -120,6 +127,6 @@ def client(results):
 
 
 def verdicts(results, with_unmeasured=True):
-    parts = (against_c, against_others, latency, windows, idle, stalled, scale, client)
+    parts = (against_c, against_others, latency, windows, idle, stalled, lagging, scale, client)
     found = [verdict for part in parts for verdict in part(results)]
     return [verdict for verdict in found if with_unmeasured or verdict.found is not None]
