@@ -10,6 +10,7 @@ extension Topic {
         var total: UInt64
     }
 
+    @inline(__always)
     var allowance: Allowance {
         guard !isWinding else { return Allowance(wanted: 0, total: 0) }
         let limit = grantLimit
@@ -36,6 +37,7 @@ extension Topic {
     /// Up to which offset consumers could take what comes; nil without a group.
     ///
     /// Groups that hold set it, the slowest of them; where none does, the fastest of the others.
+    @inline(__always)
     var grantLimit: UInt64? {
         var slowest: UInt64?
         var fastest: UInt64?
@@ -98,6 +100,7 @@ extension Topic {
 
     /// Small refills of what is kept ahead wait until they are worth a frame, unless somebody could
     /// have nothing to do meanwhile.
+    @inline(__always)
     private func isWorthGranting(_ allowed: Allowance) -> Bool {
         guard allowed.wanted == 0 else { return true }
         let fitting = Limits.grantWindowBytes / likelyRecordBytes
@@ -105,16 +108,21 @@ extension Topic {
         guard min(allowed.total, freeGrantBytes / likelyRecordBytes) < enough else { return true }
         guard !everyGroupHas(enough) else { return false }
         guard granted > 0 else { return true }
-        return announced.contains { producerLinks[Int($0)].ledger.credit == 0 }
+        for index in announced where producerLinks[Int(index)].ledger.credit == 0 { return true }
+        return false
     }
 
     /// Whether so many events wait for each group.
+    @inline(__always)
     private func everyGroupHas(_ events: UInt64) -> Bool {
-        guard hasGroup else { return false }
-        return groupTable.allSatisfy { group in
-            group.isRemoved || !group.rules.holds
-                || log.head - group.cursor.offset + group.queued >= events
+        var hasGroup = false
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            hasGroup = true
+            guard !groupTable[index].rules.holds || waiting(ofGroup: index) >= events else {
+                return false
+            }
         }
+        return hasGroup
     }
 
     /// Shares `events` evenly among a queue's producers, first come first served.
@@ -231,11 +239,13 @@ extension Topic {
     }
 
     /// Bytes a record will likely have, with a margin: what is left over is granted again.
+    @inline(__always)
     private var likelyRecordBytes: UInt64 {
         meanRecordBytes == 0 ? 1_024 : meanRecordBytes + meanRecordBytes / 4 + 16
     }
 
     /// Bytes that may still be granted under law L3.
+    @inline(__always)
     private var freeGrantBytes: UInt64 {
         let window = Limits.grantWindowBytes - min(Limits.grantWindowBytes, grantedBytes)
         let most = options.bufferBytes + Limits.grantWindowBytes

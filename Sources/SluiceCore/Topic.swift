@@ -101,6 +101,7 @@ package struct Topic: Sendable {
     package var retainedBytes: UInt64 { log.retainedBytes + laneBytes }
 
     /// Events that some group has still to see, or that no group has seen.
+    @inline(__always)
     package var buffered: UInt64 {
         var most: UInt64?
         for index in groupTable.indices where !groupTable[index].isRemoved {
@@ -123,7 +124,10 @@ package struct Topic: Sendable {
         groupTable[number].isRemoved ? nil : groupTable[number]
     }
 
-    var hasGroup: Bool { groupTable.contains { !$0.isRemoved } }
+    var hasGroup: Bool {
+        for index in groupTable.indices where !groupTable[index].isRemoved { return true }
+        return false
+    }
 }
 
 // MARK: - Links
