@@ -59,12 +59,16 @@ package struct EventLog: Sendable {
 
     /// Forgets whole runs that end at or before `offset`.
     package mutating func trim(before offset: UInt64) {
-        while let first = entries.first, first.run.endOffset <= offset {
-            entries.removeFirst()
-            retainedBytes -= UInt64(first.charge)
-            first.run.slab.charged -= Int(first.charge)
-            firstRun += 1
+        var gone = 0
+        while gone < entries.count, entries[gone].run.endOffset <= offset {
+            let charge = entries[gone].charge
+            retainedBytes -= UInt64(charge)
+            if charge > 0 { entries[gone].run.slab.charged -= Int(charge) }
+            gone += 1
         }
+        guard gone > 0 else { return }
+        entries.removeFirst(gone)
+        firstRun += UInt64(gone)
         freshRun = max(freshRun, firstRun)
         if entries.isEmpty { segment = nil }
     }

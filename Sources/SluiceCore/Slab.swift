@@ -8,13 +8,26 @@ import Synchronization
 @safe
 package final class Slab: @unchecked Sendable {
     package let capacity: Int
-    package internal(set) var filled = 0
-    /// Bytes of this slab that logs count as pinned now: the sum of their charges.
-    package var charged = 0
     @usableFromInline let memory: UnsafeMutableRawPointer
+    // Confined to one loop, and read or written at once: the check would cost more than the access.
+    @exclusivity(unchecked) @usableFromInline var filledNow = 0
+    @exclusivity(unchecked) @usableFromInline var chargedNow = 0
     private let pool: SlabPool?
     /// The slab whose memory this one shows.
     private let origin: Slab?
+
+    @inlinable
+    package internal(set) var filled: Int {
+        get { unsafe filledNow }
+        set { unsafe filledNow = newValue }
+    }
+
+    /// Bytes of this slab that logs count as pinned now: the sum of their charges.
+    @inlinable
+    package var charged: Int {
+        get { unsafe chargedNow }
+        set { unsafe chargedNow = newValue }
+    }
 
     package init(capacity: Int) {
         precondition(capacity > 0)
@@ -36,10 +49,10 @@ package final class Slab: @unchecked Sendable {
     /// The memory goes back where it came from when `other` and all its views are gone.
     package init(viewing other: Slab) {
         capacity = other.capacity
-        filled = other.filled
         pool = nil
         origin = other.origin ?? other
         unsafe memory = other.memory
+        filled = other.filled
     }
 
     deinit {
