@@ -373,10 +373,11 @@ extension OutQueue {
         vectors.removeAll(keepingCapacity: true)
         var total = 0
         heads.bytes.withUnsafeBytes { heads in
-            for piece in pieces.prefix(Self.vectorsMax) where total < Self.callBytesMax {
-                let range = Int(piece.start)..<Int(piece.end)
+            // By index: to walk over the pieces copies them.
+            for index in 0..<min(pieces.count, Self.vectorsMax) where total < Self.callBytesMax {
+                let range = Int(pieces[index].start)..<Int(pieces[index].end)
                 let base =
-                    piece.slab?.withUnsafeBytes(range) { $0.baseAddress }
+                    pieces[index].slab?.withUnsafeBytes(range) { $0.baseAddress }
                     ?? UnsafeRawBufferPointer(rebasing: heads[range]).baseAddress
                 vectors.append(
                     iovec(
@@ -397,24 +398,28 @@ extension OutQueue {
         _ credits: inout [(link: UInt32, bytes: Int)]
     ) {
         var left = sent
+        var gone = 0
+        defer { pieces.removeFirst(gone) }
         while left > 0 {
-            let rest = pieces[0].byteCount - written
-            guard left >= rest else {
+            let size = pieces[gone].byteCount
+            guard left >= size - written else {
                 written += left
                 isMidFrame = true
                 return
             }
-            left -= rest
+            left -= size - written
             written = 0
-            let first = pieces.removeFirst()
-            isMidFrame = !first.endsFrame
-            if first.isUrgent { urgentBytes -= first.byteCount }
-            guard first.windowBytes > 0 else { continue }
-            eventBytes -= Int(first.windowBytes)
-            if let last = credits.last, last.link == first.link {
-                credits[credits.count - 1].bytes += Int(first.windowBytes)
+            isMidFrame = !pieces[gone].endsFrame
+            if pieces[gone].isUrgent { urgentBytes -= size }
+            let window = Int(pieces[gone].windowBytes)
+            let link = pieces[gone].link
+            gone += 1
+            guard window > 0 else { continue }
+            eventBytes -= window
+            if let last = credits.last, last.link == link {
+                credits[credits.count - 1].bytes += window
             } else {
-                credits.append((first.link, Int(first.windowBytes)))
+                credits.append((link, window))
             }
         }
     }

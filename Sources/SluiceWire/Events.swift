@@ -9,6 +9,8 @@ package struct Events: Hashable, Sendable {
     package var eventCount: UInt64 = 0
     /// Bytes of all records with their heads: what credit in bytes counts.
     package var byteCount: UInt64 = 0
+    /// Whether a run has an offset, a time or an attempt, which only the broker gives.
+    package private(set) var isNumbered = false
 
     package enum Content: Hashable, Sendable {
         case runs(RunSlices)
@@ -24,6 +26,9 @@ package struct Events: Hashable, Sendable {
         for run in runs {
             eventCount += UInt64(run.header.count)
             byteCount += UInt64(run.header.length)
+            if run.header.offset | run.header.time > 0 || run.header.attempt > 0 {
+                isNumbered = true
+            }
         }
     }
 }

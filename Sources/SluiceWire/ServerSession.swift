@@ -240,9 +240,8 @@ extension ServerSession {
         _ events: Events,
         on id: UInt32
     ) throws(Violation) -> ServerAction {
-        let runs: RunSlices
         switch events.content {
-        case .runs(let slices): runs = slices
+        case .runs: break
         case .gap: throw end(.protocolError, "a producer has no gaps to tell; send runs")
         case .mark(let mark, let offset):
             guard offset == 0 else {
@@ -250,10 +249,8 @@ extension ServerSession {
             }
             return .mark(id, mark, nextSequence: events.firstSequence)
         }
-        for run in runs {
-            guard run.header.offset == 0, run.header.time == 0, run.header.attempt == 0 else {
-                throw end(.protocolError, "offset, time and attempt are the broker's; send 0")
-            }
+        guard !events.isNumbered else {
+            throw end(.protocolError, "offset, time and attempt are the broker's; send 0")
         }
         return .events(id, events)
     }
