@@ -38,10 +38,10 @@ public struct EventMark: Hashable, Sendable {
 
     /// What it says.
     public let kind: Kind
-    /// All events before this offset came before it.
+    /// All events before this offset came before it, and all others come behind it.
     ///
-    /// Some behind it may have come before it too; and after a cut of its producer's connection it
-    /// may come a second time, with an offset of its own.
+    /// After a cut, of this connection or its producer's, it may come a second time; so it may to
+    /// a member that takes over a partition with events from before it.
     public let offset: UInt64
 }
 

@@ -125,7 +125,8 @@ public final class Producer: Sendable {
         try await core.send(batch)
     }
 
-    /// Says a word between the events: each group hears it behind all that was sent before.
+    /// Says a word between the events: each group hears it behind all that was sent before, and
+    /// before all that is sent after.
     ///
     /// It spends no demand. Suspends until all before it is handed over, and while 1,024 marks may
     /// not have arrived; `flush` waits until it has. Those who consume find it in
@@ -133,8 +134,9 @@ public final class Producer: Sendable {
     /// in its place, so it may be heard twice.
     ///
     /// Throws `invalidArgument` if `text` has not 1 to 1,024 bytes of UTF-8, and what `send`
-    /// throws. A topic keeps at most 1,024 marks that nobody has heard: one more closes the link
-    /// with `LIMIT`.
+    /// throws. A topic keeps a mark until each of its groups has passed it, and at most 1,024: one
+    /// more closes the link with `LIMIT`, unless a full topic drops its oldest events; then the
+    /// oldest mark goes.
     public func mark(_ text: String) async throws(ClientError) {
         let bytes = Array(text.utf8)
         guard (1...Limits.markerBytesMax).contains(bytes.count) else {
@@ -149,9 +151,9 @@ public final class Producer: Sendable {
 
     /// Says that nothing more comes, behind all that was sent before.
     ///
-    /// The end is the topic's once every producer that has a link has said it; a subscription with
-    /// `stopsAtEnd` then ends. It closes nothing: to send again takes it back. For the rest it is
-    /// as `mark`.
+    /// The end is the topic's once every producer that has a link has said it, or has left without
+    /// a word; a subscription with `stopsAtEnd` then ends. It closes nothing: to send again takes
+    /// it back. For the rest it is as `mark`.
     public func end() async throws(ClientError) {
         try await core.mark(.end)
     }

@@ -1,4 +1,3 @@
-import DequeModule
 import SluiceCore
 import SluiceNet
 import SluiceWire
@@ -14,8 +13,8 @@ final class SubscriptionCore: Sendable {
     }
 
     struct State: Sendable {
-        // What is here was asked for, so its number is bounded by the demand.
-        var items: Deque<Item> = []
+        // Events that are here were asked for, so their number is bounded by the demand.
+        var items = ItemQueue()
         var window: DemandWindow?
         var byteWindow: DemandWindow?
         /// Events and bytes of the batch that the task holds.
@@ -241,13 +240,6 @@ extension SubscriptionCore {
     var isManual: Bool { state.withLock { $0.window == nil } }
 }
 
-extension SubscriptionCore.Item {
-    fileprivate var isEnd: Bool {
-        guard case .mark(let mark) = self else { return false }
-        return mark.kind == .end
-    }
-}
-
 extension SubscriptionCore.State {
     /// Notes that `flags` begin the end, for `reason`; false if they did before.
     fileprivate mutating func beginEnd(_ flags: AskFlags, _ reason: CancelReason) -> Bool {
@@ -281,7 +273,7 @@ extension SubscriptionCore.State {
         _ wish: inout SubscriptionCore.Wish
     ) -> SubscriptionCore.Step {
         guard items.isEmpty else {
-            let batch = takeBatch(upTo: limit)
+            let batch = items.takeBatch(upTo: limit)
             held += UInt64(batch.count)
             heldBytes += UInt64(batch.byteCount)
             return .batch(batch)
@@ -307,46 +299,9 @@ extension SubscriptionCore.State {
         return error
     }
 
-    private mutating func takeBatch(upTo events: UInt32) -> EventBatch {
-        var runs: [Run] = []
-        var gaps: [EventGap] = []
-        var marks: [EventMark] = []
-        var left = events
-        while left > 0, let item = items.first {
-            switch item {
-            case .gap(let gap):
-                guard runs.isEmpty else {
-                    left = 0
-                    continue
-                }
-                gaps.append(gap)
-                items.removeFirst()
-            case .mark(let mark):
-                guard runs.isEmpty else {
-                    left = 0
-                    continue
-                }
-                marks.append(mark)
-                items.removeFirst()
-            case .run(var run):
-                let part = run.prefix(events: left, bytes: .max)
-                runs.append(part)
-                left -= part.count
-                items.removeFirst()
-                guard part.count < run.count else { continue }
-                run.start = part.end
-                run.count -= part.count
-                run.offset += UInt64(part.count)
-                items.prepend(.run(run))
-            }
-        }
-        return EventBatch(runs: runs, gaps: gaps, marks: marks)
-    }
-
     fileprivate mutating func discard() {
         isDiscarding = true
-        for case .run(let run) in items { counts.discarded += UInt64(run.count) }
-        items.removeAll()
+        counts.discarded += items.removeAll()
     }
 }
 
@@ -440,29 +395,15 @@ extension SubscriptionCore.State {
             if isDiscarding {
                 counts.discarded += UInt64(run.count)
             } else {
-                items.append(item)
+                items.append(run)
             }
         case .gap(let gap):
             // A number that only a broker gone wrong can bring about.
             let sum = counts.missing.addingReportingOverflow(gap.count)
             counts.missing = sum.overflow ? .max : sum.partialValue
-            if !isDiscarding { add(gap) }
-        case .mark: if !isDiscarding { items.append(item) }
+            if !isDiscarding { items.add(gap) }
+        case .mark: if !isDiscarding, !items.addMark(item) { counts.missedMarks += 1 }
         }
-    }
-
-    /// Joins what follows on: gaps spend no credit, so nothing else bounds how many may wait.
-    private mutating func add(_ gap: EventGap) {
-        guard case .gap(let last)? = items.last, last.reason == gap.reason,
-            last.offsets.upperBound == gap.offsets.lowerBound
-        else { return items.append(.gap(gap)) }
-        items[items.count - 1] = .gap(
-            EventGap(
-                offsets: last.offsets.lowerBound..<gap.offsets.upperBound,
-                count: last.count + gap.count,
-                reason: gap.reason
-            )
-        )
     }
 
     /// Takes over the link's account; returns what to ask.

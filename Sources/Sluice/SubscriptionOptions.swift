@@ -74,6 +74,8 @@ public struct SubscriptionCounts: Hashable, Sendable {
     public var missing: UInt64 = 0
     /// Events received and thrown away because the subscription was cancelled.
     public var discarded: UInt64 = 0
+    /// Marks thrown away because 1,024 waited to be taken: the oldest go, markers before ends.
+    public var missedMarks: UInt64 = 0
     /// Times the link went on after a lost connection.
     public var resumed: UInt64 = 0
 

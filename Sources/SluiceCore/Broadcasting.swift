@@ -16,7 +16,7 @@ extension Topic {
         limit: Int,
         into effects: inout Effects
     ) {
-        while effects.list.count < limit, groupTable[group].cursor.offset < log.head {
+        while effects.list.count < limit, groupTable[group].cursor.offset < horizon {
             let offset = groupTable[group].cursor.offset
             if groupTable[group].blockedAt != offset { releaseBlocked(of: group) }
             guard let common = common(of: group, from: offset), common.events > 0 else { return }
@@ -55,7 +55,7 @@ extension Topic {
     /// Nil if there is a member that can take nothing, or none at all.
     private func common(of group: Int, from offset: UInt64) -> Common? {
         guard !groupTable[group].members.isEmpty else { return nil }
-        var common = Common(events: log.head - offset)
+        var common = Common(events: horizon - offset)
         for member in groupTable[group].members {
             let place = Int(member)
             guard consumerLinks[place].deliverable > 0 else { return nil }

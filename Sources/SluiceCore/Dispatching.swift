@@ -5,9 +5,10 @@ extension Topic {
     package mutating func advance(at now: Instant, into effects: inout Effects) -> Bool {
         clock = now
         wakeUp(at: now)
-        // First, so that a loss is told before what came after it.
-        announceGaps(into: &effects)
         let limit = effects.list.count + Limits.effectsPerStepMax
+        horizon = log.head
+        // First, so that a loss is told before what came after it.
+        announce(limit: limit, into: &effects)
         while effects.list.count < limit, let index = dirtyGroups.first {
             dispatch(index, at: now, limit: limit, into: &effects)
             guard effects.list.count < limit else { break }
@@ -15,8 +16,8 @@ extension Topic {
             groupTable[index].isDirty = false
         }
         endLinks(into: &effects)
-        announceGaps(into: &effects)
-        if marksAreDue { tellMarks(into: &effects) }
+        announce(limit: limit, into: &effects)
+        if marksAreLoose { trimMarks() }
         finishDrains(into: &effects)
         if isUnsettled {
             let isAtRest = dirtyGroups.isEmpty
@@ -25,7 +26,8 @@ extension Topic {
             isUnsettled = !isAtRest
         }
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
-        return !dirtyGroups.isEmpty || grantsAreDue
+        let isCut = effects.list.count >= limit && !gapped.isEmpty
+        return !dirtyGroups.isEmpty || grantsAreDue || isCut
     }
 
     private mutating func dispatch(
@@ -35,18 +37,30 @@ extension Topic {
         into effects: inout Effects
     ) {
         guard !groupTable[group].isRemoved else { return }
-        guard groupTable[group].lanes.isEmpty, !groupTable[group].isLockstep else {
-            if groupTable[group].lanes.isEmpty {
-                broadcast(group, at: now, limit: limit, into: &effects)
-                settleCredit(group)
-            } else {
-                dispatchLanes(group, at: now, limit: limit, into: &effects)
-            }
-            losePatience(with: group, at: now)
+        if !groupTable[group].lanes.isEmpty {
+            dispatchLanes(group, at: now, limit: limit, into: &effects)
+        } else if groupTable[group].nextMark < marks.next {
+            dispatchMarked(group, at: now, limit: limit, into: &effects)
+        } else {
+            handOut(group, at: now, limit: limit, into: &effects)
+        }
+        losePatience(with: group, at: now)
+    }
+
+    /// Hands out what the members of a group without lanes can take, up to the horizon.
+    mutating func handOut(
+        _ group: Int,
+        at now: Instant,
+        limit: Int,
+        into effects: inout Effects
+    ) {
+        guard !groupTable[group].isLockstep else {
+            broadcast(group, at: now, limit: limit, into: &effects)
+            settleCredit(group)
             return
         }
         if groupTable[group].orderIsStale { rebuildOrder(group) }
-        while effects.list.count < limit, groupTable[group].cursor.offset < log.head {
+        while effects.list.count < limit, groupTable[group].cursor.offset < horizon {
             if groupTable[group].blockedAt != groupTable[group].cursor.offset {
                 releaseBlocked(of: group)
             }
@@ -183,7 +197,7 @@ extension Topic {
     func dueEvents(_ place: Int, from offset: UInt64) -> UInt64 {
         let events = min(
             consumerLinks[place].ledger.credit,
-            log.head - offset,
+            horizon - offset,
             consumerLinks[place].allowance
         )
         guard let until = consumerLinks[place].drainsUntil else { return events }
@@ -319,26 +333,6 @@ extension Topic {
         }
         counters.discarded += lost
         settleTail()
-    }
-
-    /// Tells members of their losses, where a write is possible.
-    mutating func announceGaps(into effects: inout Effects) {
-        guard !gapped.isEmpty else { return }
-        var waiting: [LinkID] = []
-        for id in gapped {
-            guard let link = consumer(id), let gap = link.gap else { continue }
-            guard link.isAttached, link.room > 0 else {
-                waiting.append(id)
-                continue
-            }
-            _ = withConsumer(id.index) { link in
-                link.gap = nil
-                link.room -= Limits.gapWindowBytes
-                link.tell(gap)
-            }
-            effects.list.append(.gap(id, gap))
-        }
-        gapped = waiting
     }
 
     /// Frees what nobody needs and moves the rest out of slabs that it would pin for little.

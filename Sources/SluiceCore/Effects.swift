@@ -30,8 +30,8 @@ package enum StatusKind: Hashable, Sendable {
 package enum Effect: Hashable, Sendable {
     case opened(LinkID, resumed: Bool)
     case deliver(LinkID, Delivery)
-    case gap(LinkID, Gap)
-    case mark(LinkID, Mark, offset: UInt64)
+    case gap(LinkID, Gap, nextSequence: UInt64)
+    case mark(LinkID, Mark, offset: UInt64, nextSequence: UInt64)
     case ask(LinkID, Ask)
     case accept(LinkID, from: UInt64, count: UInt32)
     case discard(LinkID, from: UInt64, count: UInt32)

@@ -49,6 +49,9 @@ extension Topic {
                 )
                 hasMoved = hasMoved || served
             }
+            if groupTable[group].nextMark < marks.next {
+                hasMoved = tellInLanes(group, limit: limit, into: &effects) || hasMoved
+            }
             // Served in turn only if a step does not suffice; else always in the same order.
             if effects.list.count < limit { groupTable[group].firstLane = 0 }
         }
@@ -57,9 +60,14 @@ extension Topic {
         enforceLag(of: group)
         if !groupTable[group].blocked.isEmpty, groupTable[group].firstWaiting > first {
             // What a member lacked bytes for is gone: the next event may fit, behind the loss.
-            announceGaps(into: &effects)
+            announce(limit: limit, into: &effects)
             dispatchLanes(group, at: now, limit: limit, into: &effects)
             return
+        }
+        if groupTable[group].firstWaiting > first, groupTable[group].nextMark < marks.next {
+            // What was said behind the loss is not kept from anybody by what is lost.
+            announce(limit: limit, into: &effects)
+            _ = tellInLanes(group, limit: limit, into: &effects)
         }
         setLanes(of: group)
         if groupTable[group].isLockstep { settleCredit(group) }
@@ -308,7 +316,10 @@ extension Topic {
         into effects: inout Effects
     ) -> Bool {
         let link = consumerLinks[Int(index)]
-        let due = dueEvents(of: link, in: groupTable[group].lanes[lane])
+        var due = dueEvents(of: link, in: groupTable[group].lanes[lane])
+        if groupTable[group].nextMark < marks.next {
+            due = min(due, groupTable[group].lanes[lane].waiting(before: horizon(of: index)))
+        }
         let events = min(due, turnEvents(Int(index), of: group))
         guard events > 0 else { return false }
         let firstRun = effects.runs.count

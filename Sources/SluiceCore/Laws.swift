@@ -188,7 +188,7 @@ extension Topic {
         let members = owners.filter { accepts($0, recordAtStartOf: run) }
         let able = members.filter {
             let link = consumerLinks[Int($0)]
-            return isAble(link, need) && !isResting($0)
+            return isAble(link, need) && !isResting($0) && run.offset < horizon(of: $0)
         }
         if group.isLockstep, able.count < members.count { return [] }
         return able.map {

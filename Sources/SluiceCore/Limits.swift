@@ -52,7 +52,7 @@ package enum Limits {
     package static let filterDepthMax = 16
     /// Conditions of a filter and values of its sets: what an event may cost to judge.
     package static let filterPartsMax = 256
-    /// Marks of a topic that wait to be heard.
+    /// Marks that a topic keeps for its groups, and each end of a link until they are received.
     package static let marksMax = 1_024
     /// Bytes of the text of a marker.
     package static let markerBytesMax = 1_024

@@ -42,6 +42,12 @@ package struct ConsumerLink: Sendable {
     /// Gaps that were announced, and those of them that may not have arrived, oldest first.
     var gapsTold: UInt64 = 0
     var told = Deque<ToldGap>()
+    /// Marks that it was told and may not have received, and behind them those it is to be told.
+    var words = Deque<Word>()
+    var toldWords = 0
+    var untoldWords = 0
+    /// Whether it stands among those that have something to announce.
+    var isAnnounced = false
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 
@@ -147,6 +153,7 @@ package struct ConsumerLink: Sendable {
     mutating func forget(upTo received: UInt64) {
         self.received = received
         while let first = told.first, first.sequence <= received { told.removeFirst() }
+        if toldWords > 0 { forgetWords(upTo: received) }
         while let first = unreceived.first {
             guard first.sequence + first.count - 1 > received else {
                 unreceived.removeFirst()
@@ -178,8 +185,8 @@ package struct ProducerLink: Sendable {
     /// The queue of those to be served that it stands in.
     var queue: ProducerQueue?
     var needBytes: UInt32 = 0
-    /// Whether it said that nothing more will come.
-    var hasEnded = false
+    /// How often the topic had ended when it said that nothing more will come; nil if it did not.
+    var endedIn: UInt64?
     /// Where the last DEMAND for it stands among the effects of its step.
     var askPlace = 0
     /// When a STOP was sent that is not answered yet.

@@ -1,6 +1,7 @@
 import DequeModule
 
-// Marks: what producers say between two events, told to each group behind all that came before.
+// Marks: what producers say between two events, told behind all that came before and before all
+// that came after.
 
 /// A mark in the place where it was said.
 struct PlacedMark: Sendable {
@@ -9,105 +10,365 @@ struct PlacedMark: Sendable {
     var offset: UInt64
 }
 
-/// The marks of a topic that somebody has still to hear, numbered from the topic's first.
+/// The marks of a topic that a group has still to pass, numbered from the topic's first.
 struct MarkLog: Sendable {
     private var marks = Deque<PlacedMark>()
-    /// The number of the first that is kept.
+    /// The number of the first that is kept, and of the next.
     private(set) var first: UInt64 = 0
-    /// The number of the next.
-    var next: UInt64 { first + UInt64(marks.count) }
+    private(set) var next: UInt64 = 0
+    /// The topic's last end, which stays for those who come later.
+    private var end: PlacedMark?
+    private(set) var endNumber: UInt64 = 0
 
-    subscript(number: UInt64) -> PlacedMark { marks[Int(number - first)] }
+    subscript(number: UInt64) -> PlacedMark {
+        guard number < first, let end else { return marks[Int(number - first)] }
+        return end
+    }
 
-    mutating func append(_ mark: PlacedMark) { marks.append(mark) }
+    mutating func append(_ mark: PlacedMark) {
+        if mark.mark == .end { (end, endNumber) = (mark, next) }
+        marks.append(mark)
+        next += 1
+    }
 
     /// Forgets those before a number.
     mutating func trim(before number: UInt64) {
         while first < number, marks.popFirst() != nil { first += 1 }
     }
 
+    /// The number, or the first that is there if what had it is forgotten.
+    func known(_ number: UInt64) -> UInt64 {
+        number >= first || end != nil && number == endNumber ? number : first
+    }
+
+    /// The number of the mark behind one.
+    func number(after number: UInt64) -> UInt64 { max(number + 1, first) }
+
     var count: Int { marks.count }
 }
 
+/// A mark that a member is told, until it is known to have received it.
+struct Word: Sendable {
+    var mark: PlacedMark
+    /// The sequence of the next event when it was told.
+    var sequence: UInt64 = 0
+}
+
+// MARK: - What producers say
+
 extension Topic {
-    /// Marks that somebody has still to hear.
+    /// Marks that a group has still to pass.
     package var waitingMarks: Int { marks.count }
 
     /// A producer says a word behind the events that it sent.
     mutating func mark(_ id: LinkID, _ mark: Mark, into effects: inout Effects) {
         guard kinds[Int(id.index)] == .producer else { return }
-        if mark == .end {
-            _ = withProducer(id.index) { $0.hasEnded = true }
-            guard isComplete else { return }
-            // Who comes later is told of the last end alone.
-            endedAt = marks.next
+        guard mark != .end else {
+            end(id.index)
+            return
         }
-        guard marks.count < Limits.marksMax else {
-            let text = "\(Limits.marksMax) marks wait to be heard; consume them, or send fewer"
+        if marks.count >= Limits.marksMax { trimMarks() }
+        guard marks.count < Limits.marksMax || options.onFull == .dropOldest else {
+            let text = "\(Limits.marksMax) marks wait for a group; consume them, or send fewer"
             close(id)
             effects.list.append(.close(id, .limit, text))
             return
         }
+        add(mark)
+    }
+
+    private mutating func add(_ mark: Mark) {
+        if marks.count >= Limits.marksMax { marks.trim(before: marks.first + 1) }
         marks.append(PlacedMark(mark: mark, offset: log.head))
-        marksAreDue = true
+        for group in groupTable.indices { markDirty(group) }
+        marksAreLoose = true
     }
 
-    /// Whether every producer that is there has said its last word.
-    private var isComplete: Bool {
-        kinds.indices.allSatisfy { kinds[$0] != .producer || producerLinks[$0].hasEnded }
+    private mutating func end(_ index: UInt32) {
+        let place = Int(index)
+        if producerLinks[place].endedIn == nil { endedProducers += 1 }
+        if producerLinks[place].endedIn != endings { standingEnds += 1 }
+        producerLinks[place].endedIn = endings
+        endIfDue()
     }
 
-    /// The number of the first mark that a new group is to hear: those behind what it begins with,
-    /// and the end if nothing came since.
-    func firstMark(from offset: UInt64) -> UInt64 {
+    /// A producer sends on: it has not ended.
+    mutating func takeBackEnd(_ index: UInt32) {
+        let place = Int(index)
+        guard let ended = producerLinks[place].endedIn else { return }
+        producerLinks[place].endedIn = nil
+        endedProducers -= 1
+        if ended == endings { standingEnds -= 1 }
+    }
+
+    /// Says the topic's end if it is due: somebody said its end since the last, and nobody is there
+    /// that has not.
+    mutating func endIfDue() {
+        guard standingEnds > 0, endedProducers == producers else { return }
+        standingEnds = 0
+        endings += 1
+        // Nothing came since the last end: it is said, and told to who comes later.
+        guard !isEnded else { return }
+        isEnded = true
+        add(.end)
+    }
+
+    /// The number of the first mark that a new group is to hear: those from where it begins on that
+    /// are kept, for one that begins with what is new only those to come, and the end if nothing
+    /// came since.
+    func firstMark(from offset: UInt64, _ start: Start?) -> UInt64 {
         var number = marks.next
-        while number > marks.first, marks[number - 1].offset > offset { number -= 1 }
-        guard let endedAt, marks[endedAt].offset == log.head else { return number }
-        return min(number, endedAt)
+        if start != .new {
+            while number > marks.first, marks[number - 1].offset >= offset { number -= 1 }
+        }
+        return isEnded ? min(number, marks.endNumber) : number
     }
 
-    /// Tells members the marks that all events before them went out to.
-    mutating func tellMarks(into effects: inout Effects) {
-        marksAreDue = false
-        var oldest = marks.next
+    /// Forgets the marks that all groups have passed.
+    mutating func trimMarks() {
+        marksAreLoose = false
+        var oldest = UInt64.max
         for group in groupTable.indices where !groupTable[group].isRemoved {
-            let reached = groupTable[group].firstWaiting
-            while groupTable[group].nextMark < marks.next,
-                marks[groupTable[group].nextMark].offset <= reached
-            {
-                // A word is for somebody: it waits until there is a member.
-                guard !groupTable[group].members.isEmpty else { break }
-                groupTable[group].nextMark += 1
-            }
             oldest = min(oldest, groupTable[group].nextMark)
-            for member in groupTable[group].members {
-                tell(member, upTo: groupTable[group].nextMark, into: &effects)
-                oldest = min(oldest, consumerLinks[Int(member)].nextMark)
-                if consumerLinks[Int(member)].nextMark < marks.next { marksAreDue = true }
+        }
+        if oldest != .max { marks.trim(before: oldest) }
+    }
+}
+
+// MARK: - What members are told
+
+extension Topic {
+    /// Hands out what a group without lanes can take, up to each mark in turn.
+    mutating func dispatchMarked(
+        _ group: Int,
+        at now: Instant,
+        limit: Int,
+        into effects: inout Effects
+    ) {
+        groupTable[group].nextMark = marks.known(groupTable[group].nextMark)
+        while effects.list.count < limit {
+            let number = groupTable[group].nextMark
+            horizon = number < marks.next ? min(log.head, marks[number].offset) : log.head
+            handOut(group, at: now, limit: limit, into: &effects)
+            // A word is for somebody: it waits until there is a member.
+            guard number < marks.next, !groupTable[group].members.isEmpty,
+                groupTable[group].cursor.offset >= marks[number].offset
+            else { break }
+            groupTable[group].nextMark = marks.number(after: number)
+            for member in groupTable[group].members { tell(member, number, into: &effects) }
+        }
+        horizon = log.head
+        marksAreLoose = true
+    }
+
+    /// Tells members of a group with lanes the marks that nothing of theirs lies before any more;
+    /// true if there were some.
+    mutating func tellInLanes(_ group: Int, limit: Int, into effects: inout Effects) -> Bool {
+        groupTable[group].nextMark = marks.known(groupTable[group].nextMark)
+        var hasTold = false
+        for member in groupTable[group].members {
+            let reached = firstAwaited(by: member)
+            while effects.list.count < limit, let number = nextMark(of: member),
+                marks[number].offset <= reached
+            {
+                tell(member, number, into: &effects)
+                hasTold = true
             }
         }
-        if !hasGroup { oldest = marks.first }
-        if let endedAt { oldest = min(oldest, endedAt) }
-        marks.trim(before: oldest)
+        passMarks(of: group)
+        return hasTold
+    }
+
+    /// Tells a member the marks up to an offset before which nothing is left for it.
+    mutating func tell(
+        _ member: UInt32,
+        upTo offset: UInt64,
+        into effects: inout Effects
+    ) -> Bool {
+        var hasTold = false
+        while let number = nextMark(of: member), marks[number].offset <= offset {
+            tell(member, number, into: &effects)
+            hasTold = true
+        }
+        return hasTold
+    }
+
+    /// The number of the first mark that a member has not been told; nil if there is none.
+    func nextMark(of member: UInt32) -> UInt64? {
+        let number = marks.known(consumerLinks[Int(member)].nextMark)
+        return number < marks.next ? number : nil
+    }
+
+    /// The offset of the next mark for a member, before which its events are; `max` without one.
+    func horizon(of member: UInt32) -> UInt64 {
+        nextMark(of: member).map { marks[$0].offset } ?? .max
+    }
+
+    /// The first offset that may still come for a member from its lanes.
+    private func firstAwaited(by member: UInt32) -> UInt64 {
+        let group = consumerLinks[Int(member)].group
+        var first = groupTable[group].cursor.offset
+        for lane in lanes(of: member) {
+            first = min(first, groupTable[group].lanes[lane].firstOffset ?? .max)
+        }
+        return first
+    }
+
+    /// Notes which marks a group with lanes has passed as a whole.
+    private mutating func passMarks(of group: Int) {
+        guard !groupTable[group].members.isEmpty else { return }
+        var told = marks.next
+        for member in groupTable[group].members {
+            told = min(told, nextMark(of: member) ?? .max)
+        }
+        let reached = groupTable[group].firstWaiting
+        var number = groupTable[group].nextMark
+        while number < told, marks[number].offset <= reached {
+            number = marks.number(after: number)
+        }
+        groupTable[group].nextMark = number
+        marksAreLoose = true
+    }
+
+    /// Lets new owners of a lane hear again what was said behind events that wait there.
+    mutating func rewindMarks(of owners: [UInt32], to offset: UInt64, _ group: Int) {
+        var number = marks.known(groupTable[group].nextMark)
+        while number < marks.next, marks[number].offset <= offset {
+            number = marks.number(after: number)
+        }
+        for owner in owners {
+            consumerLinks[Int(owner)].nextMark = min(consumerLinks[Int(owner)].nextMark, number)
+        }
+    }
+
+    /// Tells a member a mark, now or as soon as its write window lets it.
+    private mutating func tell(_ member: UInt32, _ number: UInt64, into effects: inout Effects) {
+        let place = Int(member)
+        guard consumerLinks[place].nextMark <= number else { return }
+        consumerLinks[place].nextMark = marks.number(after: number)
+        say(marks[number], to: member, into: &effects)
+    }
+
+    /// Leaves a word for a member, and says it if nothing stands in its way.
+    mutating func say(_ mark: PlacedMark, to member: UInt32, into effects: inout Effects) {
+        let place = Int(member)
+        consumerLinks[place].add(Word(mark: mark))
+        announce(member, limit: .max, into: &effects)
+        awaitAnnouncement(member)
+        refresh(member, requeue: false)
+    }
+
+    /// Puts a member among those that have something to be told, if it has.
+    mutating func awaitAnnouncement(_ member: UInt32) {
+        let place = Int(member)
+        guard consumerLinks[place].hasNews, consumerLinks[place].isAttached,
+            !consumerLinks[place].isAnnounced
+        else { return }
+        consumerLinks[place].isAnnounced = true
+        gapped.append(id(member))
+    }
+
+    /// Tells members of their losses and of marks, where a write is possible.
+    mutating func announce(limit: Int, into effects: inout Effects) {
+        guard !gapped.isEmpty else { return }
+        var waiting: [LinkID] = []
+        for id in gapped where isCurrent(id) && kinds[Int(id.index)] == .consumer {
+            announce(id.index, limit: limit, into: &effects)
+            let place = Int(id.index)
+            let isWaiting = consumerLinks[place].hasNews && consumerLinks[place].isAttached
+            consumerLinks[place].isAnnounced = isWaiting
+            if isWaiting { waiting.append(id) }
+            refresh(id.index, requeue: false)
+        }
+        gapped = waiting
+    }
+
+    /// Tells a member of its loss and the words for it, in their order, while it can be written to.
+    mutating func announce(_ member: UInt32, limit: Int, into effects: inout Effects) {
+        let place = Int(member)
+        while consumerLinks[place].isAttached, consumerLinks[place].room > 0,
+            effects.list.count < limit
+        {
+            let next = consumerLinks[place].ledger.delivered + 1
+            let word = consumerLinks[place].nextWord
+            if let gap = consumerLinks[place].gap,
+                word.map({ gap.from < $0.mark.offset }) ?? true
+            {
+                consumerLinks[place].gap = nil
+                consumerLinks[place].room -= Limits.gapWindowBytes
+                consumerLinks[place].tell(gap)
+                effects.list.append(.gap(id(member), gap, nextSequence: next))
+                continue
+            }
+            guard let word else { return }
+            tell(member, word, at: next, into: &effects)
+        }
+    }
+
+    /// Tells a member that is back the losses that it may not know of, each behind what was said
+    /// before it.
+    mutating func announce(_ gaps: [Gap], again member: UInt32, into effects: inout Effects) {
+        let place = Int(member)
+        let next = consumerLinks[place].ledger.delivered + 1
+        for gap in gaps {
+            while let word = consumerLinks[place].nextWord, word.mark.offset <= gap.from {
+                tell(member, word, at: next, into: &effects)
+            }
+            consumerLinks[place].room -= Limits.gapWindowBytes
+            effects.list.append(.gap(id(member), gap, nextSequence: next))
+        }
     }
 
     private mutating func tell(
-        _ index: UInt32,
-        upTo number: UInt64,
+        _ member: UInt32,
+        _ word: Word,
+        at next: UInt64,
         into effects: inout Effects
     ) {
-        let place = Int(index)
-        while consumerLinks[place].nextMark < number {
-            // Who is away has missed what was said meanwhile, as it misses events on the wire.
-            guard consumerLinks[place].isAttached else {
-                consumerLinks[place].nextMark = number
-                return
-            }
-            guard consumerLinks[place].room > 0 else { return }
-            let placed = marks[consumerLinks[place].nextMark]
-            consumerLinks[place].nextMark += 1
-            consumerLinks[place].room -= placed.mark.windowBytes
-            effects.list.append(.mark(id(index), placed.mark, offset: placed.offset))
+        let place = Int(member)
+        consumerLinks[place].noteTold(at: next)
+        consumerLinks[place].room -= word.mark.mark.windowBytes
+        effects.list.append(
+            .mark(id(member), word.mark.mark, offset: word.mark.offset, nextSequence: next)
+        )
+    }
+}
+
+extension ConsumerLink {
+    /// Whether something is to be told before the next event.
+    var hasNews: Bool { gap != nil || untoldWords > 0 }
+
+    /// The first word that it was not told.
+    var nextWord: Word? { untoldWords > 0 ? words[toldWords] : nil }
+
+    /// Takes over a word; of more than it may keep the oldest is forgotten.
+    mutating func add(_ word: Word) {
+        if words.count >= Limits.marksMax {
+            words.removeFirst()
+            if toldWords > 0 { toldWords -= 1 } else { untoldWords -= 1 }
         }
+        words.append(word)
+        untoldWords += 1
+    }
+
+    mutating func noteTold(at sequence: UInt64) {
+        words[toldWords].sequence = sequence
+        toldWords += 1
+        untoldWords -= 1
+    }
+
+    /// Leaves those that it was told to be told again, for they may be lost.
+    mutating func repeatWords() {
+        untoldWords += toldWords
+        toldWords = 0
+    }
+
+    /// Forgets the words that came before an event that it has received.
+    mutating func forgetWords(upTo received: UInt64) {
+        while toldWords > 0, let first = words.first, first.sequence <= received {
+            words.removeFirst()
+            toldWords -= 1
+        }
+        if words.isEmpty { words = [] }
     }
 }

@@ -73,6 +73,11 @@ extension Topic {
         let before = groupTable[group].lanes[lane].owners
         guard before != owners else { return }
         groupTable[group].lanes[lane].owners = owners
+        if groupTable[group].nextMark < marks.next,
+            let offset = groupTable[group].lanes[lane].firstOffset
+        {
+            rewindMarks(of: owners.filter { !before.contains($0) }, to: offset, group)
+        }
         guard let last = groupTable[group].lanes[lane].last,
             !owners.contains(last.link.index), !hasReceived(last.link, last.sequence)
         else {

@@ -37,6 +37,17 @@ extension Topic {
         var runs: [Run] = []
         var taken: UInt64 = 0
         var takenBytes = 0
+        /// The offset of its next mark, and whether nothing before that is left for it.
+        var horizon = UInt64.max
+        var hasReached = false
+
+        /// Whether it could take the event at an offset, as far as credit and marks go.
+        mutating func mayTake(_ offset: UInt64) -> Bool {
+            guard taken < events else { return false }
+            guard offset >= horizon else { return true }
+            hasReached = true
+            return false
+        }
 
         /// Whether a record fits, if credit in events is left.
         func fits(_ need: Int) -> Bool {
@@ -108,10 +119,39 @@ extension Topic {
                 withLane(lane, of: group) { $0.prepend(left) }
             }
         }
+        let isSeen = groupTable[group].lanes[lane].waiting == 0
         while let item = kept.popLast() { withLane(lane, of: group) { $0.putBack(item) } }
         refuse(refused, of: group)
-        let moved = hand(shares, of: lane, group, at: now, into: &effects)
+        var moved = hand(shares, of: lane, group, at: now, into: &effects)
+        if groupTable[group].nextMark < marks.next {
+            let told = tellReached(&shares, group, isSeen: isSeen, into: &effects)
+            moved = moved || told
+        }
         return refused > 0 || moved
+    }
+
+    /// Tells members their next mark before which nothing that waits is for them; true if there
+    /// were some.
+    private mutating func tellReached(
+        _ shares: inout [Share],
+        _ group: Int,
+        isSeen: Bool,
+        into effects: inout Effects
+    ) -> Bool {
+        // Those of partitions have other lanes, those of a broadcast go on together.
+        guard groupTable[group].rules.dispatcher != .partition, !groupTable[group].isLockstep
+        else { return false }
+        let end = groupTable[group].cursor.offset
+        var hasTold = false
+        for index in shares.indices {
+            let isAtEnd = isSeen && shares[index].mayTake(end) == false
+            guard isAtEnd || shares[index].hasReached, shares[index].horizon != .max else {
+                continue
+            }
+            let told = tell(shares[index].member, upTo: shares[index].horizon, into: &effects)
+            hasTold = hasTold || told
+        }
+        return hasTold
     }
 
     /// What each member that could take something may be given, in the order of the dispatcher.
@@ -127,6 +167,7 @@ extension Topic {
             turns.append(turn)
         }
         turns.sort(by: >)
+        let isMarked = groupTable[group].nextMark < marks.next
         return turns.map { turn in
             let link = consumerLinks[Int(turn.link)]
             var events = dueEvents(of: link, in: groupTable[group].lanes[lane])
@@ -139,7 +180,8 @@ extension Topic {
                 events: events,
                 bytes: min(link.ledger.bytesAllowed, link.eventBytesMax),
                 window: min(link.room, link.deliveryBytesMax),
-                windowIsEmpty: link.room >= link.window
+                windowIsEmpty: link.room >= link.window,
+                horizon: isMarked ? horizon(of: turn.link) : .max
             )
         }
     }
@@ -154,6 +196,12 @@ extension Topic {
         var hasCredit = false
         var isAwaited = false
         for index in shares.indices where shares[index].taken < shares[index].events {
+            guard shares[index].mayTake(record.offset) else {
+                // It has to be told a mark first.
+                if accepts(shares[index].member, recordAtStartOf: record) { isAwaited = true }
+                hasCredit = true
+                continue
+            }
             guard accepts(shares[index].member, recordAtStartOf: record) else {
                 hasCredit = true
                 continue
@@ -187,7 +235,7 @@ extension Topic {
         _ shares: inout [Share],
         _ shortfall: inout [UInt32: Shortfall]
     ) -> Verdict {
-        guard shares.allSatisfy({ $0.taken < $0.events }),
+        guard shares.allSatisfy({ $0.taken < $0.events && record.offset < $0.horizon }),
             shares.count == owners.count || owners.allSatisfy({ turn(of: $0) != nil })
         else { return .stops }
         let takers = owners.filter { accepts($0, recordAtStartOf: record) }

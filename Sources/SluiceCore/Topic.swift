@@ -48,17 +48,26 @@ package struct Topic: Sendable {
     package internal(set) var meanRecordBytes: UInt64 = 0
     /// Groups that may have something to hand out.
     var dirtyGroups = Deque<Int>()
-    /// Consumers that answer a DRAIN, or have a gap to announce.
+    /// Consumers that answer a DRAIN.
     var draining: [LinkID] = []
+    /// Consumers that have a gap or a mark to be told.
+    var gapped: [LinkID] = []
     /// Links that are closed when all groups had their turn.
     var ending: [Ending] = []
-    var gapped: [LinkID] = []
     var grantsAreDue = false
-    /// What producers said between events, and whether somebody could hear some of it.
+    /// What producers said between events, and whether groups may have passed some of it.
     var marks = MarkLog()
-    var marksAreDue = false
-    /// The number of the last end that nothing came behind.
-    var endedAt: UInt64?
+    var marksAreLoose = false
+    /// Where the group that has its turn stops: at the head, or at its next mark.
+    var horizon: UInt64 = 0
+    /// Whether the topic's end was said and nothing came since.
+    var isEnded = false
+    /// How often it was due.
+    var endings: UInt64 = 0
+    /// Producers that are there and have ended.
+    var endedProducers = 0
+    /// Ends that were said since the last was due, and not taken back.
+    var standingEnds = 0
     /// When the last command or step was.
     var clock = Instant(nanoseconds: 0)
     /// When a step is due that nothing else asks for.
@@ -227,7 +236,7 @@ extension Topic {
         clock = now
         book(command, at: now, into: &effects)
         return grantsAreDue || !dirtyGroups.isEmpty || isUnsettled || !gapped.isEmpty
-            || !draining.isEmpty || marksAreDue
+            || !draining.isEmpty
     }
 
     private mutating func book(
@@ -325,8 +334,10 @@ extension Topic {
         consumerLinks[Int(id.index)] = link
         consumerLinks[Int(id.index)].nextMark = groupTable[link.group].nextMark
         join(id.index, link.group)
-        if groupTable[link.group].nextMark < marks.next { marksAreDue = true }
         effects.list.append(.opened(id, resumed: false))
+        if isEnded, groupTable[link.group].nextMark > marks.endNumber {
+            say(marks[marks.endNumber], to: id.index, into: &effects)
+        }
         refresh(id.index, requeue: true)
     }
 
@@ -407,6 +418,8 @@ extension Topic {
             grantedBytes -= link.grantedBytes
             if link.recalledAt != nil { recalls -= 1 }
             if link.isIdleHolder { idleHolders -= 1 }
+            if link.endedIn != nil { endedProducers -= 1 }
+            endIfDue()
         }
         release(id.index)
         grantsAreDue = true

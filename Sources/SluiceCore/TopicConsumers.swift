@@ -46,8 +46,9 @@ extension Topic {
                 gaps = link.retell(after: point.gaps)
                 link.isAttached = true
                 link.eventBytesMax = eventBytesMax
-                link.room = link.window - gaps.count * Limits.gapWindowBytes
+                link.room = link.window
                 link.needBytes = 0
+                link.repeatWords()
             }
             guard known != nil else { return }
         } catch {
@@ -56,7 +57,8 @@ extension Topic {
         }
         counters.cut += lost
         effects.list.append(.opened(id, resumed: true))
-        for gap in gaps { effects.list.append(.gap(id, gap)) }
+        announce(gaps, again: id.index, into: &effects)
+        awaitAnnouncement(id.index)
         if consumer(id)?.drainsUntil != nil { draining.append(id) }
         refresh(id.index, requeue: true)
         elect(consumerLinks[Int(id.index)].group)
@@ -105,7 +107,7 @@ extension Topic {
         groupTable[index].cursor = cursor
         groupTable[index].start = cursor.offset - groupTable[index].queued
         groupTable[index].base = groupTable[index].disposed
-        groupTable[index].nextMark = firstMark(from: cursor.offset)
+        groupTable[index].nextMark = firstMark(from: groupTable[index].firstWaiting, start)
         for member in groupTable[index].members {
             consumerLinks[Int(member)].nextMark = groupTable[index].nextMark
         }
@@ -149,18 +151,17 @@ extension Topic {
     /// Leaves a loss to be announced to each member of the group that lost it.
     mutating func remember(_ gap: Gap, for members: [UInt32]) {
         for member in members {
-            let hadGap = withConsumer(member) { link in
+            _ = withConsumer(member) { link in
                 guard let known = link.gap else {
                     link.gap = gap
-                    return false
+                    return
                 }
                 // One stretch that covers both: exact in count, as a gap may be.
                 link.gap?.to = gap.to
                 link.gap?.count = known.count + gap.count
                 link.gap?.reason = gap.reason
-                return true
             }
-            if hadGap == false { gapped.append(id(member)) }
+            awaitAnnouncement(member)
         }
     }
 }

@@ -37,7 +37,7 @@ extension Topic {
         }
         hadGroup = true
         var group = Group(name: opening.group, rules: rules, cursor: cursor)
-        group.nextMark = firstMark(from: cursor.offset)
+        group.nextMark = firstMark(from: cursor.offset, opening.start)
         guard let free else {
             groupTable.append(group)
             return groupTable.count - 1
@@ -257,7 +257,8 @@ extension Topic {
         let room = consumerLinks[place].room
         let window = consumerLinks[place].window
         guard !isPaused, consumerLinks[place].isAttached, consumerLinks[place].needBytes == 0,
-            !consumerLinks[place].isStandby, ConsumerLink.isWritable(room, of: window)
+            !consumerLinks[place].isStandby, consumerLinks[place].untoldWords == 0,
+            ConsumerLink.isWritable(room, of: window)
         else { return 0 }
         var events = min(consumerLinks[place].ledger.credit, consumerLinks[place].allowance)
         if consumerLinks[place].drainsUntil != nil {

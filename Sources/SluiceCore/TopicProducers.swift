@@ -18,7 +18,6 @@ extension Topic {
                 )
                 link.announcedCredit -= min(link.announcedCredit, publication.events)
                 link.needBytes = 0
-                link.hasEnded = false
                 link.movedAt = now
             }
             guard known != nil else { return }
@@ -26,6 +25,7 @@ extension Topic {
             fail(id, error, into: &effects)
             return
         }
+        takeBackEnd(id.index)
         let kept = emit(publication)
         publishedAt = now
         if let available = bucket?.available(at: now) {
@@ -73,7 +73,7 @@ extension Topic {
 
     private mutating func emit(_ publication: Publication) -> UInt64 {
         let events = publication.events
-        endedAt = nil
+        isEnded = false
         note(events, publication.bytes)
         let kept = options.onFull == .dropNewest ? min(events, admissible) : events
         var left = kept

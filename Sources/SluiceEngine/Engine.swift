@@ -127,18 +127,12 @@ extension Engine {
                     runs: effects.runs[delivery.runs],
                     bytes: Int(delivery.bytes)
                 )
-            case .gap(let id, let gap):
-                guard let owner = box.owner(id), let link = box.core.consumer(id) else { continue }
-                let next = link.ledger.delivered + 1
+            case .gap(let id, let gap, let next):
+                guard let owner = box.owner(id) else { continue }
                 owner.session.peer?.gap(owner.link, gap, nextSequence: next)
-            case .mark(let id, let mark, let offset):
-                guard let owner = box.owner(id), let link = box.core.consumer(id) else { continue }
-                owner.session.peer?.mark(
-                    owner.link,
-                    mark,
-                    offset: offset,
-                    nextSequence: link.ledger.delivered + 1
-                )
+            case .mark(let id, let mark, let offset, let next):
+                guard let owner = box.owner(id) else { continue }
+                owner.session.peer?.mark(owner.link, mark, offset: offset, nextSequence: next)
             case .ask(let id, let ask):
                 guard let owner = box.owner(id) else { continue }
                 owner.session.peer?.ask(owner.link, ask)

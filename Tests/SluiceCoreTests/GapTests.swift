@@ -34,7 +34,7 @@ struct GapTests {
         )
         harness.apply(.attachConsumer(consumer, point, eventBytesMax: Limits.eventBytesMax))
         return harness.look().compactMap { effect in
-            if case .gap(consumer, let gap) = effect { gap } else { nil }
+            if case .gap(consumer, let gap, _) = effect { gap } else { nil }
         }
     }
 
@@ -81,6 +81,42 @@ struct GapTests {
         // What was told again may be cut off again.
         #expect(Self.resume(consumer, at: 1, asked: 5, gaps: 1, &harness) == Array(gaps[1...]))
         #expect(harness.topic.violations() == [])
+    }
+
+    @Test("they are told behind the marks that were said before them")
+    func marks() {
+        var harness = TopicHarness(ahead: 100)
+        let producer = harness.producer(.unknown)
+        let consumer = harness.consumer(asks: 4)
+        harness.publish(producer, 2)
+        harness.apply(.mark(producer, .marker(Array("half".utf8))))
+        harness.publish(producer, 2)
+        #expect(harness.stories[consumer] == ["0", "1", "half@2", "2", "3"])
+        harness.apply(.detach(consumer))
+        let point = ResumePoint(
+            position: 2,
+            positionBytes: 20,
+            asked: 4,
+            askedBytes: 0,
+            stoppedTo: 0,
+            drainedTo: 0
+        )
+        _ = harness.look()
+        harness.apply(.attachConsumer(consumer, point, eventBytesMax: Limits.eventBytesMax))
+        let told = harness.look().filter { effect in
+            switch effect {
+            case .gap, .mark: true
+            default: false
+            }
+        }
+        let cut = Gap(from: 2, to: 4, count: 2, reason: .cut)
+        let mark = Mark.marker(Array("half".utf8))
+        #expect(
+            told == [
+                .mark(consumer, mark, offset: 2, nextSequence: 3),
+                .gap(consumer, cut, nextSequence: 3),
+            ]
+        )
     }
 
     @Test("a consumer that claims gaps that nobody told is closed")

@@ -133,7 +133,11 @@ struct TopicTests {
         harness.apply(.attachConsumer(consumer, point, eventBytesMax: Limits.eventBytesMax))
         let gap = Gap(from: 1, to: 4, count: 3, reason: .cut)
         let told = harness.look()
-        #expect(told.prefix(2) == [.opened(consumer, resumed: true), .gap(consumer, gap)])
+        #expect(
+            told.prefix(2) == [
+                .opened(consumer, resumed: true), .gap(consumer, gap, nextSequence: 2),
+            ]
+        )
         #expect(harness.given[consumer] == [0, 1, 2, 3, 4, 5])
         #expect(harness.topic.consumer(consumer)?.ledger.forfeited == 3)
         #expect(harness.topic.counters.cut == 3)
@@ -153,7 +157,7 @@ struct TopicTests {
         harness.apply(.window(consumer, bytes: 65_536))
         let gap = Gap(from: 0, to: 4, count: 4, reason: .dropped)
         let told = harness.look()
-        #expect(told.contains(.gap(consumer, gap)))
+        #expect(told.contains(.gap(consumer, gap, nextSequence: 1)))
         #expect(harness.given[consumer] == [4, 5, 6])
         #expect(harness.topic.counters.discarded == 4)
         #expect(harness.topic.violations() == [])
@@ -182,7 +186,7 @@ struct TopicTests {
         harness.apply(.purge)
         let gap = Gap(from: 0, to: 3, count: 3, reason: .purged)
         let told = harness.look()
-        #expect(told.contains(.gap(consumer, gap)))
+        #expect(told.contains(.gap(consumer, gap, nextSequence: 1)))
         harness.ask(consumer, 5)
         harness.emit(1)
         #expect(harness.given[consumer] == [3])
@@ -340,7 +344,7 @@ struct TopicTests {
         harness.apply(.window(consumer, bytes: 65_536))
         let told = harness.look()
         let gap = Gap(from: 0, to: 2, count: 2, reason: .dropped)
-        #expect(told.first == .gap(consumer, gap))
+        #expect(told.first == .gap(consumer, gap, nextSequence: 1))
         #expect(harness.given[consumer] == [2, 3, 4])
     }
 
@@ -361,6 +365,6 @@ struct TopicTests {
         _ = harness.look()
         harness.apply(.window(away, bytes: 65_536))
         let gap = Gap(from: 0, to: 9, count: 7, reason: .purged)
-        #expect(harness.look() == [.gap(away, gap)])
+        #expect(harness.look() == [.gap(away, gap, nextSequence: 1)])
     }
 }

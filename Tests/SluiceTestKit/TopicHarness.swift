@@ -11,6 +11,8 @@ package struct TopicHarness {
     /// What each consumer was given, as offsets.
     package private(set) var given: [LinkID: [UInt64]] = [:]
     package private(set) var givenBytes: [LinkID: Int] = [:]
+    /// What each consumer was told, in its order: events by offset, and marks.
+    package private(set) var stories: [LinkID: [String]] = [:]
 
     package init(ahead: UInt64 = 0, _ change: (inout TopicOptions) -> Void = { _ in }) {
         var options = TopicOptions()
@@ -41,8 +43,11 @@ package struct TopicHarness {
             case .deliver(let id, let delivery):
                 for run in effects.runs[delivery.runs] {
                     given[id, default: []] += run.offset..<run.endOffset
+                    stories[id, default: []] += (run.offset..<run.endOffset).map { "\($0)" }
                 }
                 givenBytes[id, default: 0] += Int(delivery.bytes)
+            case .mark(let id, let mark, let offset, _):
+                stories[id, default: []].append("\(mark.name)@\(offset)")
             default: continue
             }
         }
@@ -55,14 +60,14 @@ package struct TopicHarness {
     /// Where the marks stood that a consumer was told since the last look.
     package func marks(_ id: LinkID) -> [UInt64] {
         seen.compactMap { effect in
-            if case .mark(id, _, let offset) = effect { offset } else { nil }
+            if case .mark(id, _, let offset, _) = effect { offset } else { nil }
         }
     }
 
     /// The losses that a consumer was told of since the last look.
     package func gaps(_ id: LinkID) -> [Gap] {
         seen.compactMap { effect in
-            if case .gap(id, let gap) = effect { gap } else { nil }
+            if case .gap(id, let gap, _) = effect { gap } else { nil }
         }
     }
 
@@ -221,6 +226,15 @@ package struct TopicHarness {
             }
         }
         return [Run(slab: slab, bytes: 0..<slab.filled, count: UInt32(count))]
+    }
+}
+
+extension Mark {
+    fileprivate var name: String {
+        switch self {
+        case .marker(let text): String(decoding: text, as: UTF8.self)
+        case .end: "end"
+        }
     }
 }
 

@@ -8,7 +8,7 @@ extension World {
             switch effect {
             case .deliver(let id, let delivery): bookDelivery(id, delivery)
             case .opened(let id, let resumed): if resumed { bookResume(id) }
-            case .gap(let id, let gap):
+            case .gap(let id, let gap, _):
                 guard let index = sink(id) else { continue }
                 checkGap(gap, index)
                 sinks[index].inbox.append(.gap(gap))

@@ -179,7 +179,6 @@ extension TraceTopic {
                 case .deliver(let id, let delivery):
                     for run in effects.runs[delivery.runs] { note(run, for: id, in: &given) }
                     wrote.append((id, Int(delivery.bytes)))
-                case .mark(_, .marker(let text), let offset): hear(text, offset)
                 case .close(_, let code, _): refusal = code
                 default: continue
                 }

@@ -14,22 +14,17 @@ extension TraceTopic {
         topic.apply(.mark(producer, .marker(Array(text.utf8))), at: now, into: &effects)
     }
 
-    /// A consumer hears a mark; those after it hear the same.
-    mutating func hear(_ bytes: [UInt8], _ offset: UInt64) {
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard let place = markers.firstIndex(where: { $0 == (text, offset) }) else { return }
-        markers.remove(at: place)
-        heard.append("* info \(text)")
-    }
-
     /// Ends a step and returns what it showed.
     ///
-    /// A topic keeps marks until somebody is there to hear them; GenStage's producer is.
+    /// A topic keeps marks until somebody is there to hear them; GenStage's producer is. Members
+    /// with partitions of their own hear them at their own pace, GenStage's when all have passed.
     mutating func takeLines() -> [String] {
+        while markers.count > topic.waitingMarks { hear(markers.removeFirst().text) }
         let groups = topic.groups.compactMap { $0?.firstWaiting }
         let first = groups.min() ?? topic.log.head - topic.buffered
         while consumers.isEmpty, let marker = markers.first, marker.offset <= first {
-            hear(Array(marker.text.utf8), marker.offset)
+            markers.removeFirst()
+            hear(marker.text)
         }
         defer {
             lines = []
@@ -37,4 +32,6 @@ extension TraceTopic {
         }
         return lines + heard
     }
+
+    private mutating func hear(_ text: String) { heard.append("* info \(text)") }
 }
