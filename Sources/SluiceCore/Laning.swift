@@ -256,7 +256,14 @@ extension Topic {
         defer { tellLoss(of: lane, group) }
         // A broadcast's last picker may have left while events wait here: they are for all still.
         if groupTable[group].pickers > 0 || groupTable[group].isLockstep {
-            return pick(from: lane, of: group, at: now, &shortfall, into: &effects)
+            return pick(
+                from: lane,
+                of: group,
+                at: now,
+                limit: limit,
+                &shortfall,
+                into: &effects
+            )
         }
         var hasMoved = false
         var passed: Set<UInt32> = []

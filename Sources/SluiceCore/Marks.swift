@@ -168,25 +168,25 @@ extension Topic {
         var hasTold = false
         for member in groupTable[group].members {
             let reached = firstAwaited(by: member)
-            while effects.list.count < limit, let number = nextMark(of: member),
-                marks[number].offset <= reached
-            {
-                tell(member, number, into: &effects)
-                hasTold = true
-            }
+            let told = tell(member, upTo: reached, limit: limit, into: &effects)
+            hasTold = hasTold || told
         }
         passMarks(of: group)
         return hasTold
     }
 
-    /// Tells a member the marks up to an offset before which nothing is left for it.
+    /// Tells a member the marks up to an offset before which nothing is left for it; true if there
+    /// were some.
     mutating func tell(
         _ member: UInt32,
         upTo offset: UInt64,
+        limit: Int,
         into effects: inout Effects
     ) -> Bool {
         var hasTold = false
-        while let number = nextMark(of: member), marks[number].offset <= offset {
+        while effects.list.count < limit, let number = nextMark(of: member),
+            marks[number].offset <= offset
+        {
             tell(member, number, into: &effects)
             hasTold = true
         }

@@ -81,6 +81,7 @@ extension Topic {
         from lane: Int,
         of group: Int,
         at now: Instant,
+        limit: Int,
         _ shortfall: inout [UInt32: Shortfall],
         into effects: inout Effects
     ) -> Bool {
@@ -124,7 +125,7 @@ extension Topic {
         refuse(refused, of: group)
         var moved = hand(shares, of: lane, group, at: now, into: &effects)
         if groupTable[group].nextMark < marks.next {
-            let told = tellReached(&shares, group, isSeen: isSeen, into: &effects)
+            let told = tellReached(shares, group, isSeen: isSeen, limit: limit, into: &effects)
             moved = moved || told
         }
         return refused > 0 || moved
@@ -133,9 +134,10 @@ extension Topic {
     /// Tells members their next mark before which nothing that waits is for them; true if there
     /// were some.
     private mutating func tellReached(
-        _ shares: inout [Share],
+        _ shares: [Share],
         _ group: Int,
         isSeen: Bool,
+        limit: Int,
         into effects: inout Effects
     ) -> Bool {
         // Those of partitions have other lanes, those of a broadcast go on together.
@@ -144,11 +146,17 @@ extension Topic {
         let end = groupTable[group].cursor.offset
         var hasTold = false
         for index in shares.indices {
-            let isAtEnd = isSeen && shares[index].mayTake(end) == false
-            guard isAtEnd || shares[index].hasReached, shares[index].horizon != .max else {
-                continue
-            }
-            let told = tell(shares[index].member, upTo: shares[index].horizon, into: &effects)
+            // It could take more, but there is nothing.
+            let hasSeenAll =
+                isSeen && shares[index].taken < shares[index].events
+                && shares[index].horizon <= end
+            guard hasSeenAll || shares[index].hasReached else { continue }
+            let told = tell(
+                shares[index].member,
+                upTo: shares[index].horizon,
+                limit: limit,
+                into: &effects
+            )
             hasTold = hasTold || told
         }
         return hasTold

@@ -6,7 +6,8 @@ package struct FakeSink {
     package enum Frame {
         case events(sequence: UInt64, bytes: UInt64, offsets: [Range<UInt64>])
         case status(forfeited: UInt64, forfeitedBytes: UInt64, kind: StatusKind, asked: UInt64)
-        case gap(Gap)
+        case gap(Gap, nextSequence: UInt64)
+        case mark(Int, nextSequence: UInt64)
     }
 
     package let id: LinkID
@@ -28,6 +29,12 @@ package struct FakeSink {
     /// Gaps that it has had, and those on its wire when that was cut, which have to come again.
     package var gaps: UInt64 = 0
     package var lostGaps = Deque<Gap>()
+    /// Marks by number that it must be told, and those that it was.
+    package var awaited: Set<Int> = []
+    package var heard: Set<Int> = []
+    /// The offset behind all events that it was given, and of the last mark that it was told.
+    package var givenTo: UInt64 = 0
+    package var heardTo: UInt64 = 0
     package var reads: Bool
     package var ledger: Ledger
     package var isAttached = true

@@ -27,6 +27,10 @@ package struct World {
     let keyedIn: Int
     /// One consumer in so many chooses among events; 0 for none.
     let choosesIn: Int
+    /// One step in so many says a mark, by a generator of its own; 0 for none.
+    let marksIn: Int
+    var markRandom: SeededGenerator
+    var markBook = MarkBook()
     /// What the topic's rate lets pass.
     var rate: HandBucket?
     var slab = Slab(capacity: 16_384)
@@ -54,6 +58,10 @@ package struct World {
         linksMax = [2, 6, 12, 30].randomElement(using: &random) ?? 6
         keyedIn = [0, 1, 2].randomElement(using: &random) ?? 0
         choosesIn = [0, 3, 10].randomElement(using: &random) ?? 0
+        markRandom = SeededGenerator(seed: seed ^ 0x6D61_726B)
+        // Those that once broke did so without marks.
+        let isNew = !Self.known.contains(seed)
+        marksIn = isNew ? [0, 2, 10].randomElement(using: &markRandom) ?? 0 : 0
         self.random = random
         topic = Topic(name: "world", options: options)
         for _ in 0..<roll(min(6, linksMax)) { addSink() }
@@ -110,6 +118,7 @@ package struct World {
         case 95..<97: if count.sources > 0 { disturbSource(roll(count.sources)) }
         default: disturbTopic()
         }
+        sayMark()
         settle()
     }
 
@@ -244,6 +253,7 @@ extension World {
                 time: steps
             )
             mark(sizes.count)
+            markBook.publish(id)
             if rate?.take(publication.events, at: now) == false {
                 violations.append("\(publication.events) came beyond the topic's rate")
             }

@@ -65,6 +65,7 @@ extension World {
                 return nil
             }
         }
+        checkMarks(offset, index)
         let isNew = books[sink.group]?.give(offset) ?? false
         if !isNew, isShared { violations.append("L4 \(name): \(offset) is given twice") }
         books[sink.group]?.next[lane] = max(book.next[lane], offset + 1)

@@ -30,8 +30,11 @@ extension World {
         for frame in frames {
             switch frame {
             case .events(_, _, let offsets): sinks[index].lost += offsets
-            case .gap(let gap) where gap.reason == .cut: sinks[index].lost.append(gap.from..<gap.to)
-            case .gap(let gap): sinks[index].lostGaps.append(gap)
+            case .gap(let gap, _) where gap.reason == .cut:
+                sinks[index].lost.append(gap.from..<gap.to)
+            case .gap(let gap, _): sinks[index].lostGaps.append(gap)
+            // What was said on the wire that broke is said again.
+            case .mark(let number, _): sinks[index].awaited.insert(number)
             case .status: continue
             }
         }
@@ -59,7 +62,8 @@ extension World {
         guard !isEnding else { return }
         if roll(2) == 0 {
             apply(.close(sources[index].id))
-            sources.remove(at: index)
+            markBook.leave(sources.remove(at: index).id)
+            endIfDue()
             return
         }
         guard sources[index].isAttached else { return }
@@ -120,6 +124,7 @@ extension World {
         let sizes = (0..<(1 + roll(40))).map { _ in 8 + roll(100) }
         let runs = records(sizes)
         mark(sizes.count)
+        markBook.publish(nil)
         _ = topic.emit(runs, events: UInt64(sizes.count), time: steps)
         isDue = true
     }

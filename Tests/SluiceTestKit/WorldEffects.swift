@@ -8,10 +8,10 @@ extension World {
             switch effect {
             case .deliver(let id, let delivery): bookDelivery(id, delivery)
             case .opened(let id, let resumed): if resumed { bookResume(id) }
-            case .gap(let id, let gap, _):
+            case .gap(let id, let gap, let next):
                 guard let index = sink(id) else { continue }
                 checkGap(gap, index)
-                sinks[index].inbox.append(.gap(gap))
+                sinks[index].inbox.append(.gap(gap, nextSequence: next))
                 sinks[index].unwritten += Limits.gapWindowBytes
             case .status(let id, let kind):
                 guard let index = sink(id) else {
@@ -34,7 +34,8 @@ extension World {
                     continue
                 }
                 sources[index].inbox.append(ask)
-            case .accept, .discard, .mark: continue
+            case .mark(let id, let mark, let offset, let next): bookMark(id, mark, offset, next)
+            case .accept, .discard: continue
             case .close(let id, let code, let text): bookClose(id, code, text)
             }
         }
@@ -47,6 +48,8 @@ extension World {
         let rules = sink(id).flatMap { books[sinks[$0].group]?.rules }
         sinks.removeAll { $0.id == id }
         sources.removeAll { $0.id == id }
+        markBook.leave(id)
+        endIfDue()
         // Nobody here breaks the protocol, so nobody may be told so.
         let isFair =
             switch code {
@@ -127,9 +130,13 @@ extension World {
                     bytes: bytes
                 )
                 wrote(index, Int(bytes))
-            case .gap:
+            case .gap(_, let next):
                 sinks[index].gaps += 1
+                checkPlace(next, index)
                 wrote(index, Limits.gapWindowBytes)
+            case .mark(let number, let next):
+                checkPlace(next, index)
+                wrote(index, markBook.said[number].mark.windowBytes)
             case .status(let forfeited, let forfeitedBytes, let kind, let asked):
                 try sinks[index].ledger.book(
                     forfeited: forfeited,

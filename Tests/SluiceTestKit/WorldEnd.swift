@@ -37,7 +37,8 @@ extension World {
 
     private var isAtRest: Bool {
         sources.allSatisfy { $0.waiting.isEmpty && $0.outbox.isEmpty && $0.inbox.isEmpty }
-            && topic.buffered == 0 && sinks.allSatisfy { $0.inbox.isEmpty && $0.outbox.isEmpty }
+            && topic.buffered == 0 && sinks.allSatisfy { $0.awaited.isEmpty }
+            && sinks.allSatisfy { $0.inbox.isEmpty && $0.outbox.isEmpty }
     }
 
     /// A round in which everyone does what there is to do.
@@ -106,6 +107,9 @@ extension World {
                 "\(source.waiting.count) events wait for ever at a producer (\(source.kind)): "
                     + "\(source.ledger)"
             )
+        }
+        for sink in sinks where !sink.awaited.isEmpty {
+            violations.append("\(sink.awaited.sorted()) are never told to \(sink.id)")
         }
         if topic.buffered > 0 { violations.append("\(topic.buffered) events wait for ever") }
         guard violations.isEmpty else {
