@@ -65,7 +65,7 @@ package struct Group: Sendable {
     /// Whether it stands among the topic's dirty groups.
     var isDirty = false
     /// Whether its place in the table is free.
-    var isRemoved = false
+    package internal(set) var isRemoved = false
     private var order = Heap<Turn>()
     private var nextTicket: UInt64 = 1
 

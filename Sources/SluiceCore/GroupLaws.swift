@@ -3,23 +3,29 @@
 extension Topic {
     /// Weights, pickers, partitions and the active member are what the members make them.
     func checkMembers(of number: Int, _ found: inout [String]) {
-        let group = groupTable[number]
-        let links = group.members.map { consumerLinks[Int($0)] }
-        let pickers = links.count { $0.picks }
-        if pickers != group.pickers { found.append("pickers \(group.pickers), \(pickers)") }
-        if needsLanes(number) || group.queued > 0, group.lanes.isEmpty {
-            found.append("\(group.name): no lanes")
+        let members = groupTable[number].members
+        func name() -> String { groupTable[number].name }
+        let pickers = members.count { consumerLinks[Int($0)].picks }
+        if pickers != groupTable[number].pickers {
+            found.append("pickers \(groupTable[number].pickers), \(pickers)")
         }
-        switch group.rules.dispatcher {
+        if groupTable[number].lanes.isEmpty, needsLanes(number) || groupTable[number].queued > 0 {
+            found.append("\(name()): no lanes")
+        }
+        switch groupTable[number].rules.dispatcher {
         case .fair:
-            let weights = links.reduce(0) { $0 + ($1.deliverable > 0 ? UInt64($1.weight) : 0) }
-            if weights != group.eligibleWeight {
-                found.append("\(group.name): weights \(group.eligibleWeight), \(weights)")
+            var weights: UInt64 = 0
+            for member in members where consumerLinks[Int(member)].deliverable > 0 {
+                weights += UInt64(consumerLinks[Int(member)].weight)
+            }
+            if weights != groupTable[number].eligibleWeight {
+                found.append("\(name()): weights \(groupTable[number].eligibleWeight), \(weights)")
             }
         case .exclusive:
-            let isServed = group.active.map { consumerLinks[Int($0)].isAttached } ?? false
-            if !isServed, links.contains(where: \.isAttached) {
-                found.append("\(group.name): those that stand by are not served")
+            let active = groupTable[number].active
+            let isServed = active.map { consumerLinks[Int($0)].isAttached } ?? false
+            if !isServed, members.contains(where: { consumerLinks[Int($0)].isAttached }) {
+                found.append("\(name()): those that stand by are not served")
             }
         case .partition: checkPartitions(of: number, &found)
         case .broadcast, .demand, .independent: return
@@ -28,44 +34,48 @@ extension Topic {
 
     /// Each partition belongs to those that claim it, or to one of those that share the rest.
     private func checkPartitions(of number: Int, _ found: inout [String]) {
-        let group = groupTable[number]
-        var shares: [UInt32: Int] = [:]
-        for member in group.members where consumerLinks[Int(member)].special[0].claims == nil {
-            shares[member] = 0
+        let members = groupTable[number].members
+        func name() -> String { groupTable[number].name }
+        let isShared = members.contains { consumerLinks[Int($0)].special[0].claims == nil }
+        for lane in groupTable[number].lanes.indices {
+            let owners = groupTable[number].lanes[lane].owners
+            var (having, claiming) = (0, 0)
+            var isRight = true
+            for member in members {
+                let isOwner = owners.contains(member)
+                let isClaiming =
+                    consumerLinks[Int(member)].special[0].claims?.contains(UInt16(lane)) ?? false
+                if isOwner { having += 1 }
+                if isClaiming { claiming += 1 }
+                let has = consumerLinks[Int(member)].special[0].lanes.contains(lane)
+                if has != isOwner || isClaiming && !isOwner { isRight = false }
+            }
+            let count = claiming > 0 ? claiming : isShared ? 1 : 0
+            if !isRight || having != count || owners.count != count {
+                found.append("\(name()): lane \(lane) has \(owners), claimed by \(claiming)")
+            }
+            if let handOver = groupTable[number].lanes[lane].handOver, !isAwake(by: handOver.until)
+            {
+                found.append("\(name()): lane \(lane) waits for ever for \(handOver.from)")
+            }
         }
-        for lane in group.lanes.indices {
-            let owners = group.lanes[lane].owners
-            let having = group.members.filter {
-                consumerLinks[Int($0)].special[0].lanes.contains(lane)
-            }
-            let claiming = group.members.filter {
-                consumerLinks[Int($0)].special[0].claims?.contains(UInt16(lane)) ?? false
-            }
-            let isRight =
-                claiming.isEmpty
-                ? owners.count == (shares.isEmpty ? 0 : 1) : Set(owners) == Set(claiming)
-            if !isRight || Set(owners) != Set(having) {
-                found.append("\(group.name): lane \(lane) has \(owners), claimed by \(claiming)")
-            }
-            if claiming.isEmpty { for owner in owners { shares[owner, default: 0] += 1 } }
-            if let handOver = group.lanes[lane].handOver, !isAwake(by: handOver.until) {
-                found.append("\(group.name): lane \(lane) waits for ever for \(handOver.from)")
-            }
+        var (most, least) = (0, Int.max)
+        for member in members where consumerLinks[Int(member)].special[0].claims == nil {
+            let share = consumerLinks[Int(member)].special[0].lanes.count
+            most = max(most, share)
+            least = min(least, share)
         }
-        if let most = shares.values.max(), let least = shares.values.min(), most > least + 1 {
-            found.append("\(group.name): shares \(shares)")
+        if isShared, most > least + 1 {
+            found.append("\(name()): shares of \(least) to \(most) lanes")
         }
     }
 
     /// What waits for a time will be looked at then.
     func checkTimes(of number: Int, _ found: inout [String]) {
-        let group = groupTable[number]
-        guard !group.isDirty, waiting(ofGroup: number) > 0 else { return }
-        for member in group.members {
-            let link = consumerLinks[Int(member)]
-            if link.allowance == 0, wakesAt == nil {
-                found.append("\(group.name): \(member) sleeps beyond its rate")
-            }
+        guard wakesAt == nil, !groupTable[number].isDirty, waiting(ofGroup: number) > 0
+        else { return }
+        for member in groupTable[number].members where consumerLinks[Int(member)].allowance == 0 {
+            found.append("\(groupTable[number].name): \(member) sleeps beyond its rate")
         }
     }
 

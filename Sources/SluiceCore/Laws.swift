@@ -2,21 +2,29 @@
 
 extension Topic {
     /// All laws that must hold after any command and any step.
-    package func violations(countsBytes: Bool = true) -> [String] {
-        var found: [String] = []
-        checkLinks(&found)
-        checkGroups(&found)
-        checkQueues(&found)
-        if countsBytes {
-            checkLanes(&found)
-            if log.recountedBytes != log.retainedBytes {
-                found.append("bytes \(log.retainedBytes), counted \(log.recountedBytes)")
-            }
+    package func violations() -> [String] {
+        var found = violations { _ in true }
+        checkLanes(&found)
+        if log.recountedBytes != log.retainedBytes {
+            found.append("bytes \(log.retainedBytes), counted \(log.recountedBytes)")
         }
         return found
     }
 
+    /// The laws of all links and of those groups that a step may have touched.
+    package func violations(touched: (Int) -> Bool) -> [String] {
+        var found: [String] = []
+        checkLinks(&found)
+        checkQueues(&found)
+        for number in groupTable.indices where !groupTable[number].isRemoved && touched(number) {
+            checkGroup(number, &found)
+        }
+        if !log.holds(tail) { found.append("lost tail \(tail)") }
+        return found
+    }
+
     /// L2: every account balances, and the sums over producers are what their links say.
+    // Field by field, as a link that is taken out of its table is copied.
     private func checkLinks(_ found: inout [String]) {
         var granted: UInt64 = 0
         var bytes: UInt64 = 0
@@ -24,24 +32,25 @@ extension Topic {
         var recalls = 0
         var floorless = 0
         var count = (producers: 0, consumers: 0)
-        for (place, kind) in kinds.enumerated() {
-            switch kind {
+        for place in kinds.indices {
+            switch kinds[place] {
             case .free: continue
             case .consumer:
-                let link = consumerLinks[place]
                 count.consumers += 1
-                if !link.ledger.balances { found.append("L2 \(link.ledger)") }
+                let ledger = consumerLinks[place].ledger
+                if !ledger.balances { found.append("L2 \(ledger)") }
             case .producer:
-                let link = producerLinks[place]
                 count.producers += 1
-                if !link.ledger.balances { found.append("L2 \(link.ledger)") }
-                granted += link.ledger.credit
-                bytes += link.grantedBytes
-                holders += link.isIdleHolder ? 1 : 0
-                recalls += link.recalledAt == nil ? 0 : 1
-                floorless += link.isFloorless ? 1 : 0
-                if link.announcedCredit > link.ledger.credit {
-                    found.append("announced credit \(link.announcedCredit) of \(link.ledger)")
+                let ledger = producerLinks[place].ledger
+                if !ledger.balances { found.append("L2 \(ledger)") }
+                granted += ledger.credit
+                bytes += producerLinks[place].grantedBytes
+                holders += producerLinks[place].isIdleHolder ? 1 : 0
+                recalls += producerLinks[place].recalledAt == nil ? 0 : 1
+                floorless += producerLinks[place].isFloorless ? 1 : 0
+                let announced = producerLinks[place].announcedCredit
+                if announced > ledger.credit {
+                    found.append("announced credit \(announced) of \(ledger)")
                 }
             }
         }
@@ -56,37 +65,39 @@ extension Topic {
     }
 
     /// L4: what a group was to see was delivered, discarded or waits; its sum of credit is right.
-    private func checkGroups(_ found: inout [String]) {
-        for (number, group) in groups.enumerated() {
-            guard let group else { continue }
-            let disposed = group.disposed - group.base
-            if group.cursor.offset - group.start != disposed + group.queued {
-                found.append("L4 \(group.name): \(group.cursor), \(disposed), \(group.queued)")
+    private func checkGroup(_ number: Int, _ found: inout [String]) {
+        func name() -> String { groupTable[number].name }
+        let offset = groupTable[number].cursor.offset
+        let queued = groupTable[number].queued
+        let disposed = groupTable[number].disposed - groupTable[number].base
+        if offset - groupTable[number].start != disposed + queued {
+            found.append("L4 \(name()): \(groupTable[number].cursor), \(disposed), \(queued)")
+        }
+        if groupTable[number].isDirty != dirtyGroups.contains(number) {
+            found.append("\(name()): dirty \(groupTable[number].isDirty)")
+        }
+        checkMembers(of: number, &found)
+        checkTimes(of: number, &found)
+        if !log.holds(groupTable[number].cursor) {
+            found.append("lost cursor \(groupTable[number].cursor)")
+        }
+        var sum: UInt64 = 0
+        let active = groupTable[number].active
+        for member in groupTable[number].members {
+            let place = Int(member)
+            guard kinds[place] == .consumer, consumerLinks[place].group == number else {
+                found.append("\(member) is no member of \(name())")
+                continue
             }
-            if group.isDirty != dirtyGroups.contains(number) {
-                found.append("\(group.name): dirty \(group.isDirty)")
-            }
-            checkMembers(of: number, &found)
-            checkTimes(of: number, &found)
-            if !log.holds(group.cursor) { found.append("lost cursor \(group.cursor)") }
-            var sum: UInt64 = 0
-            for member in group.members {
-                let link = consumerLinks[Int(member)]
-                guard kinds[Int(member)] == .consumer, link.group == number else {
-                    found.append("\(member) is no member of \(group.name)")
-                    continue
-                }
-                sum += link.deliverable
-                if group.active != nil, group.active != member, !link.isStandby {
-                    found.append("\(group.name): \(member) is served beside the active member")
-                }
-            }
-            if group.isLockstep { sum = leastDeliverable(of: number) }
-            if sum != credit(ofGroup: number) {
-                found.append("deliverable \(group.deliverable), \(sum)")
+            sum += consumerLinks[place].deliverable
+            if let active, active != member, !consumerLinks[place].isStandby {
+                found.append("\(name()): \(member) is served beside the active member")
             }
         }
-        if !log.holds(tail) { found.append("lost tail \(tail)") }
+        if groupTable[number].isLockstep { sum = leastDeliverable(of: number) }
+        if sum != credit(ofGroup: number) {
+            found.append("deliverable \(groupTable[number].deliverable), \(sum)")
+        }
     }
 
     /// What lanes count is what they hold.
@@ -110,14 +121,17 @@ extension Topic {
         let queued = announced.count + willing.count + idle.count
         var expected = 0
         for index in kinds.indices where kinds[index] == .producer {
-            let link = producerLinks[index]
-            if link.isAttached { expected += 1 }
-            guard link.isAttached else {
-                if link.queue != nil { found.append("producer \(index) is away and queued") }
+            guard producerLinks[index].isAttached else {
+                if producerLinks[index].queue != nil {
+                    found.append("producer \(index) is away and queued")
+                }
                 continue
             }
-            let queue = ProducerQueue(link.backlog)
-            let isIn = link.queue == queue && producers(in: queue).contains(UInt32(index))
+            expected += 1
+            let queue = ProducerQueue(producerLinks[index].backlog)
+            let isIn =
+                producerLinks[index].queue == queue
+                && producers(in: queue).contains(UInt32(index))
             if !isIn { found.append("producer \(index) stands in the wrong queue") }
         }
         if queued != expected { found.append("\(queued) producers queued of \(expected)") }
@@ -127,14 +141,18 @@ extension Topic {
     package func overGranted() -> [String] {
         var found: [String] = []
         let rolling = options.onFull == .block ? 0 : min(options.ahead, Limits.grantWindowEvents)
-        for (number, group) in groups.enumerated() {
-            guard let group, group.rules.holds else { continue }
+        for number in groupTable.indices
+        where !groupTable[number].isRemoved && groupTable[number].rules.holds {
             let out = waiting(ofGroup: number) + granted
-            let credit = group.isLockstep ? leastDeliverable(of: number) : group.deliverable
+            let isLockstep = groupTable[number].isLockstep
+            let credit =
+                isLockstep ? leastDeliverable(of: number) : groupTable[number].deliverable
             let most = credit + options.ahead
-            if out > most, granted > rolling { found.append("L3 \(group.name): \(out) > \(most)") }
+            if out > most, granted > rolling {
+                found.append("L3 \(groupTable[number].name): \(out) > \(most)")
+            }
         }
-        if groups.allSatisfy({ $0 == nil }), granted > rolling,
+        if !hasGroup, granted > rolling,
             log.head + granted > tail.offset + options.ahead
         {
             found.append("L3 without a group: \(log.head) + \(granted)")
@@ -156,21 +174,23 @@ extension Topic {
     }
 
     /// L6, to be asked when `advance` has nothing more to do: events that a member could take.
-    package func strandedEvents() -> [String] {
+    package func strandedEvents(touched: (Int) -> Bool = { _ in true }) -> [String] {
         var found: [String] = []
         guard !isPaused else { return found }
-        for (number, group) in groups.enumerated() {
-            guard let group else { continue }
-            guard group.lanes.isEmpty else {
-                for lane in group.lanes.indices { found += stranded(in: lane, number, group) }
+        for number in groupTable.indices where !groupTable[number].isRemoved && touched(number) {
+            guard groupTable[number].lanes.isEmpty else {
+                for lane in groupTable[number].lanes.indices {
+                    checkStranded(in: lane, number, &found)
+                }
                 continue
             }
-            guard let need = log.nextRecordBytes(at: group.cursor) else { continue }
-            let able = group.members.filter { isAble(consumerLinks[Int($0)], need) }
-            if group.isLockstep, able.count < group.members.count { continue }
-            for member in able {
+            guard let need = log.nextRecordBytes(at: groupTable[number].cursor) else { continue }
+            let able = groupTable[number].members.count { isAble(Int($0), need) }
+            if groupTable[number].isLockstep, able < groupTable[number].members.count { continue }
+            for member in groupTable[number].members where isAble(Int(member), need) {
                 found.append(
-                    "L6 \(group.rules.dispatcher) \(group.name): \(member) could take \(need) bytes"
+                    "L6 \(groupTable[number].rules.dispatcher) \(groupTable[number].name): "
+                        + "\(member) could take \(need) bytes"
                 )
             }
         }
@@ -178,32 +198,37 @@ extension Topic {
     }
 
     /// L6 within a lane: its first event, that nobody was passed over for.
-    private func stranded(in lane: Int, _ number: Int, _ group: Group) -> [String] {
-        guard group.lanes[lane].handOver == nil, let need = group.lanes[lane].firstRecordBytes,
-            let run = group.lanes[lane].items.first?.run
-        else { return [] }
+    private func checkStranded(in lane: Int, _ number: Int, _ found: inout [String]) {
+        guard groupTable[number].lanes[lane].handOver == nil,
+            let need = groupTable[number].lanes[lane].firstRecordBytes,
+            let run = groupTable[number].lanes[lane].items.first?.run
+        else { return }
         let owners = owners(of: lane, number)
         // A broadcast waits for all members, also for those that refuse the event.
-        if group.isLockstep, !owners.allSatisfy({ isAble(consumerLinks[Int($0)], 1) }) { return [] }
+        let isLockstep = groupTable[number].isLockstep
+        if isLockstep, !owners.allSatisfy({ isAble(Int($0), 1) }) { return }
         let members = owners.filter { accepts($0, recordAtStartOf: run) }
         let able = members.filter {
-            let link = consumerLinks[Int($0)]
-            return isAble(link, need) && !isResting($0) && run.offset < horizon(of: $0)
+            isAble(Int($0), need) && !isResting($0) && run.offset < horizon(of: $0)
         }
-        if group.isLockstep, able.count < members.count { return [] }
-        return able.map {
-            "L6 \(group.rules.dispatcher) \(group.name), lane \(lane): "
-                + "\($0) could take \(need) bytes"
+        if isLockstep, able.count < members.count { return }
+        for member in able {
+            found.append(
+                "L6 \(groupTable[number].rules.dispatcher) \(groupTable[number].name), "
+                    + "lane \(lane): \(member) could take \(need) bytes"
+            )
         }
     }
 
     /// Whether nothing keeps a member from taking an event of `need` bytes.
-    private func isAble(_ link: ConsumerLink, _ need: Int) -> Bool {
-        guard link.isAttached, !link.isStandby, link.ledger.credit > 0, link.allowance > 0,
-            link.drainsUntil == nil
+    private func isAble(_ place: Int, _ need: Int) -> Bool {
+        guard consumerLinks[place].isAttached, !consumerLinks[place].isStandby,
+            consumerLinks[place].ledger.credit > 0, consumerLinks[place].allowance > 0,
+            consumerLinks[place].drainsUntil == nil
         else { return false }
+        if let bytes = consumerLinks[place].ledger.byteCredit, bytes < need { return false }
         // An open window that is not full yet opens further when the kernel writes.
-        return link.ledger.byteCredit.map { $0 >= need } ?? true && link.room >= link.window
+        return consumerLinks[place].room >= consumerLinks[place].window
     }
 }
 

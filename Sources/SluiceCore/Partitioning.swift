@@ -95,8 +95,8 @@ extension Topic {
     }
 
     private func hasReceived(_ id: LinkID, _ sequence: UInt64) -> Bool {
-        guard let link = consumer(id) else { return true }
-        return link.received >= sequence
+        guard isCurrent(id), kinds[Int(id.index)] == .consumer else { return true }
+        return consumerLinks[Int(id.index)].received >= sequence
     }
 
     /// Lets the next owners of lanes begin whose last owner has received everything, is gone, or
@@ -114,15 +114,16 @@ extension Topic {
 
     /// The lanes that a member is given events of.
     func lanes(of index: UInt32) -> [Int] {
-        let link = consumerLinks[Int(index)]
-        guard groupTable[link.group].rules.dispatcher == .partition else {
-            return Array(groupTable[link.group].lanes.indices)
+        let group = consumerLinks[Int(index)].group
+        guard groupTable[group].rules.dispatcher == .partition else {
+            return Array(groupTable[group].lanes.indices)
         }
-        return link.special[0].lanes
+        return consumerLinks[Int(index)].special[0].lanes
     }
 
     /// The partitions that a consumer has, by number.
     package func lanes(ofConsumer id: LinkID) -> [Int] {
-        consumer(id)?.special.first?.lanes ?? []
+        guard isCurrent(id), kinds[Int(id.index)] == .consumer else { return [] }
+        return consumerLinks[Int(id.index)].special.first?.lanes ?? []
     }
 }

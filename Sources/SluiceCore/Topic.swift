@@ -9,7 +9,7 @@ package struct Topic: Sendable {
     package internal(set) var options: TopicOptions
     package internal(set) var log = EventLog()
     /// Groups by their number; one that was removed leaves its place to the next.
-    var groupTable: [Group] = []
+    package internal(set) var groupTable: [Group] = []
     /// The oldest event held, as far as no group says otherwise.
     var tail = EventLog().start
     /// The first offset that no group was ever given.
