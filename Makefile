@@ -98,8 +98,9 @@ budget: setup
 budget-update: setup
 	Benchmarks/budget.py --update $(BUDGET_FLAGS)
 
-# make simulate [SEEDS=2000] [SEED=…]: random histories of the core, one a seed from SEED on, every
-# law at every step. Each has 200 to 500 steps; with LIFE=30000 all have so many.
+# make simulate [SEEDS=2000] [SEED=…]: random histories of the core, one a seed from SEED on. After
+# every step the laws of what it touched, all of them every 64 steps; a history has 200 to 500, or
+# LIFE=… steps. As many at a time as the machine has processors.
 simulate:
 	swift build -c release $(swift_flags) --product sluice-simulate
 	"$$(swift build -c release --show-bin-path)/sluice-simulate" --seeds $(SEEDS) \

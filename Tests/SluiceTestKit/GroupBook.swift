@@ -43,6 +43,9 @@ package struct GroupBook {
         return place < lost.count && lost[place]
     }
 
+    /// What messages call it.
+    package func name(_ group: String) -> String { "\(rules.dispatcher) \(group)" }
+
     /// Books that a member was given an event; false if one was given it before.
     package mutating func give(_ offset: UInt64) -> Bool {
         let place = Int(offset - start)
@@ -67,5 +70,36 @@ package struct GroupBook {
     package func lane(of shape: Shape, at offset: UInt64) -> Int? {
         guard rules.dispatcher == .partition else { return 0 }
         return shape.partition(at: offset, among: rules.partitions)
+    }
+}
+
+/// Groups that a step was about, by their number in the topic.
+struct TouchedGroups {
+    private var places: [Bool] = []
+    private var hasAll = false
+    private(set) var isEmpty = true
+
+    func contains(_ number: Int) -> Bool {
+        hasAll || number < places.count && places[number]
+    }
+
+    mutating func add(_ number: Int) {
+        isEmpty = false
+        if number >= places.count {
+            places += repeatElement(false, count: number + 1 - places.count)
+        }
+        places[number] = true
+    }
+
+    mutating func addAll() {
+        isEmpty = false
+        hasAll = true
+    }
+
+    mutating func removeAll() {
+        guard !isEmpty else { return }
+        isEmpty = true
+        hasAll = false
+        for place in places.indices { places[place] = false }
     }
 }

@@ -21,7 +21,7 @@ package struct FakeSink {
     /// The first offset of each lane that may still come.
     package var next: [UInt64] = [0]
     /// The partitions that it has.
-    package var lanes: Set<Int> = []
+    package var lanes: [Int] = []
     package var bucket: HandBucket?
     /// What it was given and has not received when its wire was cut, and what it was told of that.
     package var lost: [Range<UInt64>] = []

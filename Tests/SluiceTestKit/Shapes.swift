@@ -27,13 +27,26 @@ package struct Shape: Hashable, Sendable {
         let flags =
             (key > 0 ? Record.keyFlag : 0) | (hasHeader ? Record.headersFlag : 0)
         let length = UInt32(size - Record.headBytes)
-        var bytes = [flags, UInt8(length >> 16), UInt8(length >> 8 & 0xFF), UInt8(length & 0xFF)]
-        if let key = keyBytes {
-            bytes += [0, UInt8(key.count)]
+        let key = keyBytes
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(headBytes)
+        bytes.append(flags)
+        bytes.append(UInt8(length >> 16))
+        bytes.append(UInt8(length >> 8 & 0xFF))
+        bytes.append(UInt8(length & 0xFF))
+        if let key {
+            bytes.append(0)
+            bytes.append(UInt8(key.count))
             bytes += key
         }
         if hasHeader { bytes += Self.headers }
         return bytes
+    }
+
+    /// How many bytes precede the payload.
+    package var headBytes: Int {
+        Record.headBytes + (keyBytes.map { 2 + $0.count } ?? 0)
+            + (hasHeader ? Self.headers.count : 0)
     }
 
     /// The partition that an event of this shape belongs to; nil if it is nobody's.

@@ -19,9 +19,11 @@ package struct World {
     /// What was seen of each group, by its number in the topic.
     var books: [GroupBook?] = []
     /// What each event carries, by its offset; and what those do that are made next.
-    var stamps = [UInt32](repeating: 0, count: 1 << 17)
-    var shapes = [Shape](repeating: Shape(), count: 1 << 17)
+    var stamps: [UInt32] = []
+    var shapes: [Shape] = []
     var newShapes: [Shape] = []
+    /// The groups that something happened to since the laws were asked, by number.
+    var touched = TouchedGroups()
     var nextStamp: UInt32 = 1
     /// One event in so many has a key; 0 for none.
     let keyedIn: Int
@@ -135,7 +137,10 @@ package struct World {
 
     /// Runs one command and books its effects.
     mutating func apply(_ command: Command) {
+        touch(command)
+        let head = topic.log.head
         if topic.apply(command, at: now, into: &effects) { isDue = true }
+        if topic.log.head != head { touched.addAll() }
         book()
         noteOwners()
     }
@@ -143,7 +148,12 @@ package struct World {
     /// Lets the topic come to rest, holding every step against the laws.
     mutating func settle() {
         var rounds = 0
-        while isDue || topic.wakesAt.map({ $0 <= now }) ?? false {
+        while true {
+            if let time = topic.wakesAt, time <= now {
+                touched.addAll()
+            } else if !isDue {
+                break
+            }
             isDue = topic.advance(at: now, into: &effects)
             checkStep()
             book()
@@ -154,10 +164,26 @@ package struct World {
                 return
             }
         }
+        if steps & 63 == 0 { return checkAll() }
+        guard !touched.isEmpty else { return }
         checks += 1
-        violations += topic.violations(countsBytes: steps & 63 == 0)
+        violations += topic.violations { touched.contains($0) }
+        violations += topic.strandedEvents { touched.contains($0) }
+        for number in topic.groupTable.indices where touched.contains(number) {
+            checkBook(of: number)
+        }
+        checkRate()
+        touched.removeAll()
+    }
+
+    /// All laws, whatever the last step was about.
+    mutating func checkAll() {
+        checks += 1
+        violations += topic.violations()
         violations += topic.strandedEvents()
-        checkBooks()
+        for number in topic.groupTable.indices { checkBook(of: number) }
+        checkRate()
+        touched.removeAll()
     }
 
     private mutating func checkStep() {

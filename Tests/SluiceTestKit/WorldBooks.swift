@@ -16,66 +16,82 @@ extension World {
         if let active = books[group]?.active, active != id.index {
             violations.append("\(id) is served beside the active member \(active)")
         }
-        var lanes: Set<Int> = []
-        for run in effects.runs[delivery.runs] {
-            for offset in run.offset..<run.endOffset {
-                guard let lane = checkEvent(offset, index) else { return }
-                lanes.insert(lane)
+        // Taken out of its place, so that what it counts is changed where it is.
+        guard var book = books[group] else { return }
+        books[group] = nil
+        defer { books[group] = book }
+        var lanes: UInt64 = 0
+        for place in delivery.runs {
+            for offset in effects.runs[place].offset..<effects.runs[place].endOffset {
+                guard let lane = checkEvent(offset, index, &book) else { return }
+                lanes |= 1 << UInt64(lane)
             }
         }
-        guard books[group]?.rules.dispatcher == .partition else { return }
+        guard book.rules.dispatcher == .partition else { return }
         let sequence = delivery.firstSequence + delivery.events - 1
-        for lane in lanes {
+        for lane in book.last.indices where lanes & 1 << UInt64(lane) != 0 {
             if !sinks[index].lanes.contains(lane) {
                 violations.append("\(id) is given events of lane \(lane), which is not its own")
             }
-            checkHandOver(of: lane, group, to: id)
-            books[group]?.last[lane] = GroupBook.LastOwner(id: id, sequence: sequence)
+            checkHandOver(of: lane, book.last[lane], to: id)
+            book.last[lane] = GroupBook.LastOwner(id: id, sequence: sequence)
         }
     }
 
     /// One event for one consumer; returns its lane, nil if something is wrong.
-    private mutating func checkEvent(_ offset: UInt64, _ index: Int) -> Int? {
-        let sink = sinks[index]
+    private mutating func checkEvent(
+        _ offset: UInt64,
+        _ index: Int,
+        _ book: inout GroupBook
+    ) -> Int? {
         let shape = shape(at: offset)
-        guard let book = books[sink.group], let lane = book.lane(of: shape, at: offset) else {
+        guard let lane = book.lane(of: shape, at: offset) else {
             violations.append("offset \(offset) of no lane was given")
             return nil
         }
-        let name = "\(book.rules.dispatcher) \(sink.opening.group)"
-        if !sink.taste.accepts(shape, at: offset) {
-            violations.append("\(name): offset \(offset) is not to the taste of its consumer")
+        let taste = sinks[index].taste
+        if !taste.accepts(shape, at: offset) {
+            violations.append("\(name(book, index)): \(offset) is not to its consumer's taste")
         }
         let isShared = book.rules.dispatcher != .broadcast
-        let next = isShared && !book.hasChoosers ? book.next[lane] : sink.next[lane]
+        let next = isShared && !book.hasChoosers ? book.next[lane] : sinks[index].next[lane]
         guard offset >= max(next, book.start) else {
-            violations.append("L5 \(name), lane \(lane): offset \(offset) after \(next)")
+            violations.append("L5 \(name(book, index)), lane \(lane): \(offset) after \(next)")
             return nil
         }
         // One that stood by has no say in what the active member refused.
         let isWatched =
             book.rules.dispatcher != .partition
             && !(book.rules.dispatcher == .exclusive && book.hasChoosers)
-        if isWatched {
-            for passed in max(sink.from, next)..<max(offset, sink.from, next)
+        let from = max(sinks[index].from, next)
+        if isWatched, from < offset {
+            for passed in from..<offset
             where !(isShared && book.isGiven(passed)) && !book.isLost(passed)
-                && sink.taste.accepts(self.shape(at: passed), at: passed)
+                && taste.accepts(self.shape(at: passed), at: passed)
             {
-                violations.append("L5 \(name): \(passed) is left out before \(offset)")
+                violations.append("L5 \(name(book, index)): \(passed) is left out at \(offset)")
                 return nil
             }
         }
-        checkMarks(offset, index)
-        let isNew = books[sink.group]?.give(offset) ?? false
-        if !isNew, isShared { violations.append("L4 \(name): \(offset) is given twice") }
-        books[sink.group]?.next[lane] = max(book.next[lane], offset + 1)
+        checkMarks(offset, index, book.rules.dispatcher)
+        let isNew = book.give(offset)
+        if !isNew, isShared { violations.append("L4 \(name(book, index)): \(offset) twice") }
+        book.next[lane] = max(book.next[lane], offset + 1)
         sinks[index].next[lane] = offset + 1
         return lane
     }
 
+    private func name(_ book: GroupBook, _ index: Int) -> String {
+        book.name(sinks[index].opening.group)
+    }
+
     /// A lane goes on only when its last owner has received what it was given, or is given up.
-    private mutating func checkHandOver(of lane: Int, _ group: Int, to id: LinkID) {
-        guard let last = books[group]?.last[lane], last.id != id, let lostAt = last.lostAt,
+    private mutating func checkHandOver(
+        of lane: Int,
+        _ last: GroupBook.LastOwner?,
+        to id: LinkID
+    ) {
+        guard let last, last.id != id, let lostAt = last.lostAt,
             let link = topic.consumer(last.id), link.received < last.sequence,
             now.milliseconds(since: lostAt) < topic.options.recallMilliseconds
         else { return }
@@ -92,24 +108,25 @@ extension World {
             sinks[index].lostGaps.removeFirst()
             return
         }
-        let sink = sinks[index]
-        guard let book = books[sink.group] else { return }
-        let name = "\(book.rules.dispatcher) \(sink.opening.group)"
+        let group = sinks[index].group
+        guard var book = books[group] else { return }
+        books[group] = nil
+        defer { books[group] = book }
         guard gap.from < gap.to, gap.count > 0, gap.from >= book.start, gap.to <= topic.log.head
         else {
-            violations.append("\(name): \(gap)")
+            violations.append("\(name(book, index)): \(gap)")
             return
         }
         let isMine = book.rules.dispatcher == .broadcast
         var open: UInt64 = 0
         for offset in gap.from..<gap.to {
-            if isMine ? offset < sink.next[0] : book.isGiven(offset) { continue }
+            if isMine ? offset < sinks[index].next[0] : book.isGiven(offset) { continue }
             open += 1
-            books[sink.group]?.lose(offset)
+            book.lose(offset)
         }
         let isExact = !book.hasChoosers && book.rules.dispatcher != .partition
         if isExact ? gap.count != open : gap.count > open {
-            violations.append("\(name): \(gap), of which \(open) were not given")
+            violations.append("\(name(book, index)): \(gap), of which \(open) were not given")
         }
         let mayLose =
             switch gap.reason {
@@ -118,7 +135,7 @@ extension World {
             case .purged: book.wasPurged
             case .cut: false
             }
-        if !mayLose { violations.append("\(name) may not lose: \(gap)") }
+        if !mayLose { violations.append("\(name(book, index)) may not lose: \(gap)") }
     }
 
     /// What was cut off on the wire is told exactly when the link comes back.
@@ -143,43 +160,44 @@ extension World {
 
     /// Notes who has which part of its group, before a step may change it.
     mutating func noteOwners() {
-        for (number, group) in topic.groups.enumerated() {
-            guard let group, number < books.count else { continue }
-            books[number]?.active = group.active
-        }
-        for index in sinks.indices where books[sinks[index].group]?.rules.dispatcher == .partition {
-            sinks[index].lanes = Set(topic.lanes(ofConsumer: sinks[index].id))
-        }
-        for number in books.indices {
-            guard let book = books[number], book.rules.dispatcher == .partition else { continue }
-            for lane in book.last.indices {
-                guard let last = book.last[lane] else { continue }
+        for number in books.indices where touched.contains(number) && books[number] != nil {
+            books[number]?.active = topic.groupTable[number].active
+            guard books[number]?.rules.dispatcher == .partition else { continue }
+            for index in sinks.indices where sinks[index].group == number {
+                sinks[index].lanes = topic.lanes(ofConsumer: sinks[index].id)
+            }
+            for lane in books[number]?.last.indices ?? 0..<0 {
+                guard let last = books[number]?.last[lane] else { continue }
                 let isOwner = topic.lanes(ofConsumer: last.id).contains(lane)
-                let lostAt = isOwner ? nil : last.lostAt ?? now
-                books[number]?.last[lane]?.lostAt = lostAt
+                books[number]?.last[lane]?.lostAt = isOwner ? nil : last.lostAt ?? now
             }
         }
     }
 
     /// L4 from outside: what a group counts is what its members were given, and no event is
     /// discarded or refused without a reason.
-    mutating func checkBooks() {
-        for (number, group) in topic.groups.enumerated() {
-            guard let group, let book = books[number] else { continue }
-            let name = "\(group.rules.dispatcher) \(group.name)"
-            if group.delivered != book.delivered {
-                violations.append("L4 \(name): \(group.delivered), seen \(book.delivered)")
-            }
-            let mayDiscard =
-                book.wasPurged || !book.rules.holds || topic.options.onFull == .dropOldest
-            if group.discarded > 0, !mayDiscard {
-                violations.append("L4 \(name): \(group.discarded) discarded")
-            }
-            let isSorted = book.rules.dispatcher == .partition
-            if group.refused > 0, !isSorted, !book.hasChoosers {
-                violations.append("L4 \(name): \(group.refused) refused")
-            }
+    mutating func checkBook(of number: Int) {
+        guard !topic.groupTable[number].isRemoved, number < books.count,
+            let rules = books[number]?.rules, let delivered = books[number]?.delivered
+        else { return }
+        func name() -> String { "\(rules.dispatcher) \(topic.groupTable[number].name)" }
+        let counted = topic.groupTable[number].delivered
+        if counted != delivered {
+            violations.append("L4 \(name()): \(counted), seen \(delivered)")
         }
+        let discarded = topic.groupTable[number].discarded
+        if discarded > 0, rules.holds, topic.options.onFull != .dropOldest,
+            books[number]?.wasPurged == false
+        {
+            violations.append("L4 \(name()): \(discarded) discarded")
+        }
+        let refused = topic.groupTable[number].refused
+        if refused > 0, rules.dispatcher != .partition, books[number]?.hasChoosers == false {
+            violations.append("L4 \(name()): \(refused) refused")
+        }
+    }
+
+    mutating func checkRate() {
         if rate?.holds(topic.granted, at: now) == false {
             violations.append("\(topic.granted) granted beyond the topic's rate")
         }

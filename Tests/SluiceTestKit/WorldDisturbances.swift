@@ -105,6 +105,7 @@ extension World {
         case 7:
             apply(.removeGroup(Self.groupNames.randomElement(using: &random) ?? ""))
         case 8:
+            touched.addAll()
             topic.expireRecalls(at: now, into: &effects)
             isDue = true
             book()
@@ -125,6 +126,7 @@ extension World {
         let runs = records(sizes)
         mark(sizes.count)
         markBook.publish(nil)
+        touched.addAll()
         _ = topic.emit(runs, events: UInt64(sizes.count), time: steps)
         isDue = true
     }

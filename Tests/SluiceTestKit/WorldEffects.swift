@@ -2,6 +2,22 @@ import DequeModule
 import SluiceCore
 
 extension World {
+    /// Notes which groups a command is about, before it may end a link.
+    mutating func touch(_ command: Command) {
+        switch command {
+        case .openConsumer, .mark, .pause, .purge, .removeGroup, .seek, .wind: touched.addAll()
+        case .ask(let id, _), .wrote(let id, _), .window(let id, _), .close(let id),
+            .fail(let id, _), .detach(let id), .attachConsumer(let id, _, _):
+            touch(id)
+        // What comes from producers is seen by where the topic's head is then.
+        case .openProducer, .publish, .report, .attachProducer: return
+        }
+    }
+
+    private mutating func touch(_ id: LinkID) {
+        if let index = sink(id) { touched.add(sinks[index].group) }
+    }
+
     /// Puts the effects of a step on the wires and holds them against the laws of delivery.
     mutating func book() {
         for effect in effects.list {
@@ -10,6 +26,7 @@ extension World {
             case .opened(let id, let resumed): if resumed { bookResume(id) }
             case .gap(let id, let gap, let next):
                 guard let index = sink(id) else { continue }
+                touched.add(sinks[index].group)
                 checkGap(gap, index)
                 sinks[index].inbox.append(.gap(gap, nextSequence: next))
                 sinks[index].unwritten += Limits.gapWindowBytes
@@ -18,6 +35,7 @@ extension World {
                     violations.append("L7: STATUS for nobody")
                     continue
                 }
+                touched.add(sinks[index].group)
                 // Nil if the same step closed it afterwards.
                 guard let ledger = topic.consumer(id)?.ledger else { continue }
                 sinks[index].inbox.append(
@@ -29,7 +47,7 @@ extension World {
                     )
                 )
             case .ask(let id, let ask):
-                guard let index = sources.firstIndex(where: { $0.id == id }) else {
+                guard let index = source(id) else {
                     violations.append("L7: DEMAND for nobody")
                     continue
                 }
@@ -39,12 +57,22 @@ extension World {
             case .close(let id, let code, let text): bookClose(id, code, text)
             }
         }
-        effects.removeAll()
+        if !effects.list.isEmpty { effects.removeAll() }
     }
 
-    func sink(_ id: LinkID) -> Int? { sinks.firstIndex { $0.id == id } }
+    // By index: each that a closure is lent would be copied.
+    func sink(_ id: LinkID) -> Int? {
+        for index in sinks.indices where sinks[index].id == id { return index }
+        return nil
+    }
+
+    func source(_ id: LinkID) -> Int? {
+        for index in sources.indices where sources[index].id == id { return index }
+        return nil
+    }
 
     private mutating func bookClose(_ id: LinkID, _ code: CloseCode, _ text: String) {
+        touch(id)
         let rules = sink(id).flatMap { books[sinks[$0].group]?.rules }
         sinks.removeAll { $0.id == id }
         sources.removeAll { $0.id == id }
@@ -65,11 +93,14 @@ extension World {
             violations.append("L7: EVENTS for nobody")
             return
         }
+        touched.add(sinks[index].group)
         var events: UInt64 = 0
         var bytes = 0
         var offsets: [Range<UInt64>] = []
+        offsets.reserveCapacity(delivery.runs.count)
         checkDelivery(id, delivery, index)
-        for run in effects.runs[delivery.runs] {
+        for place in delivery.runs {
+            let run = effects.runs[place]
             checkContent(run)
             offsets.append(run.offset..<run.endOffset)
             events += UInt64(run.count)
@@ -100,7 +131,7 @@ extension World {
             )
             return
         }
-        guard let index = sources.firstIndex(where: { $0.id == id }),
+        guard let index = source(id),
             let ledger = topic.producer(id)?.ledger
         else { return }
         do {

@@ -22,6 +22,7 @@ extension World {
             guard !isAtRest else { break }
             pump()
         }
+        checkAll()
         guard violations.isEmpty else { return }
         checkEnd()
     }
@@ -36,9 +37,18 @@ extension World {
     }
 
     private var isAtRest: Bool {
-        sources.allSatisfy { $0.waiting.isEmpty && $0.outbox.isEmpty && $0.inbox.isEmpty }
-            && topic.buffered == 0 && sinks.allSatisfy { $0.awaited.isEmpty }
-            && sinks.allSatisfy { $0.inbox.isEmpty && $0.outbox.isEmpty }
+        for index in sources.indices {
+            guard sources[index].waiting.isEmpty, sources[index].outbox.isEmpty,
+                sources[index].inbox.isEmpty
+            else { return false }
+        }
+        guard topic.buffered == 0 else { return false }
+        for index in sinks.indices {
+            guard sinks[index].inbox.isEmpty, sinks[index].outbox.isEmpty,
+                sinks[index].awaited.isEmpty
+            else { return false }
+        }
+        return true
     }
 
     /// A round in which everyone does what there is to do.
@@ -49,8 +59,9 @@ extension World {
         if steps % 2 == 0, let time = topic.wakesAt { now = max(now, time) }
         if steps % 8 == 0 { now = now.advanced(milliseconds: 1_000) }
         // What waits for nobody may wait; the last of a broadcast may go for lack of patience.
-        for case let group? in topic.groups where group.members.isEmpty {
-            apply(.removeGroup(group.name))
+        for number in topic.groupTable.indices
+        where !topic.groupTable[number].isRemoved && topic.groupTable[number].members.isEmpty {
+            apply(.removeGroup(topic.groupTable[number].name))
         }
         if sinks.isEmpty { addSink() }
         settle()

@@ -93,14 +93,14 @@ extension World {
     }
 
     /// No event passes a mark, but of a partition that was taken over; then it is told again.
-    mutating func checkMarks(_ offset: UInt64, _ index: Int) {
+    mutating func checkMarks(_ offset: UInt64, _ index: Int, _ dispatcher: DispatcherKind) {
         guard marksIn > 0 else { return }
         sinks[index].givenTo = max(sinks[index].givenTo, offset + 1)
         if let passed = sinks[index].awaited.first(where: { markBook.said[$0].offset <= offset }) {
             violations.append("\(offset) is given before \(markBook.said[passed])")
         }
         guard offset < sinks[index].heardTo else { return }
-        if books[sinks[index].group]?.rules.dispatcher != .partition {
+        if dispatcher != .partition {
             violations.append("\(offset) is given behind a mark at \(sinks[index].heardTo)")
         }
         let late = sinks[index].heard.filter { markBook.said[$0].offset > offset }

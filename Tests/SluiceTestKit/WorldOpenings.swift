@@ -34,8 +34,8 @@ extension World {
 
     mutating func addSink() {
         var opening = ConsumerOpening(group: Self.groupNames[roll(Self.groupNames.count)])
-        let known = topic.groups.compactMap { $0 }.first {
-            $0.name == opening.group && $0.rules.dispatcher != .independent
+        let known = topic.groupTable.first {
+            !$0.isRemoved && $0.name == opening.group && $0.rules.dispatcher != .independent
         }
         let topicWish = topic.options.group
         let isOwn = opening.group.isEmpty && (topicWish.dispatcher == .independent || roll(3) == 0)
@@ -183,14 +183,14 @@ extension World {
             ledger: ledger
         )
         sink.bucket = opening.member.rate.map { HandBucket($0, at: now) }
-        let known = Set(topic.groups.indices.filter { topic.groups[$0] != nil })
+        let known = topic.groupTable.map { !$0.isRemoved }
         if topic.apply(.openConsumer(id, opening), at: now, into: &effects) { isDue = true }
         guard let number = topic.consumer(id)?.group, let group = topic.group(number) else {
             violations.append("\(opening) was refused: \(effects.list)")
             return
         }
         while books.count <= number { books.append(nil) }
-        if !known.contains(number) { books[number] = GroupBook(group) }
+        if number >= known.count || !known[number] { books[number] = GroupBook(group) }
         if taste.selects { books[number]?.hasChoosers = true }
         sink.group = number
         sink.next = Array(repeating: 0, count: max(1, group.lanes.count))
@@ -199,6 +199,7 @@ extension World {
         if group.rules.dispatcher == .independent { sink.from = group.start }
         if group.rules.dispatcher == .broadcast { sink.next[0] = sink.from }
         sinks.append(sink)
+        touched.add(number)
         book()
         noteOwners()
     }

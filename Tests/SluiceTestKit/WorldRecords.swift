@@ -5,16 +5,17 @@ import SluiceCore
 extension World {
     /// Remembers what the next events carry, under the offsets that they will get.
     mutating func mark(_ count: Int) {
+        // What was discarded as it came left its offsets to these.
+        let surplus = stamps.count - Int(topic.log.head)
+        stamps.removeLast(surplus)
+        shapes.removeLast(surplus)
         for index in 0..<count {
-            let place = place(of: topic.log.head + UInt64(index))
-            stamps[place] = nextStamp &- UInt32(count) &+ UInt32(index)
-            shapes[place] = newShapes[index]
+            stamps.append(nextStamp &- UInt32(count) &+ UInt32(index))
+            shapes.append(newShapes[index])
         }
     }
 
-    private func place(of offset: UInt64) -> Int { Int(offset & UInt64(stamps.count - 1)) }
-
-    func shape(at offset: UInt64) -> Shape { shapes[place(of: offset)] }
+    func shape(at offset: UInt64) -> Shape { shapes[Int(offset)] }
 
     /// Records of these sizes in runs; each has a number of its own.
     mutating func records(_ sizes: [Int]) -> [Run] {
@@ -52,7 +53,7 @@ extension World {
             shape.key = roll(20) == 0 ? 1 : UInt8(2 + key)
         }
         shape.hasHeader = roll(4) == 0
-        return shape.head(size: size).count + 4 <= size ? shape : Shape()
+        return shape.headBytes + 4 <= size ? shape : Shape()
     }
 
     /// The records are those that were published under these offsets.
@@ -71,7 +72,7 @@ extension World {
                     fromByteOffset: position + head.count,
                     as: UInt32.self
                 )
-                guard stamp == stamps[place(of: offset)] else { return false }
+                guard stamp == stamps[Int(offset)] else { return false }
                 position += size
             }
             return position == bytes.count
