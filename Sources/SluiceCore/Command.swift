@@ -23,6 +23,7 @@ package struct TopicOptions: Hashable, Sendable {
     package var rate: RateLimit?
     /// The topic ends with its last link.
     package var isEphemeral = false
+    package var limits = TopicLimits()
     /// How long a recalled producer may take to answer.
     package var recallMilliseconds: UInt64 =
         UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000

@@ -34,7 +34,8 @@ package enum Effect: Hashable, Sendable {
     case mark(LinkID, Mark, offset: UInt64, nextSequence: UInt64)
     case ask(LinkID, Ask)
     case accept(LinkID, from: UInt64, count: UInt32)
-    case discard(LinkID, from: UInt64, count: UInt32)
+    /// Events that the topic does not take, and why.
+    case reject(LinkID, from: UInt64, count: UInt32, CloseCode)
     case status(LinkID, StatusKind)
     /// The link is gone from the topic; tell its owner.
     case close(LinkID, CloseCode, String)

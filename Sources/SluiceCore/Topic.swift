@@ -88,6 +88,8 @@ package struct Topic: Sendable {
         /// Events that no member of a group was to have.
         package internal(set) var refused: UInt64 = 0
         package internal(set) var cut: UInt64 = 0
+        /// Events that were refused because the topic takes none so large.
+        package internal(set) var tooLarge: UInt64 = 0
         package internal(set) var ledgerErrors: UInt64 = 0
         package internal(set) var peakBuffered: UInt64 = 0
         package internal(set) var peakRetainedBytes: UInt64 = 0
@@ -318,6 +320,7 @@ extension Topic {
             }
         }
         do throws(Refusal) {
+            try checkRoomForConsumer()
             link.group = try groupIndex(opening)
         } catch {
             release(id.index)
@@ -347,6 +350,13 @@ extension Topic {
         into effects: inout Effects
     ) {
         precondition(isCurrent(id))
+        do throws(Refusal) {
+            try checkRoomForProducer()
+        } catch {
+            release(id.index)
+            effects.list.append(.close(id, error.code, error.text))
+            return
+        }
         producers += 1
         kinds[Int(id.index)] = .producer
         producerLinks[Int(id.index)] = ProducerLink(backlog: backlog)

@@ -22,13 +22,8 @@ extension Topic {
         }
         let rules = try rules(for: opening)
         try check(opening.member, by: rules)
+        try checkRoomForGroup()
         let free = groupTable.firstIndex(where: \.isRemoved)
-        guard free != nil || groupTable.count < Limits.groupsPerTopicMax else {
-            throw Refusal(
-                .limit,
-                "a topic has at most \(Limits.groupsPerTopicMax) groups; remove one first"
-            )
-        }
         var cursor = tail
         if let start = opening.start {
             log.seek(&cursor, to: min(offset(of: start), log.head))

@@ -26,21 +26,35 @@ extension Topic {
             return
         }
         takeBackEnd(id.index)
-        let kept = emit(publication)
         publishedAt = now
         if let available = bucket?.available(at: now) {
             bucket?.take(min(available, publication.events), at: now)
         }
+        if mayHaveTooLarge(publication) {
+            takeFitting(publication, from: id, into: &effects)
+        } else {
+            take(publication, from: id, into: &effects)
+        }
+    }
+
+    /// Takes events as far as the topic's policy lets them in, and tells their producer.
+    mutating func take(
+        _ publication: Publication,
+        from id: LinkID,
+        into effects: inout Effects
+    ) {
+        let kept = emit(publication)
         if kept > 0 {
             let count = UInt32(clamping: kept)
             effects.list.append(.accept(id, from: publication.firstSequence, count: count))
         }
         if kept < publication.events {
             effects.list.append(
-                .discard(
+                .reject(
                     id,
                     from: publication.firstSequence + kept,
-                    count: UInt32(clamping: publication.events - kept)
+                    count: UInt32(clamping: publication.events - kept),
+                    .discarded
                 )
             )
         }

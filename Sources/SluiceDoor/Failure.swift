@@ -75,7 +75,7 @@ extension Failure {
         case .authFailed, .forbidden: return .auth
         case .notFound, .topicDeleted, .groupRemoved: return .notFound
         case .exists, .replaced: return .conflict
-        case .limit, .busy, .discarded: return .refused
+        case .limit, .busy, .discarded, .eventTooLarge: return .refused
         case .goingAway, .idle: return .unreachable
         default: return .error
         }

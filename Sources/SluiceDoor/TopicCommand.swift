@@ -101,6 +101,9 @@ package struct TopicInfo: AsyncParsableCommand {
             "\(topic.peakBufferedEvents.grouped) events, \(bytes(topic.peakRetainedBytes))",
         ])
         facts.add(["ahead", "\(topic.ahead.grouped) events beyond what consumers want"])
+        if !topic.limits.isEmpty {
+            facts.add(["at most", topic.limits.joined(separator: ", ")])
+        }
         facts.add([
             "producers",
             "\(topic.producers.grouped), granted \(topic.grantedEvents.grouped) events",
@@ -115,6 +118,7 @@ package struct TopicInfo: AsyncParsableCommand {
         facts.add([
             "lost",
             "\(topic.discardedEvents.grouped) discarded, \(topic.cutEvents.grouped) cut, "
+                + "\(topic.tooLargeEvents.grouped) too large, "
                 + "\(topic.ledgerErrors.grouped) ledger errors",
         ])
         var groups = Table([
@@ -202,6 +206,7 @@ package struct TopicCreate: AsyncParsableCommand {
     @Option(help: ArgumentHelp("What it does when it is full.", valueName: "policy"))
     package var onFull: FullPolicy?
     @OptionGroup(title: "Its default group, and its pace") package var defaults: TopicDefaults
+    @OptionGroup(title: "What it allows") package var limits: TopicLimitFlags
     @OptionGroup package var global: GlobalOptions
 
     package init() {}
@@ -225,6 +230,7 @@ package struct TopicCreate: AsyncParsableCommand {
         request.ahead = ahead.map { UInt64($0.value) }
         request.onFull = onFull?.rawValue
         defaults.enter(into: &request)
+        limits.enter(into: &request)
         try await global.request(request, done: "created \(topic)")
     }
 }

@@ -234,7 +234,9 @@ extension Engine {
             guard let policy = FullPolicy(rawValue: onFull) else { return .badOption }
             options.onFull = policy
         }
-        guard take(request, into: &options) else { return .badOption }
+        guard take(request, into: &options), take(request, into: &options.limits) else {
+            return .badOption
+        }
         guard options.ahead <= options.capacity, options.capacity <= Limits.bufferEventsMax,
             options.bufferBytes <= Limits.bufferBytesMax
         else { return .badOption }
@@ -271,6 +273,17 @@ extension Engine {
         }
         options.isEphemeral = request.isEphemeral ?? options.isEphemeral
         return true
+    }
+
+    /// What a request allows of links, groups and events; false if that is nothing, or too much.
+    private func take(_ request: Snapshot.Request, into limits: inout TopicLimits) -> Bool {
+        limits.producers = request.maxProducers ?? limits.producers
+        limits.consumers = request.maxConsumers ?? limits.consumers
+        limits.groups = request.maxGroups ?? limits.groups
+        limits.eventBytes = request.maxEventBytes ?? limits.eventBytes
+        return limits.producers > 0 && limits.consumers > 0
+            && (1...UInt32(Limits.groupsPerTopicMax)).contains(limits.groups)
+            && (1...UInt32(Limits.eventBytesMax)).contains(limits.eventBytes)
     }
 
     /// Removes an ephemeral topic with its last link.

@@ -138,13 +138,12 @@ extension Engine {
                 owner.session.peer?.ask(owner.link, ask)
             case .accept(let id, let from, let count):
                 settle(id, Settlement(from: from, count: count), of: box)
-            case .discard(let id, let from, let count):
-                let code = UInt32(CloseCode.discarded.rawValue)
+            case .reject(let id, let from, let count, let code):
                 let refusal = Settlement(
                     from: from,
                     count: count,
                     outcome: .reject,
-                    argument: code
+                    argument: UInt32(code.rawValue)
                 )
                 settle(id, refusal, of: box)
             case .status(let id, let kind): sayStatus(id, kind, of: box)

@@ -38,6 +38,11 @@ extension Engine {
         topic.rate = core.options.rate?.eventsPerSecond
         topic.burst = core.options.rate?.burst
         topic.isEphemeral = core.options.isEphemeral
+        let limits = core.options.limits
+        topic.maxProducers = limits.producers < .max ? limits.producers : nil
+        topic.maxConsumers = limits.consumers < .max ? limits.consumers : nil
+        topic.maxGroups = limits.groups < Limits.groupsPerTopicMax ? limits.groups : nil
+        topic.maxEventBytes = limits.eventBytes < Limits.eventBytesMax ? limits.eventBytes : nil
         topic.isPaused = core.isPaused
         topic.grantedEvents = core.granted
         topic.grantedBytes = core.grantedBytes
@@ -45,6 +50,7 @@ extension Engine {
         topic.consumers = core.consumers
         topic.discardedEvents = core.counters.discarded
         topic.cutEvents = core.counters.cut
+        topic.tooLargeEvents = core.counters.tooLarge
         topic.idleMilliseconds = core.publishedAt.map { now.milliseconds(since: $0) }
         topic.ledgerErrors = core.counters.ledgerErrors
         topic.groups = core.groups.indices.compactMap { snapshot($0, of: core) }

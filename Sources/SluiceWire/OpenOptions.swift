@@ -116,7 +116,7 @@ extension FieldReader {
             resume.askedBytes = try next(span)
             resume.stoppedTo = try next(span)
             resume.drainedTo = try next(span)
-            if left > 0 { resume.gaps = try next(span) }
+            if left >= 8 { resume.gaps = try next(span) }
             open.resume = resume
         case .dispatcher, .lag, .partitions, .ephemeral, .patience:
             try apply(tag, to: &open.wish, from: span)

@@ -56,6 +56,11 @@ package enum Snapshot {
         package var burst: UInt32?
         /// Whether it ends with its last link.
         package var isEphemeral: Bool
+        /// What it allows, as far as that is less than the broker does.
+        package var maxProducers: UInt32?
+        package var maxConsumers: UInt32?
+        package var maxGroups: UInt32?
+        package var maxEventBytes: UInt32?
         package var isPaused: Bool
         package var grantedEvents: UInt64
         package var grantedBytes: UInt64
@@ -63,6 +68,8 @@ package enum Snapshot {
         package var consumers: Int
         package var discardedEvents: UInt64
         package var cutEvents: UInt64
+        /// Events that were refused because they were larger than the topic allows.
+        package var tooLargeEvents: UInt64
         /// Milliseconds since the last event came, nil if none ever did.
         package var idleMilliseconds: UInt64?
         package var groups: [Group]
@@ -90,6 +97,7 @@ package enum Snapshot {
             consumers = 0
             discardedEvents = 0
             cutEvents = 0
+            tooLargeEvents = 0
             idleMilliseconds = nil
             groups = []
             ledgerErrors = 0
@@ -232,6 +240,11 @@ package enum Snapshot {
         package var rate: UInt32?
         package var burst: UInt32?
         package var isEphemeral: Bool?
+        /// What it allows, in links, in groups and in bytes of a record.
+        package var maxProducers: UInt32?
+        package var maxConsumers: UInt32?
+        package var maxGroups: UInt32?
+        package var maxEventBytes: UInt32?
 
         package init(op: String, topic: String) {
             self.op = op

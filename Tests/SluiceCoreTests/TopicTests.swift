@@ -173,7 +173,7 @@ struct TopicTests {
         harness.publish(producer, 5)
         let told = harness.look()
         #expect(told.contains(.accept(producer, from: 1, count: 3)))
-        #expect(told.contains(.discard(producer, from: 4, count: 2)))
+        #expect(told.contains(.reject(producer, from: 4, count: 2, .discarded)))
         let consumer = harness.consumer(asks: 10)
         #expect(harness.given[consumer] == [0, 1, 2])
     }

@@ -216,6 +216,22 @@ import Testing
         #expect(try bench.request(Self.json("create-topic")) == .exists)
     }
 
+    @Test("A topic shows what it allows, if that is less than the broker does")
+    func limits() throws {
+        let more =
+            ",\"maxProducers\":1,\"maxConsumers\":2,\"maxGroups\":3,\"maxEventBytes\":4"
+        #expect(try bench.request(Self.json("create-topic", "t", more)) == nil)
+        let all = ",\"maxGroups\":1000,\"maxEventBytes\":1048000"
+        #expect(try bench.request(Self.json("create-topic", "u", all)) == nil)
+        let topics = try bench.documents("$sys/topics", as: Snapshot.Topic.self)
+        let limited = try #require(topics.first { $0.topic == "t" })
+        #expect(limited.maxProducers == 1 && limited.maxConsumers == 2)
+        #expect(limited.maxGroups == 3 && limited.maxEventBytes == 4)
+        let free = try #require(topics.first { $0.topic == "u" })
+        #expect(free.maxProducers == nil && free.maxConsumers == nil)
+        #expect(free.maxGroups == nil && free.maxEventBytes == nil)
+    }
+
     @Test(
         "A topic is made with the rules of its default group, as far as they fit together",
         arguments: [
@@ -231,6 +247,10 @@ import Testing
             (",\"lag\":\"block\"", false), (",\"rate\":5", true), (",\"rate\":0", false),
             (",\"rate\":5,\"burst\":1", true), (",\"burst\":1", false),
             (",\"isEphemeral\":true", true), (",\"isEphemeral\":1.5", false),
+            (",\"maxProducers\":0", false), (",\"maxProducers\":4294967295", true),
+            (",\"maxConsumers\":0", false), (",\"maxGroups\":0", false),
+            (",\"maxGroups\":1001", false), (",\"maxEventBytes\":0", false),
+            (",\"maxEventBytes\":1048001", false), (",\"maxEventBytes\":-1", false),
         ]
     )
     func groupRules(more: String, isLegal: Bool) throws {

@@ -53,7 +53,7 @@ extension World {
                 }
                 sources[index].inbox.append(ask)
             case .mark(let id, let mark, let offset, let next): bookMark(id, mark, offset, next)
-            case .accept, .discard: continue
+            case .accept, .reject: continue
             case .close(let id, let code, let text): bookClose(id, code, text)
             }
         }

@@ -98,6 +98,26 @@ extension SystemTests {
             #expect(publisher.wait().code == 0)
         }
 
+        @Test("a topic allows what it was made with, says so, and what it refuses says why")
+        func limits() throws {
+            let broker = try Broker()
+            let flags = ["--max-producers", "3", "--max-groups", "1", "--max-event-bytes", "1k"]
+            #expect(try broker.start(["topic", "create", "t"] + flags).wait().code == 0)
+            let json = try broker.run("topic", "info", "t", "-o", "json").text
+            #expect(json.contains("\"maxEventBytes\"") && !json.contains("\"maxConsumers\""))
+            let info = try broker.run("topic", "info", "t", "-o", "table").text
+            #expect(info.contains("producers 3, groups 1, an event 1KiB"))
+
+            let sent = try broker.run("pub", "t", String(repeating: "x", count: 1_021))
+            #expect(sent.code == 7, "\(sent.errors)")
+            #expect(sent.errors.contains("EVENT_TOO_LARGE"))
+            try broker.run("pub", "t", "small")
+            #expect(try broker.run("demand", "t", "1", "--group", "a").text == "small\n")
+            let other = try broker.run("demand", "t", "1", "--group", "b")
+            #expect(other.code == 7, "\(other.errors)")
+            #expect(other.errors.contains("limit of groups is 1"))
+        }
+
         @Test(
             "what cannot be is wrong usage, before any broker is asked",
             arguments: [
@@ -110,6 +130,9 @@ extension SystemTests {
                 ["topic", "create", "t", "--rate", "0"], ["topic", "create", "t", "--burst", "5"],
                 ["pub", "t", "--key", "k", "--key-separator", ":"],
                 ["pub", "t", "--key-separator", ""], ["pub", "t", "--key-separator", #"\x"#],
+                ["topic", "create", "t", "--max-producers", "0"],
+                ["topic", "create", "t", "--max-groups", "1001"],
+                ["topic", "create", "t", "--max-event-bytes", "1MiB"],
                 ["sub", "t", "--dispatcher", "any"], ["sub", "t", "--lag", "drop-oldest"],
                 ["sub", "t", "--claim", "1;2"], ["sub", "t", "--burst", "5"],
                 ["sub", "t", "--batch-wait", "1s"], ["sub", "t", "--filter", "key = eu"],

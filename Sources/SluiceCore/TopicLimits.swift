@@ -1,0 +1,92 @@
+// What a topic allows of its links, its groups and each event.
+
+/// The limits of a topic beside its buffer.
+package struct TopicLimits: Hashable, Sendable {
+    /// Links of producers and of consumers; those count too that wait for their client to come
+    /// back.
+    package var producers = UInt32.max
+    package var consumers = UInt32.max
+    /// Groups, each independent consumer's own among them.
+    package var groups = UInt32(Limits.groupsPerTopicMax)
+    /// Bytes of a record with its head.
+    package var eventBytes = UInt32(Limits.eventBytesMax)
+
+    package init() {}
+}
+
+extension Topic {
+    func checkRoomForProducer() throws(Refusal) {
+        let most = options.limits.producers
+        guard producers >= Int(most) else { return }
+        throw Refusal(.limit, "the topic's limit of producers is \(most); close one first")
+    }
+
+    func checkRoomForConsumer() throws(Refusal) {
+        let most = options.limits.consumers
+        guard consumers >= Int(most) else { return }
+        throw Refusal(.limit, "the topic's limit of consumers is \(most); close one first")
+    }
+
+    func checkRoomForGroup() throws(Refusal) {
+        let most = options.limits.groups
+        guard groupTable.count >= Int(most) else { return }
+        guard groupTable.reduce(0, { $0 + ($1.isRemoved ? 0 : 1) }) >= Int(most) else { return }
+        throw Refusal(.limit, "the topic's limit of groups is \(most); remove one first")
+    }
+
+    /// Whether some event may be too large for the topic.
+    func mayHaveTooLarge(_ publication: Publication) -> Bool {
+        publication.bytes > UInt64(options.limits.eventBytes)
+    }
+
+    /// Takes the events that are not too large for the topic, and refuses those that are.
+    mutating func takeFitting(
+        _ publication: Publication,
+        from id: LinkID,
+        into effects: inout Effects
+    ) {
+        var sequence = publication.firstSequence
+        for run in [publication.run] + publication.more {
+            for (part, fits) in run.parted(at: Int(options.limits.eventBytes)) {
+                if fits {
+                    let piece = Publication(
+                        firstSequence: sequence,
+                        events: UInt64(part.count),
+                        bytes: UInt64(part.byteCount),
+                        run: part,
+                        time: publication.time
+                    )
+                    take(piece, from: id, into: &effects)
+                } else {
+                    counters.tooLarge += UInt64(part.count)
+                    let effect = Effect.reject(
+                        id,
+                        from: sequence,
+                        count: part.count,
+                        .eventTooLarge
+                    )
+                    effects.list.append(effect)
+                }
+                sequence += UInt64(part.count)
+            }
+        }
+    }
+}
+
+extension Run {
+    /// The run in stretches whose records are all within so many bytes, or all above.
+    fileprivate func parted(at bytes: Int) -> [(part: Run, fits: Bool)] {
+        var parts: [(part: Run, fits: Bool)] = []
+        var rest = self
+        while rest.count > 0, let record = rest.first {
+            rest = rest.rest(after: record)
+            let fits = record.byteCount <= bytes
+            if let last = parts.last, last.fits == fits {
+                parts[parts.count - 1].part.extend(by: record)
+            } else {
+                parts.append((record, fits))
+            }
+        }
+        return parts
+    }
+}

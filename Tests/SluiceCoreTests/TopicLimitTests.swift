@@ -1,0 +1,116 @@
+import SluiceCore
+import SluiceTestKit
+import Testing
+
+@Suite("The limits of a topic")
+struct TopicLimitTests {
+    /// The code that a new producer is refused with.
+    private static func produce(_ harness: inout TopicHarness) -> CloseCode? {
+        let id = harness.producer(.events(1))
+        return harness.code(id)
+    }
+
+    /// The code that a new consumer is refused with.
+    private static func consume(_ group: String, _ harness: inout TopicHarness) -> CloseCode? {
+        let id = harness.consumer(group)
+        return harness.code(id)
+    }
+
+    @Test("a producer or a consumer more than allowed is refused, until one has closed")
+    func links() {
+        var harness = TopicHarness { options in
+            options.limits.producers = 1
+            options.limits.consumers = 2
+        }
+        let producer = harness.producer(.events(1))
+        #expect(Self.produce(&harness) == .limit)
+        // A link that waits for its client to come back keeps its place.
+        harness.apply(.detach(producer))
+        #expect(Self.produce(&harness) == .limit)
+        harness.apply(.close(producer))
+        #expect(Self.produce(&harness) == nil)
+
+        let consumer = harness.consumer("a")
+        _ = harness.consumer("b")
+        #expect(Self.consume("c", &harness) == .limit)
+        #expect(harness.topic.groups.count == 2)
+        harness.apply(.close(consumer))
+        #expect(Self.consume("c", &harness) == nil)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("a group more than allowed is refused, members of those that are there are not")
+    func groups() {
+        var harness = TopicHarness { $0.limits.groups = 2 }
+        _ = harness.consumer()
+        let independent = harness.consumer { $0.wish.dispatcher = .independent }
+        #expect(Self.consume("g", &harness) == .limit)
+        #expect(Self.consume("", &harness) == nil)
+        harness.apply(.close(independent))
+        #expect(Self.consume("g", &harness) == nil)
+        #expect(Self.consume("h", &harness) == .limit)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("an event that is too large is refused alone, and told in its place")
+    func events() {
+        var harness = TopicHarness(ahead: 100) { $0.limits.eventBytes = 10 }
+        let consumer = harness.consumer(asks: 10)
+        let producer = harness.producer(.events(6))
+        _ = harness.look()
+        let runs = [10, 10, 11, 12, 9].flatMap { TopicHarness.records(1, bytes: $0) }
+        let publication = Publication(
+            firstSequence: 1,
+            events: 5,
+            bytes: 52,
+            runs: runs,
+            time: 1
+        )
+        harness.apply(.publish(producer, publication))
+        let told = harness.look().filter { effect in
+            switch effect {
+            case .accept, .reject, .close: true
+            default: false
+            }
+        }
+        #expect(
+            told == [
+                .accept(producer, from: 1, count: 1), .accept(producer, from: 2, count: 1),
+                .reject(producer, from: 3, count: 1, .eventTooLarge),
+                .reject(producer, from: 4, count: 1, .eventTooLarge),
+                .accept(producer, from: 5, count: 1),
+            ]
+        )
+        #expect(harness.given[consumer] == [0, 1, 2])
+        #expect(harness.topic.counters.tooLarge == 2)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("large ones in one run with small ones are found too")
+    func mixedRun() throws {
+        var harness = TopicHarness(ahead: 100) { $0.limits.eventBytes = 12 }
+        let consumer = harness.consumer(asks: 10)
+        let producer = harness.producer(.events(6))
+        let slab = Slab(capacity: 100)
+        for size in [8, 13, 13, 12, 40] {
+            let record = try #require(TopicHarness.records(1, bytes: size).first)
+            _ = record.slab.withBytes { slab.append($0.extracting(record.bytes)) }
+        }
+        let publication = Publication(
+            firstSequence: 1,
+            events: 5,
+            bytes: UInt64(slab.filled),
+            run: Run(slab: slab, bytes: 0..<slab.filled, count: 5),
+            time: 1
+        )
+        _ = harness.look()
+        harness.apply(.publish(producer, publication))
+        let told = harness.look()
+        #expect(told.contains(.accept(producer, from: 1, count: 1)))
+        #expect(told.contains(.reject(producer, from: 2, count: 2, .eventTooLarge)))
+        #expect(told.contains(.accept(producer, from: 4, count: 1)))
+        #expect(told.contains(.reject(producer, from: 5, count: 1, .eventTooLarge)))
+        #expect(harness.given[consumer] == [0, 1])
+        #expect(harness.givenBytes[consumer] == 20)
+    }
+}
