@@ -80,7 +80,7 @@ extension Topic {
             }
         }
         if isShortOfBytes { recallNeedy(at: now, into: &effects) }
-        let isSpent = rest == 0 || freeGrantBytes < likelyRecordBytes
+        let isSpent = rest == 0 || freeGrantBytes < likelyRecordBytes + laneOverhead
         if isShortOfBytes || isSpent && !announced.isEmpty {
             recallIdle(all: false, at: now, into: &effects)
         }
@@ -115,14 +115,13 @@ extension Topic {
     /// Whether so many events wait for each group.
     @inline(__always)
     private func everyGroupHas(_ events: UInt64) -> Bool {
-        var hasGroup = false
+        guard hasGroup else { return false }
         for index in groupTable.indices where !groupTable[index].isRemoved {
-            hasGroup = true
             guard !groupTable[index].rules.holds || waiting(ofGroup: index) >= events else {
                 return false
             }
         }
-        return hasGroup
+        return true
     }
 
     /// Shares `events` evenly among a queue's producers, first come first served.
@@ -196,9 +195,11 @@ extension Topic {
             return 0
         }
         var bytes = (credit + count) * likelyRecordBytes
-        if bytes > max(free, held) {
-            let fitting = free / likelyRecordBytes
-            count = fitting - min(fitting, credit)
+        let overhead = laneOverhead
+        if bytes > max(free, held) || overhead > 0 {
+            let rest = free - min(free, credit * likelyRecordBytes)
+            count = min(count, rest / (likelyRecordBytes + overhead))
+            if overhead > 0 { count = min(count, (free - min(free, held)) / overhead) }
             bytes = (credit + count) * likelyRecordBytes
             if count == 0 {
                 guard granted == 0, free > 0, events > 0 else { return 0 }
@@ -245,11 +246,34 @@ extension Topic {
     }
 
     /// Bytes that may still be granted under law L3.
+    // What lanes make of it is told apart: the topic is copied for what is not inlined.
     @inline(__always)
     private var freeGrantBytes: UInt64 {
         let window = Limits.grantWindowBytes - min(Limits.grantWindowBytes, grantedBytes)
         let most = options.bufferBytes + Limits.grantWindowBytes
-        return min(window, most - min(most, retainedBytes + grantedBytes))
+        guard lanedGroups > 0 else {
+            return min(window, most - min(most, retainedBytes + grantedBytes))
+        }
+        return min(window, (most - min(most, retainedBytes + grantedMemory)) / copies)
+    }
+
+    /// Bytes that what is granted may keep from being freed once it has come.
+    ///
+    /// Each group with lanes keeps its events by itself, the others together in the log.
+    var grantedMemory: UInt64 {
+        copies * grantedBytes + UInt64(lanedGroups) * Limits.laneItemBytes * granted
+    }
+
+    /// How often an event may be kept.
+    var copies: UInt64 {
+        UInt64(lanedGroups + (lanedGroups < liveGroups || lanedGroups == 0 ? 1 : 0))
+    }
+
+    /// What an event costs in a lane beside its record, as bytes to be granted.
+    @inline(__always)
+    private var laneOverhead: UInt64 {
+        guard lanedGroups > 0 else { return 0 }
+        return (UInt64(lanedGroups) * Limits.laneItemBytes + copies - 1) / copies
     }
 
     /// Gives more bytes to producers whose next event does not fit; true if some must wait.

@@ -16,8 +16,10 @@ extension Topic {
             guard groupTable[group].lanes.isEmpty else { return }
             let count = max(1, Int(groupTable[group].rules.partitions))
             groupTable[group].lanes = Array(repeating: Lane(), count: count)
+            lanedGroups += 1
         } else if !groupTable[group].lanes.isEmpty, groupTable[group].queued == 0 {
             groupTable[group].lanes = []
+            lanedGroups -= 1
             rebuildOrder(group)
         }
     }

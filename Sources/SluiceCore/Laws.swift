@@ -20,7 +20,20 @@ extension Topic {
             checkGroup(number, &found)
         }
         if !log.holds(tail) { found.append("lost tail \(tail)") }
+        checkCounts(&found)
         return found
+    }
+
+    /// How many groups there are, and how many of them have lanes, is what was counted.
+    private func checkCounts(_ found: inout [String]) {
+        var counts = (live: 0, laned: 0)
+        for number in groupTable.indices where !groupTable[number].isRemoved {
+            counts.live += 1
+            counts.laned += groupTable[number].lanes.isEmpty ? 0 : 1
+        }
+        if counts != (liveGroups, lanedGroups) {
+            found.append("groups \(liveGroups), with lanes \(lanedGroups), counted \(counts)")
+        }
     }
 
     /// L2: every account balances, and the sums over producers are what their links say.
@@ -164,11 +177,15 @@ extension Topic {
     /// L3 in bytes, to be asked after a step that granted some.
     package func overGrantedBytes() -> [String] {
         var found: [String] = []
-        let event = UInt64(Limits.eventBytesMax)
-        let window = Limits.grantWindowBytes + event
-        let isOver = retainedBytes + grantedBytes > options.bufferBytes + window
-        if isOver || grantedBytes > window {
-            found.append("L3 bytes: \(retainedBytes) + \(grantedBytes)")
+        // Where one alone holds grants, they may be the bytes of one event of any size.
+        let isOne =
+            grantedBytes <= UInt64(Limits.eventBytesMax)
+            && producerLinks.count { $0.ledger.credit > 0 } == 1
+        let most = options.bufferBytes + Limits.grantWindowBytes
+        let isOver =
+            retainedBytes + grantedMemory > most || grantedBytes > Limits.grantWindowBytes
+        if isOver, !isOne {
+            found.append("L3 bytes: \(retainedBytes) + \(grantedMemory) for \(copies) copies")
         }
         return found
     }

@@ -10,6 +10,9 @@ package struct Topic: Sendable {
     package internal(set) var log = EventLog()
     /// Groups by their number; one that was removed leaves its place to the next.
     package internal(set) var groupTable: [Group] = []
+    /// Groups that there are, and those of them whose events wait in lanes.
+    var liveGroups = 0
+    var lanedGroups = 0
     /// The oldest event held, as far as no group says otherwise.
     var tail = EventLog().start
     /// The first offset that no group was ever given.
@@ -135,10 +138,7 @@ package struct Topic: Sendable {
         groupTable[number].isRemoved ? nil : groupTable[number]
     }
 
-    var hasGroup: Bool {
-        for index in groupTable.indices where !groupTable[index].isRemoved { return true }
-        return false
-    }
+    var hasGroup: Bool { liveGroups > 0 }
 }
 
 // MARK: - Links

@@ -141,6 +141,8 @@ extension Topic {
     mutating func removeGroup(at index: Int) {
         untouched = max(untouched, groupTable[index].cursor.offset)
         clearLanes(of: index)
+        liveGroups -= 1
+        if !groupTable[index].lanes.isEmpty { lanedGroups -= 1 }
         groupTable[index] = Group(name: "", rules: GroupRules(), cursor: log.end)
         groupTable[index].isRemoved = true
         dirtyGroups.removeAll { $0 == index }

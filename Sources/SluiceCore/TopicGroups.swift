@@ -31,6 +31,7 @@ extension Topic {
             log.seek(&cursor, to: max(cursor.offset, untouched))
         }
         hadGroup = true
+        liveGroups += 1
         var group = Group(name: opening.group, rules: rules, cursor: cursor)
         group.nextMark = firstMark(from: cursor.offset, opening.start)
         guard let free else {

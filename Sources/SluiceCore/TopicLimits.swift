@@ -29,8 +29,7 @@ extension Topic {
 
     func checkRoomForGroup() throws(Refusal) {
         let most = options.limits.groups
-        guard groupTable.count >= Int(most) else { return }
-        guard groupTable.reduce(0, { $0 + ($1.isRemoved ? 0 : 1) }) >= Int(most) else { return }
+        guard liveGroups >= Int(most) else { return }
         throw Refusal(.limit, "the topic's limit of groups is \(most); remove one first")
     }
 
