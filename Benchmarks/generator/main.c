@@ -14,6 +14,8 @@
 //   -Z COUNT  of -f: consumers that stall   -z COUNT   what these ask for, before they stop reading
 //   -R RATE   single events a second, with their latency
 //   -X COUNT  ping-pong: rounds with one event in flight, on one thread
+//   -J COUNT  jobs for -f workers that take one at a time, the first of which is slow
+//   -j, -k    microseconds that a job takes a worker, and the slow one
 //   -I COUNT  connections that say nothing  -i bare|linked   without a link, or with one
 #include <pthread.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 
 #include "consumer.h"
 #include "idle.h"
+#include "jobs.h"
 #include "latency.h"
 #include "options.h"
 #include "process.h"
@@ -43,7 +46,7 @@ const char *topicName(char *into, int index) {
 }
 
 static void parse(int count, char **arguments) {
-    const char *letters = "p:P:s:e:b:BL:Dd:w:t:H:G:T:f:S:c:Z:z:R:X:I:i:";
+    const char *letters = "p:P:s:e:b:BL:Dd:w:t:H:G:T:f:S:c:Z:z:R:X:J:j:k:I:i:";
     for (int letter; (letter = getopt(count, arguments, letters)) != -1;) switch (letter) {
         case 'p': options.port = atoi(optarg); break;
         case 'P': options.broker = atoi(optarg); break;
@@ -69,6 +72,9 @@ static void parse(int count, char **arguments) {
         case 'z': options.stalledWindow = (uint32_t)atol(optarg); break;
         case 'R': options.rate = atof(optarg); break;
         case 'X': options.rounds = atol(optarg); break;
+        case 'J': options.jobs = atol(optarg); break;
+        case 'j': options.service = atol(optarg); break;
+        case 'k': options.slowService = atol(optarg); break;
         case 'I': options.idle = atoi(optarg); break;
         case 'i': options.idleKind = strcmp(optarg, "linked") ? IDLE_BARE : IDLE_LINKED; break;
         default: exit(64);
@@ -115,6 +121,7 @@ static void print(Reading a, Reading b, long before, long withIdle) {
            cpu / time, (b.own - a.own) / time);
     printf("\"events_per_frame\":%.1f,", per(came, (double)(b.frames - a.frames)));
     printLatency();
+    if (options.jobs) printf("\"makespan_s\":%.4f,\"late_us\":%.1f,", time, meanLateness());
     if (options.idle) {
         double kib = (double)(withIdle - before) / options.idle;
         printf("\"idle_kib_each\":%.3f,", kib);
@@ -137,7 +144,7 @@ int main(int count, char **arguments) {
     openIdle();
     if (options.idle) rest(0.5);
     long withIdle = statusKiB(options.broker, "VmRSS:");
-    openConsumers();
+    if (options.jobs) openWorkers(); else openConsumers();
     openProducers();
 
     Reading start;
@@ -145,6 +152,9 @@ int main(int count, char **arguments) {
         playRounds();
         start = readNow();
         playPingPong();
+    } else if (options.jobs) {
+        start = readNow();
+        playJobs();
     } else {
         pthread_t consumer, producer;
         pthread_create(&consumer, NULL, consume, NULL);

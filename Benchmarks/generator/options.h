@@ -16,6 +16,8 @@ typedef struct {
     double seconds, warmUp;
     double rate;                       // single events a second; 0: as fast as it goes
     long rounds;                       // ping-pong; 0: none
+    long jobs;                         // for workers that take one at a time; 0: none
+    long service, slowService;         // microseconds that a job takes a worker, and the slow one
     int idle;                          // connections that say nothing
     IdleKind idleKind;
     bool broadcasts;                   // each consumer gets every event, in lockstep

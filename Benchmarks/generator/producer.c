@@ -193,6 +193,12 @@ void *producePaced(void *unused) {
     return unused;
 }
 
+void *produceJobs(void *unused) {
+    Producer *p = &producers[0];
+    for (long i = 0; i < options.jobs; i++) sendOne(p, &p->sources[p->count]);
+    return unused;
+}
+
 void playPingPong(void) {
     Producer *p = &producers[0];
     Source *s = &p->sources[p->count];
@@ -237,7 +243,7 @@ static void prepare(Producer *p) {
 }
 
 void openProducers(void) {
-    bool single = options.rate > 0 || options.rounds;
+    bool single = options.rate > 0 || options.rounds || options.jobs;
     record = RECORD_BYTES + (uint32_t)options.size;
     most = single ? 1 : options.perFrame ? (uint32_t)options.perFrame : FRAME_BYTES / record;
     if (most < 1) most = 1;

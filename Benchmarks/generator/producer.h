@@ -9,5 +9,7 @@ void openProducers(void);
 void *produce(void *unused);
 // Single events at options.rate.
 void *producePaced(void *unused);
+// options.jobs single events, as fast as demand allows.
+void *produceJobs(void *unused);
 // One event in flight, on the calling thread.
 void playPingPong(void);

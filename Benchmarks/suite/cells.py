@@ -15,6 +15,7 @@ class Kind(enum.Enum):
     LATENCY = "latency"
     IDLE = "idle"
     CLIENT = "client"
+    MAKESPAN = "makespan"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +161,25 @@ def lagging():
         )
 
 
+# Workers that take one job at a time, asked for when the last is done; one of them is slow.
+WORKERS, FAST_US, SLOW_US = 4, 5_000, 25_000
+
+
+def makespan():
+    flags = {"s": 16, "f": WORKERS, "j": FAST_US, "k": SLOW_US}
+    for count in (1_000, 10_000):
+        yield Cell(
+            "makespan", f"{count:,} jobs", {**flags, "J": count}, kind=Kind.MAKESPAN,
+            is_quick=count == 1_000,
+        )
+
+
+def services(cell):
+    """Seconds that a job takes each worker of the cell."""
+    fast, slow = (cell.flags[letter] / MILLION for letter in "jk")
+    return [slow] + [fast] * (cell.flags["f"] - 1)
+
+
 def shard_of(topic, count):
     """Where a broker of this many shards keeps a topic, as `Sources/SluiceEngine/Place.swift`."""
     code = 0xCBF29CE484222325
@@ -211,6 +231,7 @@ GROUPS = {
     "lagging": lagging,
     "shards": shards,
     "client": client,
+    "makespan": makespan,
 }
 
 # Left out of a quick run: it says least.

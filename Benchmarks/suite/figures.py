@@ -1,5 +1,6 @@
 """What is made of the figures of several repetitions."""
 import dataclasses
+import heapq
 import statistics
 
 
@@ -29,3 +30,14 @@ def ratio(runs, others, key):
     """
     pairs = [(run.get(key), other.get(key)) for run, other in zip(runs, others)]
     return Spread.of([a / b for a, b in pairs if a is not None and b])
+
+
+def ideal_makespan(jobs, services):
+    """Seconds that jobs take workers who never wait while a job does; asking is free."""
+    free = [(0, service) for service in services]
+    end = 0
+    for _ in range(jobs):
+        now, service = heapq.heappop(free)
+        heapq.heappush(free, (now + service, service))
+        end = max(end, now + service)
+    return end

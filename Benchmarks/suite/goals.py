@@ -1,7 +1,7 @@
 """The goals that the project set itself, and whether a run met them."""
 import dataclasses
 
-from .cells import LAGS, SIZES
+from .cells import FAST_US, LAGS, SIZES, SLOW_US, WORKERS
 
 CPU, RATE = "cpu_s_per_million", "delivered_per_s"
 
@@ -126,7 +126,16 @@ def client(results):
     yield of("rate of `sluice bench pipeline` ÷ C generator, decoding", rate, 0.6, True)
 
 
+def makespan(results):
+    found = results.spread("makespan: 10,000 jobs", "over_ideal")
+    workers = f"{WORKERS - 1} workers of {FAST_US / 1000:g} ms and 1 of {SLOW_US / 1000:g} ms"
+    yield of(f"makespan of 10,000 jobs, {workers}, ÷ ideal", found, 1.05)
+
+
 def verdicts(results, with_unmeasured=True):
-    parts = (against_c, against_others, latency, windows, idle, stalled, lagging, scale, client)
+    parts = (
+        against_c, against_others, latency, windows, idle, stalled, lagging, scale, client,
+        makespan,
+    )
     found = [verdict for part in parts for verdict in part(results)]
     return [verdict for verdict in found if with_unmeasured or verdict.found is not None]

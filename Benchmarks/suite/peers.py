@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 from . import processes
-from .cells import Kind
+from .cells import Kind, services
+from .figures import ideal_makespan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,11 @@ def load(cell, port, pid, seconds):
         "p": port, "P": pid, "d": seconds, "w": warm_up(seconds), **timed(cell.flags, seconds),
     }
     command = [processes.program("generator"), *letters(flags)]
-    return json.loads(processes.output(command, 60 + 4 * seconds, cell.core))
+    run = json.loads(processes.output(command, 60 + 4 * seconds, cell.core))
+    if cell.kind is Kind.MAKESPAN:
+        run["ideal_s"] = ideal_makespan(cell.flags["J"], services(cell))
+        run["over_ideal"] = run["makespan_s"] / run["ideal_s"]
+    return run
 
 
 def warm_up(seconds):

@@ -14,6 +14,10 @@ COLUMNS = {
     "p99_us": ("p99 µs", 1, "{:.0f}"),
     "p999_us": ("p99.9 µs", 1, "{:.0f}"),
     "idle_kib_each": ("KiB/idle", 1, "{:.2f}"),
+    "makespan_s": ("makespan s", 1, "{:.3f}"),
+    "ideal_s": ("ideal s", 1, "{:.3f}"),
+    "late_us": ("woken late µs", 1, "{:.0f}"),
+    "over_ideal": ("÷ ideal", 1, "{:.3f}"),
     "events_per_frame": ("events/frame", 1, "{:.0f}"),
     "cpu": ("broker's cores", 1, "{:.2f}"),
     "generator_cpu": ("load's cores", 1, "{:.2f}"),
@@ -30,15 +34,17 @@ FIGURES = {
     Kind.CLIENT: LOAD,
     Kind.LATENCY: LATENCY,
     Kind.IDLE: ("idle_kib_each", *LOAD),
+    Kind.MAKESPAN: ("makespan_s", "ideal_s", "over_ideal", "late_us", "cpu_s_per_million"),
 }
 RATIOS = {
     Kind.LOAD: ("delivered_per_s", "cpu_s_per_million"),
     Kind.CLIENT: ("delivered_per_s", "cpu_s_per_million"),
     Kind.LATENCY: ("p50_us", "cpu_s_per_million"),
     Kind.IDLE: ("idle_kib_each", "cpu_s_per_million"),
+    Kind.MAKESPAN: (),
 }
 # With the spread; the others are medians alone, or no table fits a screen.
-SPREAD = ("delivered_per_s", "cpu_s_per_million", "p50_us", "idle_kib_each")
+SPREAD = ("delivered_per_s", "cpu_s_per_million", "p50_us", "idle_kib_each", "over_ideal")
 
 NOTES = """\
 - Compare within one run, and quote ratios: the machine under it is never quiet. A figure is the

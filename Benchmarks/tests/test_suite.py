@@ -32,6 +32,24 @@ def results(rate=1e6, cpu=0.1):
 
 
 class Figures(unittest.TestCase):
+    def test_an_ideal_makespan_is_that_of_workers_who_never_wait(self):
+        self.assertEqual(figures.ideal_makespan(7, [1]), 7)
+        # Three take 15 jobs of 1 s while the fourth takes one of 5 s.
+        self.assertEqual(figures.ideal_makespan(16, [5, 1, 1, 1]), 5)
+        # The slow one takes the last job, because it is free: greedy, and not the best there is.
+        self.assertEqual(figures.ideal_makespan(4, [5, 1, 1, 1]), 5)
+        self.assertEqual(figures.ideal_makespan(0, [1]), 0)
+
+    def test_a_makespan_is_held_against_the_ideal_of_its_cell(self):
+        cell = next(cell for cell in cells.makespan() if cell.flags["J"] == 10_000)
+        ideal = figures.ideal_makespan(10_000, cells.services(cell))
+        # Three fast ones and a fifth of one.
+        self.assertAlmostEqual(ideal, 10_000 * 0.005 / 3.2, delta=0.02)
+        for over, word in ((1.04, "met"), (1.06, "NOT MET")):
+            found = measure.Results()
+            found.add(cell, "sluice", {"over_ideal": over})
+            self.assertEqual([v.word for v in goals.verdicts(found, False)], [word])
+
     def test_a_spread_is_the_median_with_the_least_and_the_most(self):
         runs = [{"x": 3}, {"x": 1}, {}, {"x": 10}]
         self.assertEqual(figures.spread(runs, "x"), figures.Spread(3, 1, 10))
