@@ -155,9 +155,8 @@ extension Supervision {
     private mutating func stopDependents(of child: Int) -> [Effect] {
         guard shape == .chain else { return [] }
         let dependents = (child + 1)..<children.count
-        for index in dependents where policies[index] != .temporary {
-            if children[index] != .ended { due.insert(index) }
-        }
+        // What they had done is to be done anew: OTP starts those again that had ended, too.
+        due.formUnion(dependents.filter { policies[$0] != .temporary })
         return stop(dependents)
     }
 

@@ -47,6 +47,36 @@ struct SupervisionTests {
         #expect(rule.ended(2, failed: false, at: now) == [.start(0), .start(1), .start(2)])
     }
 
+    @Test("those behind it that were done begin anew too, but for those that never do")
+    func restOfDone() {
+        var rule = started(.chain, [.permanent, .transient, .temporary, .permanent])
+        #expect(rule.ended(1, failed: false, at: now) == [])
+        #expect(rule.ended(2, failed: false, at: now) == [])
+        #expect(rule.ended(0, failed: true, at: now) == [.stop(3)])
+        #expect(rule.ended(3, failed: true, at: now) == [.start(0), .start(1), .start(3)])
+    }
+
+    @Test("a restart counts as long as it lies no more than a period back, as OTP has it")
+    func periodBoundary() {
+        let limit = RestartLimit(intensity: 1, period: .seconds(5))
+        var within = started(.peers, [.permanent], limit)
+        #expect(within.ended(0, failed: true, at: now) == [.start(0)])
+        #expect(within.ended(0, failed: true, at: now + .seconds(5)) == [])
+        #expect(within.hasGivenUp)
+        var beyond = started(.peers, [.permanent], limit)
+        #expect(beyond.ended(0, failed: true, at: now) == [.start(0)])
+        let later = now + .seconds(5) + .nanoseconds(1)
+        #expect(beyond.ended(0, failed: true, at: later) == [.start(0)])
+        #expect(!beyond.hasGivenUp)
+    }
+
+    @Test("without an intensity the first restart is one too many")
+    func noRestarts() {
+        var rule = started(.peers, [.permanent], RestartLimit(intensity: 0))
+        #expect(rule.ended(0, failed: true, at: now) == [])
+        #expect(rule.hasGivenUp)
+    }
+
     @Test("peers go on when one fails")
     func oneForOne() {
         var rule = started(.peers, [.permanent, .permanent, .permanent])
