@@ -1,20 +1,14 @@
 import Sluice
+import SluiceCore
 import Synchronization
 
 /// Takes events of a topic, and asks for no more of them than another topic asks for.
-// asked and not taken ≤ open demand of the producer, whenever it asks
 final class Intake: Sendable {
     private struct State: Sendable {
-        /// Asked for, without what was cut off.
-        var asked = 0
-        /// Handed over and dealt with.
-        var taken = 0
+        var demand: PassedDemand
+        var ends = InputEnds([0])
         var subscription: Subscription?
-        /// What of that subscription's asks was cut off, as far as it is booked.
-        var forfeited = 0
         var isOver = false
-        /// The topic has ended, and nothing came since.
-        var hasEnded = false
         /// Waits for demand.
         var waiting: Task<Void, Never>?
         var loss: ClientError?
@@ -24,10 +18,8 @@ final class Intake: Sendable {
     private let topic: String
     private let options: SubscriptionOptions
     private let producer: Producer
-    private let most: Int
-    private let count: Int?
     private let exitAtEnd: Bool
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     init(
         client: SluiceClient,
@@ -42,16 +34,16 @@ final class Intake: Sendable {
         self.topic = topic
         self.options = options
         self.producer = producer
-        self.most = most
-        self.count = count
         self.exitAtEnd = exitAtEnd
+        let demand = PassedDemand(most: UInt64(most), total: count.map { UInt64($0) } ?? .max)
+        state = Mutex(State(demand: demand))
     }
 
     /// Why nothing is asked for any more, if that is the producer's end.
     var loss: ClientError? { state.withLock { $0.loss } }
 
     /// Whether the topic's end was the last that came.
-    var hasEnded: Bool { state.withLock { $0.hasEnded } }
+    var hasEnded: Bool { state.withLock { $0.ends.isAtEnd } }
 
     /// Asks for no more; what is on its way still comes.
     func end() {
@@ -62,9 +54,9 @@ final class Intake: Sendable {
         }
     }
 
-    /// Hands batches to `take`, marks of batches without events too, until there were `count`,
-    /// nothing waits any more, or `end`.
-    func run(_ take: (EventBatch) async throws -> Void) async throws {
+    /// Hands batches to `take`, and whether the topic's end lies before their events, until there
+    /// were `count`, nothing waits any more, or `end`.
+    func run(_ take: (EventBatch, _ isAtEnd: Bool) async throws -> Void) async throws {
         defer { end() }
         guard exitAtEnd else {
             wait { [self] () async throws(ClientError) in
@@ -126,36 +118,33 @@ final class Intake: Sendable {
             guard !state.isOver else { return nil }
             let subscription = client.subscribe(to: topic, options: options)
             state.subscription = subscription
-            state.forfeited = 0
+            state.demand.begin()
             return subscription
         }
     }
 
     private func hand(
         _ batch: EventBatch,
-        to take: (EventBatch) async throws -> Void
+        to take: (EventBatch, Bool) async throws -> Void
     ) async throws {
-        if !batch.isEmpty || !batch.marks.isEmpty { try await take(batch) }
+        let isAtEnd = state.withLock { state in
+            batch.marks.contains { $0.kind == .end } && state.ends.ended(0)
+        }
+        if !batch.isEmpty || isAtEnd { try await take(batch, isAtEnd) }
         let isEnough = state.withLock { state in
-            if batch.marks.contains(where: { $0.kind == .end }) { state.hasEnded = true }
-            if !batch.isEmpty { state.hasEnded = false }
-            state.taken += batch.count
-            return state.taken >= count ?? .max
+            if !batch.isEmpty { state.ends.came(from: 0) }
+            state.demand.handled(UInt64(batch.count))
+            return state.demand.isDone
         }
         if isEnough { end() }
     }
 
     private func ask() {
         bookForfeited()
-        let open = producer.openDemand
+        let open = UInt64(producer.openDemand)
         state.withLock { state in
             guard !state.isOver, let subscription = state.subscription else { return }
-            let outstanding = state.asked - state.taken
-            let left = (count ?? .max) - state.asked
-            let more = min(min(open, most) - outstanding, left)
-            guard more > 0 else { return }
-            subscription.ask(more)
-            state.asked += more
+            subscription.ask(Int(clamping: state.demand.ask(open: open)))
         }
     }
 
@@ -163,9 +152,7 @@ final class Intake: Sendable {
     private func bookForfeited() {
         state.withLock { state in
             guard let subscription = state.subscription else { return }
-            let forfeited = Int(clamping: subscription.counts.forfeited)
-            state.asked -= forfeited - state.forfeited
-            state.forfeited = forfeited
+            state.demand.book(forfeited: subscription.counts.forfeited)
         }
     }
 }

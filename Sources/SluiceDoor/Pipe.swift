@@ -93,7 +93,7 @@ extension Pipe {
         let input = CommandInput(child)
         var untaken = 0
         do {
-            try await intake.run { batch in
+            try await intake.run { batch, _ in
                 let isTaken = try await input.take { [format, source] output throws(Failure) in
                     for event in batch { try format.write(event, topic: source, to: output) }
                 }
@@ -154,8 +154,8 @@ extension Pipe {
         let producer = producer(client)
         let intake = intake(client, producer)
         interrupts.setAction(intake.end)
-        try await intake.run { batch in
-            if batch.marks.contains(where: { $0.kind == .end }) { try await producer.end() }
+        try await intake.run { batch, isAtEnd in
+            if isAtEnd { try await producer.end() }
             for event in batch {
                 let child = try fresh(for: event)
                 interrupts.setAction(intake.end, again: { child.signal(SIGTERM) })

@@ -2,12 +2,16 @@ import SluiceCore
 
 /// A consumer that sends what it handled to a topic, as GenStage's `producer_consumer`.
 ///
-/// What comes is parked while nothing is asked of it, and then handled message by message.
+/// What comes is parked, and handled message by message as `Parking` allows.
 struct TraceProcessor {
     private enum Parked {
         case events([Int])
         case end(String)
         case marker(String)
+
+        var kind: Parking.First {
+            if case .events = self { .events } else { .word }
+        }
     }
 
     private var input: TraceInput
@@ -40,13 +44,15 @@ struct TraceProcessor {
 
     mutating func takeLines() -> [String] { output.takeLines() }
 
-    /// What is no event waits for those before it alone.
+    /// What is no event and finds nothing parked is handled at once.
     private mutating func take(_ message: Parked) {
         if parked.isEmpty { handle(message) } else { parked.append(message) }
     }
 
     private mutating func handle() {
-        while output.topic.granted > 0, !parked.isEmpty, !input.hasStopped {
+        while let first = parked.first?.kind, !input.hasStopped,
+            Parking.wholeMessages.allowance(for: first, asked: output.topic.granted) != nil
+        {
             handle(parked.removeFirst())
         }
     }
