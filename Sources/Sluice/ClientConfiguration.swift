@@ -54,7 +54,7 @@ extension ClientConfiguration {
     }
 }
 
-/// How long a client waits between attempts to connect, and when it gives up.
+/// How long it is waited between attempts to connect, or to subscribe, and when it is given up.
 ///
 /// The wait doubles from attempt to attempt; a part of it is drawn at random, so that clients
 /// that lost the same broker do not return in one wave.
@@ -68,6 +68,7 @@ public struct ReconnectPolicy: Sendable, Equatable {
     /// Attempts in a row that may fail before all links end with `unreachable`; nil goes on.
     ///
     /// A link that the broker is too busy to open (`BUSY`) is tried as often, and then `refused`.
+    /// Of `Input.resubscribe`: subscriptions in a row that may not be opened.
     public var attemptsMax: Int?
 
     /// Makes a policy: 100 ms, doubling up to 10 s, for ever.
@@ -83,4 +84,16 @@ public struct ReconnectPolicy: Sendable, Equatable {
 
     /// One attempt; a lost connection, or `BUSY`, ends what depends on it.
     public static let never = ReconnectPolicy(attemptsMax: 1)
+}
+
+extension ReconnectPolicy {
+    /// The wait after so many failures in a row: half of it is drawn at random.
+    func delay(after failures: Int) -> Duration {
+        let doublings = min(max(0, failures - 1), 20)
+        let most = min(initialDelay * (1 << doublings), maximumDelay)
+        return most * Double.random(in: 0.5...1)
+    }
+
+    /// Whether so many failures in a row are as many as are borne.
+    func givesUp(after failures: Int) -> Bool { attemptsMax.map { failures >= $0 } ?? false }
 }

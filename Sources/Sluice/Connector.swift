@@ -222,20 +222,10 @@ extension Connector {
     func failed(_ error: ClientError, retryAfter: Duration? = nil) {
         failures += 1
         logger.debug("attempt \(failures) to connect failed: \(error)")
-        if let most = configuration.reconnect.attemptsMax, failures >= most {
-            return giveUp(error)
-        }
+        if configuration.reconnect.givesUp(after: failures) { return giveUp(error) }
         phase = .waiting
-        let pause = retryAfter ?? delay(after: failures)
+        let pause = retryAfter ?? configuration.reconnect.delay(after: failures)
         timer = loop.schedule(after: pause) { [weak self] in self?.attempt() }
-    }
-
-    /// Doubles from failure to failure; half of it is drawn at random.
-    func delay(after failures: Int) -> Duration {
-        let policy = configuration.reconnect
-        let doublings = min(failures - 1, 20)
-        let most = min(policy.initialDelay * (1 << max(0, doublings)), policy.maximumDelay)
-        return most * Double.random(in: 0.5...1)
     }
 
     /// Ends all links with `error`; the next use of the client begins afresh.

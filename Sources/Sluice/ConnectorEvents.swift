@@ -66,7 +66,7 @@ extension Connector {
     /// Opens the link later, as often as the policy of reconnecting allows.
     private func postponed(_ key: LinkKey, _ close: Close) {
         let count = (refusals[key] ?? 0) + 1
-        if let most = configuration.reconnect.attemptsMax, count >= most {
+        if configuration.reconnect.givesUp(after: count) {
             session.close(key, into: &outlet.output.frames)
             return closed(key, close, .refused)
         }
@@ -74,7 +74,8 @@ extension Connector {
         refusals[key] = count
         let pause =
             close.retryMilliseconds > 0
-            ? .milliseconds(Int64(close.retryMilliseconds)) : delay(after: count)
+            ? .milliseconds(Int64(close.retryMilliseconds))
+            : configuration.reconnect.delay(after: count)
         loop.schedule(after: pause) { [weak self] in
             guard let self else { return }
             session.retry(key, into: &outlet.output.frames)

@@ -63,6 +63,9 @@ public struct EventBatch: Sendable {
         self.marks = marks
         count = runs.reduce(0) { $0 + Int($1.count) }
     }
+
+    /// Whether it has neither events nor anything to tell.
+    var saysNothing: Bool { runs.isEmpty && gaps.isEmpty && marks.isEmpty }
 }
 
 extension EventBatch: Collection {

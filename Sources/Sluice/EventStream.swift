@@ -59,7 +59,8 @@ public final class EventStream: AsyncSequence, Sendable {
 
     /// Limits how many events are handed out a second, of all subscriptions together.
     ///
-    /// What may not be handed out yet waits, and so does the demand for more. The broker limits the
+    /// What may not be handed out yet waits, and so does the demand for more; in a task that is
+    /// cancelled it is thrown away, counted in `Subscription.counts`. The broker limits the
     /// rate of a topic and that of a subscription; this is for what several have in common.
     ///
     /// - Parameters:

@@ -166,12 +166,7 @@ extension SubscriptionOptions {
                 )
             )
         }
-        if let rate = membership.rate {
-            member.rate = RateLimit(
-                eventsPerSecond: try Self.number(rate.eventsPerSecond, "rate"),
-                burst: try Self.number(rate.burst, "burst")
-            )
-        }
+        member.rate = try membership.rate?.limit()
         return member
     }
 
@@ -225,6 +220,15 @@ extension SubscriptionOptions.Dispatcher {
         case .exclusive: .exclusive
         case .independent: .independent
         }
+    }
+}
+
+extension SubscriptionOptions.Rate {
+    func limit() throws(ClientError) -> RateLimit {
+        RateLimit(
+            eventsPerSecond: try SubscriptionOptions.number(eventsPerSecond, "rate"),
+            burst: try SubscriptionOptions.number(burst, "burst")
+        )
     }
 }
 

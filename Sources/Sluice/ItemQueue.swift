@@ -45,24 +45,19 @@ struct ItemQueue: Sendable {
         var gaps: [EventGap] = []
         var words: [EventMark] = []
         var left = events
-        while left > 0, let item = items.first {
+        taking: while let item = items.first {
             switch item {
             case .gap(let gap):
-                guard runs.isEmpty else {
-                    left = 0
-                    continue
-                }
+                guard runs.isEmpty else { break taking }
                 gaps.append(gap)
                 items.removeFirst()
             case .mark(let mark):
-                guard runs.isEmpty else {
-                    left = 0
-                    continue
-                }
+                guard runs.isEmpty else { break taking }
                 words.append(mark)
                 marks -= 1
                 items.removeFirst()
             case .run(var run):
+                guard left > 0 else { break taking }
                 let part = run.prefix(events: left, bytes: .max)
                 runs.append(part)
                 left -= part.count

@@ -7,7 +7,10 @@ import SluiceNet
 final class StreamCore: Sendable {
     enum Step: Sendable {
         case batch(EventBatch, Subscription)
-        case ended(Subscription, CancelReason)
+        /// Whether another will take its place is told too.
+        case ended(Subscription, CancelReason, returns: Bool)
+        /// One takes the place of one that has ended.
+        case begun(Subscription)
         /// The time to wait is over.
         case late
     }
@@ -15,6 +18,10 @@ final class StreamCore: Sendable {
     fileprivate struct Member: Sendable {
         let subscription: Subscription
         let mode: CancelMode
+        /// How it is made anew when it has ended.
+        var revival: Revival?
+        /// Whether it is that, and the task has not heard of it.
+        var isNews = false
         /// Whether it stands in `ready`.
         var isReady = false
     }
@@ -23,6 +30,8 @@ final class StreamCore: Sendable {
         var members: [ObjectIdentifier: Member] = [:]
         /// Those that have something, in the order of their turns.
         var ready: Deque<ObjectIdentifier> = []
+        /// Those that have ended and will be made anew.
+        var awaited = 0
         var waiter: CheckedContinuation<Void, Never>?
         /// Whether there ever was a member: the sequence ends with the last one.
         var hasBegun = false
@@ -52,18 +61,52 @@ final class StreamCore: Sendable {
 
 extension StreamCore {
     /// Adds a subscription; one that comes too late is cancelled.
-    func add(_ subscription: Subscription, _ mode: CancelMode) {
+    func add(_ subscription: Subscription, _ mode: CancelMode, _ revival: Revival? = nil) {
+        add(Member(subscription: subscription, mode: mode, revival: revival))
+    }
+
+    private func add(_ member: Member) {
+        let subscription = member.subscription
         let isTaken = state.withLock { state in
             guard !state.isEnding else { return false }
+            if member.isNews { state.awaited -= 1 }
             state.hasBegun = true
-            state.members[ObjectIdentifier(subscription.core)] = Member(
-                subscription: subscription,
-                mode: mode
-            )
+            state.members[ObjectIdentifier(subscription.core)] = member
             return true
         }
         guard isTaken else { return subscription.cancel() }
-        if subscription.core.join(self) { tell(subscription.core) }
+        if subscription.core.join(self) || member.isNews { tell(subscription.core) }
+    }
+
+    /// Has a subscription that has ended made anew after a while, if it is to be.
+    private func revive(_ member: Member, after reason: CancelReason) -> Bool {
+        let core = member.subscription.core
+        guard var revival = member.revival, core.farewell == nil,
+            reason.error?.code != .clientClosed, !member.mode.ends(for: reason),
+            let pause = revival.pause(wasOpened: core.wasOpened),
+            case .success(let home) = ClientLoop.shared
+        else { return false }
+        let isTaken = state.withLock { state in
+            guard !state.isEnding else { return false }
+            state.awaited += 1
+            return true
+        }
+        guard isTaken else { return false }
+        home.perform { [weak self, revival] in
+            home.loop.schedule(after: pause) { [weak self] in
+                // Who is not awaited any more is not made.
+                guard let self, state.withLock({ !$0.isEnding }) else { return }
+                add(
+                    Member(
+                        subscription: revival.subscribe(),
+                        mode: member.mode,
+                        revival: revival,
+                        isNews: true
+                    )
+                )
+            }
+        }
+        return true
     }
 
     /// Lets a subscription go, with what it has; its end means nothing here any more.
@@ -80,6 +123,7 @@ extension StreamCore {
     func end(_ body: (Subscription) -> Void) {
         let (members, waiter) = state.withLock { state in
             state.isEnding = true
+            state.awaited = 0
             return (state.members.values.map(\.subscription), state.takeWaiter())
         }
         for subscription in members { body(subscription) }
@@ -140,16 +184,20 @@ extension StreamCore {
     }
 
     /// The next batch; the caller tells the subscription what is processed.
+    ///
+    /// Who limits it to 0 events, and takes what lies between them alone, gives a deadline too.
     func nextHolding(
         upTo limit: UInt32 = .max,
         until deadline: ContinuousClock.Instant? = nil
     ) async throws(ClientError) -> Step? {
         while true {
             let (allowed, pause) = allowance()
-            if allowed == 0, case .member(let next) = try look(), next.subscription.core.hasItems {
+            if min(allowed, limit) == 0, case .member(let next) = try look(),
+                next.first == .events
+            {
                 if let deadline, deadline <= .now { return .late }
                 let end = ContinuousClock.now + pause
-                await wait(until: min(deadline ?? end, end), despiteReady: true)
+                await pauseForRate(until: min(deadline ?? end, end))
                 continue
             }
             switch try turn() {
@@ -163,15 +211,24 @@ extension StreamCore {
         }
     }
 
-    /// Waits until there is something to take; returns whether it has events, or nil at the end.
-    func waitUntilReady() async throws(ClientError) -> Bool? {
+    /// Waits until there is something to take; returns what stands first, or nil at the end.
+    func waitUntilReady() async throws(ClientError) -> Parking.First? {
         while true {
             switch try look() {
-            case .member(let member): return member.subscription.core.hasItems
+            case .member(let member):
+                let (allowed, pause) = allowance()
+                guard member.first == .events, allowed == 0 else { return member.first }
+                await pauseForRate(until: .now + pause)
             case .end: return nil
             case .wait: await wait(until: nil)
             }
         }
+    }
+
+    /// Waits for the rate, unless the task is cancelled: then nobody waits for what would come.
+    private func pauseForRate(until deadline: ContinuousClock.Instant) async {
+        guard Task.isCancelled else { return await wait(until: deadline, despiteReady: true) }
+        end { $0.cancel() }
     }
 
     private func look() throws(ClientError) -> Turn {
@@ -184,6 +241,10 @@ extension StreamCore {
 
     private func take(_ member: Member, upTo limit: UInt32) -> Step? {
         let core = member.subscription.core
+        guard !member.isNews else {
+            if core.isReady { tell(core) }
+            return .begun(member.subscription)
+        }
         let (step, hasMore) = core.take(upTo: limit)
         switch step {
         case .wait: return nil
@@ -192,11 +253,12 @@ extension StreamCore {
             spend(batch.count)
             return .batch(batch, member.subscription)
         case .end(_, let reason):
+            let returns = revive(member, after: reason)
             remove(member.subscription)
             if member.mode.ends(for: reason) {
                 if let error = reason.error { fail(error) } else { end { $0.stop() } }
             }
-            return .ended(member.subscription, reason)
+            return .ended(member.subscription, reason, returns: returns)
         }
     }
 
@@ -283,8 +345,13 @@ extension StreamCore {
     }
 }
 
+extension StreamCore.Member {
+    /// What stands first of what it brings.
+    fileprivate var first: Parking.First { isNews ? .word : subscription.core.first }
+}
+
 extension StreamCore.State {
-    fileprivate var isOver: Bool { members.isEmpty && (isEnding || hasBegun) }
+    fileprivate var isOver: Bool { members.isEmpty && awaited == 0 && (isEnding || hasBegun) }
 
     fileprivate mutating func takeWaiter() -> CheckedContinuation<Void, Never>? {
         defer { waiter = nil }
@@ -299,6 +366,7 @@ extension StreamCore.State {
         if taking {
             ready.removeFirst()
             members[id]?.isReady = false
+            members[id]?.isNews = false
         }
         return .member(member)
     }

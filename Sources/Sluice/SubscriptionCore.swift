@@ -35,6 +35,7 @@ final class SubscriptionCore: Sendable {
         var isRoundDue = false
         var isDiscarding = false
         var isEnded = false
+        var wasOpened = false
         var error: ClientError?
         var counts = SubscriptionCounts()
         /// What was booked of the link's account with this number; each counts from 0.
@@ -205,6 +206,8 @@ extension SubscriptionCore {
         }
     }
 
+    var isReady: Bool { state.withLock { Self.isReady($0) } }
+
     func leaveStream() { state.withLock { $0.stream = nil } }
 
     /// The next batch if there is one; what was taken before counts as processed by `processed`.
@@ -233,8 +236,12 @@ extension SubscriptionCore {
         }
     }
 
-    /// Whether events are here.
-    var hasItems: Bool { state.withLock { !$0.items.isEmpty } }
+    /// What stands first of what is here, if anything is.
+    var first: Parking.First {
+        state.withLock { state in
+            if case .run? = state.items.first { .events } else { .word }
+        }
+    }
 
     /// Whether only the program asks.
     var isManual: Bool { state.withLock { $0.window == nil } }
@@ -274,6 +281,7 @@ extension SubscriptionCore.State {
     ) -> SubscriptionCore.Step {
         guard items.isEmpty else {
             let batch = items.takeBatch(upTo: limit)
+            guard !batch.saysNothing else { return .wait }
             held += UInt64(batch.count)
             heldBytes += UInt64(batch.byteCount)
             return .batch(batch)
@@ -359,6 +367,7 @@ extension SubscriptionCore {
             guard !state.isEnded else { return Listener?.none }
             _ = state.book(link)
             state.isEnded = true
+            state.wasOpened = opened.isOpen
             state.error = error
             return state.takeListener()
         }
@@ -368,6 +377,9 @@ extension SubscriptionCore {
 
     /// Why the link was not opened or has failed, if it did and the iteration has not thrown it.
     var failure: ClientError? { state.withLock { $0.error } }
+
+    /// Of one that has ended: whether the broker had opened the link.
+    var wasOpened: Bool { state.withLock { $0.wasOpened } }
 
     /// The text that goes with the end that this side wants.
     var farewell: CancelReason? { state.withLock { $0.farewell } }

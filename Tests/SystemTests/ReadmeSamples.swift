@@ -71,6 +71,7 @@ func embedded() async throws {
 // What the samples of the article on stages call.
 private func nextOrders(atMost count: Int) async throws -> [String] { [] }
 private func send(_ text: String) async throws {}
+private func store(_ rows: [String]) async throws {}
 private func insert(_ rows: [String], because reason: BatchReason) async throws {}
 
 func stagesPipeline(client: SluiceClient) async throws {
@@ -118,6 +119,16 @@ func stagesConsumer() -> Stage {
     let ledger = Stage.consumer("ledger", of: bookings, making: { Ledger() })
     // end
     return ledger
+}
+
+func stagesResubscribe() -> Stage {
+    // sample: Stages resubscribe
+    let archive = Input("archive", cancel: .temporary, resubscribe: ReconnectPolicy())
+    let both = Stage.consumer("both", of: ["orders", archive]) { batch in
+        try await store(batch.map(\.payloadString))
+    }
+    // end
+    return both
 }
 
 func stagesStream(client: SluiceClient) async throws {

@@ -84,7 +84,8 @@ extension SystemTests {
                 (
                     "Sources/Sluice/Sluice.docc/Stages.md",
                     [
-                        "Stages pipeline", "Stages consumer", "Stages stream", "Stages batches",
+                        "Stages pipeline", "Stages consumer", "Stages resubscribe", "Stages stream",
+                        "Stages batches",
                     ]
                 ),
             ]

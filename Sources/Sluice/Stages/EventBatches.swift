@@ -80,7 +80,7 @@ public struct EventBatches<Key: Hashable & Sendable>: AsyncSequence, Sendable {
                     rest = batch.makeIterator()
                     source = subscription.core
                 case .late: if isStuck, let batch = batcher.flush() { return give(batch) }
-                case .ended: break
+                case .ended, .begun: break
                 }
             }
         }
@@ -142,6 +142,7 @@ extension Stage {
     ///   - size: how many events a batch holds at most.
     ///   - time: how long the first event of a batch waits for more.
     ///   - key: what events of one batch have in common.
+    ///   - rate: how many events it gathers a second, of all inputs together.
     ///   - restart: whether it is started anew after it has ended.
     ///   - handleBatch: handles a batch; its events are processed when it returns.
     public static func batches<Key>(
@@ -150,11 +151,12 @@ extension Stage {
         size: Int,
         within time: Duration,
         by key: @escaping @Sendable (Event) -> Key,
+        rate: SubscriptionOptions.Rate? = nil,
         restart: Restart = .transient,
         _ handleBatch: @escaping @Sendable (_ batch: KeyedBatch<Key>) async throws -> Void
     ) -> Stage {
         Stage(name: name, restart: restart) { client, draining in
-            try await client.consume(inputs, draining) { stream in
+            try await client.consume(inputs, at: rate, draining) { stream in
                 for try await batch in stream.batches(of: size, within: time, by: key) {
                     try await handleBatch(batch)
                 }

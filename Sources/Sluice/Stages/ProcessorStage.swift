@@ -1,4 +1,15 @@
+import SluiceCore
 import SluiceNet
+
+/// Which of the words between events a processor passes on, behind what it made of those before.
+public enum PassedMarks: Hashable, Sendable, CaseIterable {
+    /// None.
+    case none
+    /// The end, once all inputs have said theirs and nothing came since.
+    case end
+    /// The end, and each marker of each input.
+    case all
+}
 
 /// Turns events of one or several topics into events of another: GenStage's `producer_consumer`.
 public protocol ProcessorStage: SendableMetatype {
@@ -33,6 +44,7 @@ extension SluiceClient {
     /// is handled before consumers of `target` have asked for as many. With manual demand it asks
     /// `source` only for what they asked, at most 1,000 at a time. A batch that becomes more events
     /// than there is demand for waits for more demand; nothing is buffered for want of it.
+    /// The end of `source` is passed on, and with `marks` all of its words or none.
     ///
     /// Runs until the source ends or the task is cancelled; then the source is stopped, what it
     /// still delivered is processed, and everything sent is confirmed.
@@ -40,49 +52,48 @@ extension SluiceClient {
         from source: String,
         to target: String,
         options: SubscriptionOptions = SubscriptionOptions(),
+        marks: PassedMarks = .end,
         _ transform: (EventBatch) async throws -> [OutgoingEvent]
     ) async throws {
         let input = Input(source, options: options)
-        try await process([input], to: target, ProducerOptions(), Latch()) { step in
+        let road = ProcessorRoad(inputs: [input], target: target, marks: marks)
+        try await process(road, Latch()) { step in
             guard case .batch(let batch, _) = step else { return [] }
             return try await transform(batch)
         }
     }
 
-    /// Runs `body` on what `inputs` bring, as far as there is demand for what it returns.
+    /// Runs `body` on what the inputs bring, as far as there is demand for what it returns.
     fileprivate func process(
-        _ inputs: [Input],
-        to target: String,
-        _ options: ProducerOptions,
+        _ road: ProcessorRoad,
         _ draining: Latch,
         _ body: (StreamCore.Step) async throws -> [OutgoingEvent]
     ) async throws {
-        var options = options
-        options.backlog = .unknown
-        let producer = producer(for: target, options: options)
+        let producer = producer(for: road.target, options: road.options)
         let output = producer.core
-        try await consume(inputs, draining) { stream in
+        try await consume(road.inputs, at: road.rate, draining) { stream in
             let core = stream.core
             output.ended.whenOpen { core.fail(output.failure ?? .closed) }
             output.start(.unknown)
-            let passed = PassedDemand(output, stream.subscriptions)
-            while let hasBatch = try await core.waitUntilReady() {
-                var most = UInt64.max
-                if hasBatch {
+            let manual = ManualInputs(output, stream.subscriptions)
+            var words = PassedWords(road.marks, stream.subscriptions)
+            while let first = try await core.waitUntilReady() {
+                var asked: UInt64 = 0
+                if first == .events {
                     guard let demand = try await output.demand(.open) else {
                         throw output.failure ?? .cancelled
                     }
-                    most = demand
+                    asked = demand
                 }
-                let limit = UInt32(clamping: most)
+                let most = Parking.asAsked.allowance(for: first, asked: asked) ?? 0
                 // What is not here by now needs another look at the demand.
+                let limit = UInt32(clamping: most)
                 guard let step = try await core.next(upTo: limit, until: .now) else { break }
+                try await words.pass(step, on: producer)
                 let events = try await body(step)
                 if !events.isEmpty { try await producer.send(contentsOf: events) }
                 core.finishHeld()
-                if case .batch(let batch, let source) = step {
-                    passed.processed(batch.count, of: source)
-                }
+                manual.handled(step)
             }
         }
         try await confirm(producer)
@@ -105,9 +116,10 @@ extension SluiceClient {
 extension Stage {
     /// Makes a stage that turns events of one or several topics into events of another.
     ///
-    /// Demand is passed on as `SluiceClient.process(from:to:options:_:)` does. Draining it asks no
-    /// more, or behind stages that are done handles all that still waits for it, and waits until
-    /// what it sent is confirmed.
+    /// Demand is passed on as `SluiceClient.process(from:to:options:marks:_:)` does, and behind
+    /// sources that say their end it says its own, as `marks` has it. Draining it asks no more, or
+    /// behind stages that are done handles all that still waits for it, and waits until what it
+    /// sent is confirmed.
     ///
     /// - Parameters:
     ///   - name: the name by which logs and errors call it.
@@ -115,6 +127,8 @@ extension Stage {
     ///     demand for.
     ///   - target: the topic to which the results go.
     ///   - options: how the link to the target is opened; its backlog is always unknown.
+    ///   - marks: which words of its inputs it passes on.
+    ///   - rate: how many events it handles a second, of all inputs together.
     ///   - restart: whether it is started anew after it has ended.
     ///   - handleEvents: see `ProcessorStage`.
     public static func processor(
@@ -122,6 +136,8 @@ extension Stage {
         from inputs: [Input],
         to target: String,
         options: ProducerOptions = ProducerOptions(),
+        marks: PassedMarks = .end,
+        rate: SubscriptionOptions.Rate? = nil,
         restart: Restart = .transient,
         _ handleEvents: @escaping @Sendable (_ events: EventBatch) async throws -> [OutgoingEvent]
     ) -> Stage {
@@ -130,6 +146,8 @@ extension Stage {
             from: inputs,
             to: target,
             options: options,
+            marks: marks,
+            rate: rate,
             restart: restart,
             making: { BatchTransform(body: handleEvents) }
         )
@@ -141,19 +159,28 @@ extension Stage {
         from inputs: [Input],
         to target: String,
         options: ProducerOptions = ProducerOptions(),
+        marks: PassedMarks = .end,
+        rate: SubscriptionOptions.Rate? = nil,
         restart: Restart = .transient,
         making make: @escaping @Sendable () async throws -> some ProcessorStage
     ) -> Stage {
         Stage(name: name, restart: restart) { client, draining in
             var stage = try await make()
-            try await client.process(inputs, to: target, options, draining) { step in
+            let road = ProcessorRoad(
+                inputs: inputs,
+                target: target,
+                options: options,
+                marks: marks,
+                rate: rate
+            )
+            try await client.process(road, draining) { step in
                 switch step {
                 case .batch(let batch, let subscription):
                     return try await stage.handleEvents(batch, from: subscription)
-                case .ended(let subscription, let reason):
+                case .ended(let subscription, let reason, _):
                     try await stage.handleCancel(reason, of: subscription)
                     return []
-                case .late: return []
+                case .begun, .late: return []
                 }
             }
         }
@@ -171,62 +198,123 @@ private struct BatchTransform: ProcessorStage {
     }
 }
 
-/// Asks manual inputs for what was asked of a processor, and for no more.
-// asked of an input and not processed ≤ open demand of the output, when it asks
-private final class PassedDemand: Sendable {
-    fileprivate struct Account: Sendable {
+/// Between which topics a processor stands, and how.
+private struct ProcessorRoad {
+    let inputs: [Input]
+    let target: String
+    let options: ProducerOptions
+    let marks: PassedMarks
+    let rate: SubscriptionOptions.Rate?
+
+    init(
+        inputs: [Input],
+        target: String,
+        options: ProducerOptions = ProducerOptions(),
+        marks: PassedMarks,
+        rate: SubscriptionOptions.Rate? = nil
+    ) {
+        self.inputs = inputs
+        self.target = target
+        var options = options
+        options.backlog = .unknown
+        self.options = options
+        self.marks = marks
+        self.rate = rate
+    }
+}
+
+/// Says on a processor's target what its inputs say between their events.
+private struct PassedWords {
+    private let marks: PassedMarks
+    private var ends: InputEnds<ObjectIdentifier>
+
+    init(_ marks: PassedMarks, _ subscriptions: [Subscription]) {
+        self.marks = marks
+        ends = InputEnds(subscriptions.map { ObjectIdentifier($0.core) })
+    }
+
+    /// Before what is made of the step's events is sent, and behind all that was before them.
+    mutating func pass(
+        _ step: StreamCore.Step,
+        on producer: Producer
+    ) async throws(ClientError) {
+        switch step {
+        case .batch(let batch, let subscription):
+            let id = ObjectIdentifier(subscription.core)
+            for mark in batch.marks {
+                switch mark.kind {
+                case .marker(let text): if marks == .all { try await producer.mark(text) }
+                case .end: if ends.ended(id) { try await end(producer) }
+                }
+            }
+            if !batch.isEmpty { ends.came(from: id) }
+        case .ended(let subscription, _, let returns):
+            let id = ObjectIdentifier(subscription.core)
+            if ends.left(id, returns: returns) { try await end(producer) }
+        case .begun(let subscription): ends.returned(ObjectIdentifier(subscription.core))
+        case .late: break
+        }
+    }
+
+    private func end(_ producer: Producer) async throws(ClientError) {
+        if marks != .none { try await producer.end() }
+    }
+}
+
+/// Asks manual inputs for what was asked of a processor.
+private final class ManualInputs: Sendable {
+    private struct Account: Sendable {
         // The stream holds it as long as it lasts.
         weak let subscription: Subscription?
-        var asked: UInt64 = 0
-        var processed: UInt64 = 0
+        var demand = PassedDemand(most: ManualInputs.outstandingMax)
     }
 
     /// Events of an input that may be asked for and not processed.
     private static let outstandingMax: UInt64 = 1_000
 
     private let output: ProducerCore
-    private let accounts: Lock<[ObjectIdentifier: Account]>
+    private let accounts = Lock<[ObjectIdentifier: Account]>([:])
 
     init(_ output: ProducerCore, _ subscriptions: [Subscription]) {
         self.output = output
-        var accounts: [ObjectIdentifier: Account] = [:]
-        for subscription in subscriptions where subscription.core.isManual {
-            accounts[ObjectIdentifier(subscription.core)] = Account(subscription: subscription)
-        }
-        self.accounts = Lock(accounts)
-        guard !accounts.isEmpty else { return }
+        for subscription in subscriptions { add(subscription) }
+        guard accounts.withLock({ !$0.isEmpty }) else { return }
         output.whenGranted { [self] in ask() }
         ask()
     }
 
-    func processed(_ count: Int, of subscription: Subscription) {
-        let isManual = accounts.withLock { accounts in
-            accounts[ObjectIdentifier(subscription.core)]?.processed += UInt64(count)
-            return !accounts.isEmpty
+    func handled(_ step: StreamCore.Step) {
+        switch step {
+        case .batch(let batch, let subscription):
+            guard subscription.core.isManual else { return }
+            accounts.withLock { accounts in
+                let id = ObjectIdentifier(subscription.core)
+                accounts[id]?.demand.handled(UInt64(batch.count))
+            }
+        case .ended(let subscription, _, _):
+            accounts.withLock { $0[ObjectIdentifier(subscription.core)] = nil }
+        case .begun(let subscription): add(subscription)
+        case .late: return
         }
-        if isManual { ask() }
+        ask()
+    }
+
+    private func add(_ subscription: Subscription) {
+        guard subscription.core.isManual else { return }
+        accounts.withLock {
+            $0[ObjectIdentifier(subscription.core)] = Account(subscription: subscription)
+        }
     }
 
     private func ask() {
-        let open = min(output.openDemand, Self.outstandingMax)
+        let open = output.openDemand
         let asks = accounts.withLock { accounts in
             accounts.keys.compactMap { id -> (Subscription, UInt64)? in
                 guard let subscription = accounts[id]?.subscription else { return nil }
-                // What was cut off will not come: it is asked for again.
-                return accounts[id]?.ask(open, subscription.counts.forfeited).map {
-                    (subscription, $0)
-                }
+                accounts[id]?.demand.book(forfeited: subscription.counts.forfeited)
+                return (subscription, accounts[id]?.demand.ask(open: open) ?? 0)
             }
         }
         for (subscription, count) in asks { subscription.ask(Int(clamping: count)) }
-    }
-}
-
-extension PassedDemand.Account {
-    fileprivate mutating func ask(_ open: UInt64, _ forfeited: UInt64) -> UInt64? {
-        let outstanding = asked - min(asked, processed + forfeited)
-        guard open > outstanding else { return nil }
-        asked += open - outstanding
-        return open - outstanding
     }
 }

@@ -11,6 +11,7 @@ extension Stage {
     /// - Parameters:
     ///   - name: the name by which logs and errors call it.
     ///   - inputs: what it consumes, by automatic demand; each has its own max and min.
+    ///   - rate: how many events are begun a second, of all inputs together.
     ///   - restart: whether the stage is started anew after it has ended.
     ///   - task: whether a task is run again; `permanent` is refused, for a task has to be done.
     ///   - limit: how many tasks may be run again before the stage fails.
@@ -18,6 +19,7 @@ extension Stage {
     public static func tasks(
         _ name: String,
         of inputs: [Input],
+        rate: SubscriptionOptions.Rate? = nil,
         restart: Restart = .transient,
         task: Restart = .temporary,
         limit: RestartLimit = RestartLimit(),
@@ -34,7 +36,9 @@ extension Stage {
                 )
             }
             let tasks = EventTasks(name, task, limit, client, handleEvent)
-            try await client.consume(asked, draining) { stream in try await tasks.run(stream) }
+            try await client.consume(asked, at: rate, draining) { stream in
+                try await tasks.run(stream)
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 import Sluice
+import SluiceNet
 import SluiceServer
 import SluiceTestKit
 import Testing
@@ -132,6 +133,33 @@ struct ProcessorTests {
             for topic in ["a", "b"] {
                 try await until { try await client.inspect("$sys/links/\(topic)").isEmpty }
             }
+        }
+    }
+
+    @Test(
+        "a pipeline without an end that is told to drain handles all that its source has made",
+        arguments: Road.allCases
+    )
+    func drainedPipeline(road: Road) async throws {
+        try await Broker.withClient(over: road, Broker.strict) { _, client in
+            let (made, seen) = (Lock(0), Log<Int>())
+            let source = Stage.producer("source", to: "a") { demand in
+                made.withLock { count in
+                    defer { count += demand }
+                    return numbered(count..<(count + demand))
+                }
+            }
+            let input = Input("a", options: options(20, 10))
+            let double = Stage.processor("double", from: [input], to: "b") { Self.doubled($0) }
+            let work = Stage.tasks("work", of: [Input("b", options: options(5, 2))]) { event in
+                seen.add(number(event))
+            }
+            let pipeline = Pipeline(client, drainTimeout: .seconds(300), [source, double, work])
+            async let running: Void = pipeline.run()
+            try await seen.wait(for: 100)
+            pipeline.drain()
+            try await running
+            #expect(seen.all.sorted() == (0..<made.withLock { $0 }).map { $0 * 2 })
         }
     }
 
