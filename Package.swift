@@ -140,6 +140,14 @@ let package = Package(
             path: "Examples/UserActivity/Consumer",
             swiftSettings: rules
         ),
+        // Stages and a broker in one process; a system test runs it.
+        .executableTarget(
+            name: "word-count",
+            dependencies: ["Sluice", "SluiceEmbedded"],
+            path: "Examples/WordCount",
+            exclude: ["README.md"],
+            swiftSettings: rules
+        ),
         // Tests mirror the rooms.
         .target(
             name: "SluiceTestKit",
