@@ -88,11 +88,11 @@ package struct EventLog: Sendable {
         var takenBytes = 0
         var pieces = 0
         while taken < events, cursor.offset < head, pieces < Self.runsPerTakeMax {
-            let run = entries[Int(cursor.run - firstRun)].run
-            var piece = run
+            var piece = entries[Int(cursor.run - firstRun)].run
+            let endOffset = piece.endOffset
             piece.start += cursor.position
             piece.offset = cursor.offset
-            piece.count = UInt32(run.endOffset - cursor.offset)
+            piece.count = UInt32(endOffset - cursor.offset)
             let room = min(bytes, window) - takenBytes
             // The last bit of a window is not worth a cut.
             if taken > 0, piece.byteCount > room, room < window / 4 { break }
@@ -103,11 +103,11 @@ package struct EventLog: Sendable {
                         || isFirst && piece.cut(events: 1, bytes: bytes)
                 else { break }
             }
-            runs.append(piece)
             pieces += 1
             taken += UInt64(piece.count)
             takenBytes += piece.byteCount
-            advance(&cursor, by: piece, in: run)
+            advance(&cursor, by: piece, ofRunTo: endOffset)
+            runs.append(piece)
         }
         return (taken, takenBytes)
     }
@@ -115,9 +115,9 @@ package struct EventLog: Sendable {
     /// Runs of one delivery; keeps a frame's system call within the kernel's vector limit.
     static let runsPerTakeMax = 256
 
-    private func advance(_ cursor: inout Cursor, by piece: Run, in run: Run) {
+    private func advance(_ cursor: inout Cursor, by piece: Run, ofRunTo endOffset: UInt64) {
         cursor.offset += UInt64(piece.count)
-        if cursor.offset == run.endOffset {
+        if cursor.offset == endOffset {
             cursor.run += 1
             cursor.position = 0
         } else {
@@ -148,7 +148,7 @@ package struct EventLog: Sendable {
             piece.start += cursor.position
             piece.count = UInt32(run.endOffset - cursor.offset)
             guard piece.cut(events: offset - cursor.offset, bytes: .max) else { return }
-            advance(&cursor, by: piece, in: run)
+            advance(&cursor, by: piece, ofRunTo: run.endOffset)
         }
     }
 

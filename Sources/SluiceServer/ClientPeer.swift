@@ -17,7 +17,7 @@ package final class ClientPeer: Peer {
     /// Called when there are settlements, which may wait for something else to be written with.
     @exclusivity(unchecked) package var wantsSettling: () -> Void = {}
     /// The end of the connection once everything is written.
-    package private(set) var isEnding = false
+    @exclusivity(unchecked) package private(set) var isEnding = false
     /// Seconds between signs of life, as agreed.
     package private(set) var keepaliveSeconds: UInt16
     /// Where the client has to go on, and with what; nothing more is read until it is there.
@@ -120,19 +120,20 @@ extension ClientPeer {
         engine.publish(session, link, gathered.publication(at: engine.time))
     }
 
+    // Given away, as events that stay behind in the action would be copied out of it.
     private func act(
-        on action: ServerAction,
+        on action: consuming ServerAction,
         in slab: Slab,
         _ gathering: inout Gathering?
     ) {
-        switch action {
+        switch consume action {
         case .events(let link, let events): take(events, on: link, in: slab, &gathering)
         case .pong, .skipped: break
         case .hello(let hello): greet(hello)
-        case .open, .demand, .mark, .status, .closed, .closedConnection, .ping:
+        case let other:
             // What came before has its effects before.
             publish(&gathering)
-            if let session { act(on: action, session) }
+            if let session { act(on: other, session) }
         }
     }
 

@@ -18,7 +18,7 @@ package struct WriteWindows {
     /// Takes what a flush came to; the bytes of each link's window from now on if they change.
     package mutating func update(
         after outcome: OutQueue.Outcome,
-        links: Int,
+        links: @autoclosure () -> Int,
         room: () -> Int
     ) -> Int? {
         var wide = wideLinks
@@ -27,6 +27,7 @@ package struct WriteWindows {
             wide = 0
         } else if unmeasured >= Self.measuredBytes {
             unmeasured = 0
+            let links = links()
             wide = room() >= 2 * Limits.writeBurstBytes * links ? links : 0
         }
         guard wide != wideLinks else { return nil }

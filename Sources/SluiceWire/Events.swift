@@ -22,13 +22,21 @@ package struct Events: Hashable, Sendable {
     package init(firstSequence: UInt64, content: Content) {
         self.firstSequence = firstSequence
         self.content = content
-        guard case .runs(let runs) = content else { return }
-        for run in runs {
-            eventCount += UInt64(run.header.count)
-            byteCount += UInt64(run.header.length)
-            if run.header.offset | run.header.time > 0 || run.header.attempt > 0 {
-                isNumbered = true
-            }
+        if case .runs(let runs) = content { count(runs) }
+    }
+
+    init(firstSequence: UInt64, runs: RunSlices) {
+        self.firstSequence = firstSequence
+        content = .runs(runs)
+        count(runs)
+    }
+
+    private mutating func count(_ runs: RunSlices) {
+        for index in 0..<runs.count {
+            let header = runs[index].header
+            eventCount += UInt64(header.count)
+            byteCount += UInt64(header.length)
+            if header.offset | header.time > 0 || header.attempt > 0 { isNumbered = true }
         }
     }
 }
@@ -79,7 +87,7 @@ extension FieldReader {
             }
             runs.append(try run(from: span))
         }
-        return Events(firstSequence: sequence, content: .runs(runs))
+        return Events(firstSequence: sequence, runs: runs)
     }
 
     private mutating func run(from span: RawSpan) throws(WireError) -> RunSlice {
