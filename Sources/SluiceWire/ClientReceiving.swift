@@ -120,7 +120,7 @@ extension ClientSession {
         events: inout [ClientEvent]
     ) {
         // No copy of the link is held here: it would make its queues copy themselves on a change.
-        guard let key = keys[id], let state = links[key]?.state, let role = links[key]?.open.role
+        guard let key = keys[id], let (state, role) = links[key].map({ ($0.state, $0.open.role) })
         else {
             guard id <= lastID else {
                 let reason = "link \(id) was never opened"
