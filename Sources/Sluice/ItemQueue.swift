@@ -9,6 +9,9 @@ struct ItemQueue: Sendable {
 
     var isEmpty: Bool { items.isEmpty }
 
+    /// What stands first, if anything is here.
+    var first: SubscriptionCore.Item? { items.first }
+
     mutating func append(_ run: Run) { items.append(.run(run)) }
 
     /// Joins what follows on: gaps spend no credit, so nothing else bounds how many may wait.
