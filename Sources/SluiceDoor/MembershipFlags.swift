@@ -101,10 +101,7 @@ package struct MembershipFlags: ParsableArguments {
     package var batchMax: EventCount?
     @Option(help: ArgumentHelp("How long they may wait (default: 100ms).", valueName: "time"))
     package var batchWait: TimeSpan?
-    @Option(help: ArgumentHelp("At most so many events a second.", valueName: "n"))
-    package var rate: EventCount?
-    @Option(help: ArgumentHelp("So many at once after a rest (default: --rate).", valueName: "n"))
-    package var burst: EventCount?
+    @OptionGroup package var pace: RateFlags
     @Flag(help: "The group ends with its last link.")
     package var ephemeral = false
     @Option(
@@ -121,7 +118,6 @@ package struct MembershipFlags: ParsableArguments {
         guard batchWait == nil || batchMax != nil else {
             throw ValidationError("--batch-wait needs --batch-max")
         }
-        guard burst == nil || rate != nil else { throw ValidationError("--burst needs --rate") }
         _ = try filter?.filter()
     }
 
@@ -148,10 +144,10 @@ package struct MembershipFlags: ParsableArguments {
                 wait: batchWait?.duration ?? .milliseconds(100)
             )
         }
-        membership.rate = rate.map { rate in
+        membership.rate = pace.limit.map { limit in
             SubscriptionOptions.Rate(
-                eventsPerSecond: rate.value,
-                burst: burst?.value ?? rate.value
+                eventsPerSecond: Int(limit.eventsPerSecond),
+                burst: Int(limit.burst)
             )
         }
         return membership

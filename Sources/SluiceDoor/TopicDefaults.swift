@@ -51,25 +51,15 @@ package struct TopicDefaults: ParsableArguments {
         )
     )
     package var lag: LagArgument?
-    @Option(help: ArgumentHelp("Producers bring at most so many a second.", valueName: "n"))
-    package var rate: EventCount?
-    @Option(help: ArgumentHelp("So many at once after a rest (default: --rate).", valueName: "n"))
-    package var burst: EventCount?
+    @OptionGroup package var pace: RateFlags
     @Flag(help: "The topic ends with its last link.")
     package var ephemeral = false
 
     package init() {}
 
     package func validate() throws {
-        guard burst == nil || rate != nil else { throw ValidationError("--burst needs --rate") }
         guard lag == nil || dispatcher?.kind == .independent else {
             throw ValidationError("--lag needs --dispatcher independent")
-        }
-        for (name, count) in [("--rate", rate), ("--burst", burst)] {
-            guard let count else { continue }
-            guard count.value > 0, count.value <= Int(UInt32.max) else {
-                throw ValidationError("\(name) must be 1 to \(UInt32.max)")
-            }
         }
     }
 
@@ -78,8 +68,8 @@ package struct TopicDefaults: ParsableArguments {
         request.partitions = dispatcher?.partitions
         request.lag = lag?.limit.policy.name
         request.maxLag = lag.flatMap { $0.limit.policy == .block ? nil : $0.limit.events }
-        request.rate = rate.map { UInt32($0.value) }
-        request.burst = burst.map { UInt32($0.value) }
+        request.rate = pace.limit?.eventsPerSecond
+        request.burst = pace.limit?.burst
         request.isEphemeral = ephemeral ? true : nil
     }
 }

@@ -135,6 +135,7 @@ extension SystemTests {
                 ["topic", "create", "t", "--max-event-bytes", "1MiB"],
                 ["sub", "t", "--dispatcher", "any"], ["sub", "t", "--lag", "drop-oldest"],
                 ["sub", "t", "--claim", "1;2"], ["sub", "t", "--burst", "5"],
+                ["sub", "t", "--rate", "0"], ["sub", "t", "--rate", "5", "--burst", "0"],
                 ["sub", "t", "--batch-wait", "1s"], ["sub", "t", "--filter", "key = eu"],
             ]
         )
