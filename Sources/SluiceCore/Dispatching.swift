@@ -213,16 +213,22 @@ extension Topic {
         need: Int,
         into effects: inout Effects
     ) {
+        guard lacksBytes(index, for: need) else { return }
+        consumerLinks[Int(index)].needBytes = UInt32(clamping: need)
+        if !groupTable[group].blocked.contains(index) { groupTable[group].blocked.append(index) }
+        effects.list.append(.status(id(index), .blocked))
+    }
+
+    /// Whether a member that was not given an event needs more credit in bytes for it.
+    ///
+    /// If not, it waits for room; one that no event of that size can ever reach is ended.
+    mutating func lacksBytes(_ index: UInt32, for need: Int) -> Bool {
         let place = Int(index)
-        if need > consumerLinks[place].eventBytesMax {
-            end(index, .eventTooLarge, Self.outgrownText)
-        } else if let credit = consumerLinks[place].ledger.byteCredit, need > credit {
-            consumerLinks[place].needBytes = UInt32(clamping: need)
-            if !groupTable[group].blocked.contains(index) {
-                groupTable[group].blocked.append(index)
-            }
-            effects.list.append(.status(id(index), .blocked))
+        guard need <= consumerLinks[place].eventBytesMax else {
+            end(index, .eventTooLarge, "the next event does not fit into the consumer's max_frame")
+            return false
         }
+        return consumerLinks[place].ledger.bytesAllowed < need
     }
 
     /// Leaves a link to be closed when all groups had their turn.
@@ -231,8 +237,6 @@ extension Topic {
         guard !ending.contains(where: { $0.id == id }) else { return }
         ending.append(Ending(id: id, code: code, text: text))
     }
-
-    static let outgrownText = "the next event does not fit into the consumer's max_frame"
 
     private mutating func endLinks(into effects: inout Effects) {
         guard !ending.isEmpty else { return }

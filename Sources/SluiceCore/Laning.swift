@@ -408,16 +408,13 @@ extension Topic {
         need: Int,
         _ shortfall: inout [UInt32: Shortfall]
     ) {
-        let link = consumerLinks[Int(index)]
-        if need > link.eventBytesMax {
-            end(index, .eventTooLarge, Self.outgrownText)
-        } else if let credit = link.ledger.byteCredit, need > credit {
-            let known = shortfall[index]?.needs ?? 0
-            let needs = UInt32(clamping: need)
-            shortfall[index, default: Shortfall()].needs = known == 0 ? needs : min(known, needs)
-        } else {
+        guard lacksBytes(index, for: need) else {
             setDeliverable(0, of: index)
+            return
         }
+        let known = shortfall[index]?.needs ?? 0
+        let needs = UInt32(clamping: need)
+        shortfall[index, default: Shortfall()].needs = known == 0 ? needs : min(known, needs)
     }
 
     /// Joins a loss with the one behind what was lost last, if nothing is left between them.
