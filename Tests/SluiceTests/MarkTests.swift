@@ -80,6 +80,24 @@ struct MarkTests {
         }
     }
 
+    @Test("the end comes when the last producer leaves that has not said it")
+    func leaves() async throws {
+        try await Broker.withClient { _, client in
+            let one = client.producer(for: "t")
+            let other = client.producer(for: "t")
+            for producer in [one, other] {
+                try await producer.send("a")
+                try await producer.flush()
+            }
+            try await one.end()
+            try await one.close()
+            try await other.send("b")
+            try await other.close()
+            let subscription = client.subscribe(to: "t", options: Self.stopping)
+            #expect(try await Self.story(of: subscription) == ["a", "a", "b", "end at 3"])
+        }
+    }
+
     @Test("a mark waits for the events before it, which wait for demand")
     func demand() async throws {
         try await Broker.withClient(Broker.strict) { _, client in
