@@ -75,7 +75,9 @@ extension Topic {
         let isWhole = group.rules.dispatcher != .partition
         let behind = isWhole && !special.selects ? log.head - group.cursor.offset : 0
         let need = min(UInt64(batch.eventsMax), max(1, link.ledger.credit))
-        let found = behind + picked(by: index, lane, atMost: need)
+        // What is behind a mark in one partition may have to wait for another.
+        let end = isWhole ? .max : horizon(of: index)
+        let found = behind + picked(by: index, lane, before: end, atMost: need)
         guard found > 0 else { return false }
         let isFull =
             found >= need
@@ -96,18 +98,23 @@ extension Topic {
             ?? false
     }
 
-    /// Events of a lane that a member would take, counted up to a number.
-    private func picked(by index: UInt32, _ lane: Int, atMost limit: UInt64) -> UInt64 {
+    /// Events of a lane before an offset that a member would take, counted up to a number.
+    private func picked(
+        by index: UInt32,
+        _ lane: Int,
+        before end: UInt64,
+        atMost limit: UInt64
+    ) -> UInt64 {
         let group = consumerLinks[Int(index)].group
         guard consumerLinks[Int(index)].special.first?.selects == true else {
-            return min(limit, groupTable[group].lanes[lane].waiting)
+            return min(limit, groupTable[group].lanes[lane].waiting(before: end))
         }
         var count: UInt64 = 0
         var seen: UInt64 = 0
         for item in groupTable[group].lanes[lane].items {
             var rest = item.run
-            while rest.count > 0, count < limit, seen < Limits.lookAheadEventsMax,
-                let record = rest.first
+            while rest.count > 0, rest.offset < end, count < limit,
+                seen < Limits.lookAheadEventsMax, let record = rest.first
             {
                 if accepts(index, recordAtStartOf: record) { count += 1 }
                 seen += 1
