@@ -70,6 +70,53 @@ extension Topic {
         }
     }
 
+    /// Those of a group's members that must be served before others if anyone is now; nil where it
+    /// depends on what fits.
+    package func firstInOrder(ofGroup number: Int) -> [UInt32]? {
+        let isFair = groupTable[number].rules.dispatcher == .fair
+        guard isFair || groupTable[number].rules.dispatcher == .demand,
+            groupTable[number].members.count > 1, groupTable[number].lanes.isEmpty,
+            groupTable[number].blocked.isEmpty, gapped.isEmpty
+        else { return nil }
+        var best: (priority: UInt8, number: UInt64) = (0, 0)
+        var first: [UInt32] = []
+        for member in groupTable[number].members {
+            let place = Int(member)
+            guard consumerLinks[place].deliverable > 0 else { continue }
+            let given = consumerLinks[place].virtualTime
+            let own = (
+                consumerLinks[place].priority,
+                isFair ? UInt64.max - given : consumerLinks[place].deliverable
+            )
+            if own > best || first.isEmpty { (best, first) = (own, []) }
+            if own == best { first.append(member) }
+        }
+        let isCertain = first.allSatisfy { member in
+            let place = Int(member)
+            return consumerLinks[place].room >= consumerLinks[place].window
+                && !consumerLinks[place].ledger.tracksBytes
+                && consumerLinks[place].drainsUntil == nil
+        }
+        return isCertain ? first : nil
+    }
+
+    /// Nobody lags further than the group's policy allows, or is waited for beyond its patience.
+    func checkPatience(of number: Int, _ found: inout [String]) {
+        guard !groupTable[number].isDirty else { return }
+        let rules = groupTable[number].rules
+        if !rules.holds, groupTable[number].queued > UInt64(rules.lag.events) {
+            found.append("\(groupTable[number].queued) events wait, \(rules.lag) at most")
+        }
+        let patience = UInt64(rules.patienceMilliseconds)
+        guard patience > 0 else { return }
+        for member in groupTable[number].members {
+            guard let since = consumerLinks[Int(member)].special[0].awaitedSince,
+                clock.milliseconds(since: since) > patience
+            else { continue }
+            found.append("\(groupTable[number].name): \(member) is waited for since \(since)")
+        }
+    }
+
     /// What waits for a time will be looked at then.
     func checkTimes(of number: Int, _ found: inout [String]) {
         guard wakesAt == nil, !groupTable[number].isDirty, waiting(ofGroup: number) > 0

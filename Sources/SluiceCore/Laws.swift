@@ -91,6 +91,7 @@ extension Topic {
         }
         checkMembers(of: number, &found)
         checkTimes(of: number, &found)
+        checkPatience(of: number, &found)
         if !log.holds(groupTable[number].cursor) {
             found.append("lost cursor \(groupTable[number].cursor)")
         }

@@ -5,7 +5,8 @@ package import SluiceCore
 package struct FakeSink {
     package enum Frame {
         case events(sequence: UInt64, bytes: UInt64, offsets: [Range<UInt64>])
-        case status(forfeited: UInt64, forfeitedBytes: UInt64, kind: StatusKind, asked: UInt64)
+        /// With the account of the broker when it was sent.
+        case status(StatusKind, Ledger)
         case gap(Gap, nextSequence: UInt64)
         case mark(Int, nextSequence: UInt64)
     }
@@ -26,6 +27,9 @@ package struct FakeSink {
     /// What it was given and has not received when its wire was cut, and what it was told of that.
     package var lost: [Range<UInt64>] = []
     package var toldLost: [Gap] = []
+    /// What the broker knew of its asks when its wire was cut, and what was left of them.
+    package var askedAtCut: UInt64 = 0
+    package var creditAtCut: UInt64 = 0
     /// Gaps that it has had, and those on its wire when that was cut, which have to come again.
     package var gaps: UInt64 = 0
     package var lostGaps = Deque<Gap>()

@@ -22,6 +22,9 @@ package struct World {
     var stamps: [UInt32] = []
     var shapes: [Shape] = []
     var newShapes: [Shape] = []
+    /// Events that their producers were told are in, and those that were not let in.
+    var accepted: UInt64 = 0
+    var discarded: UInt64 = 0
     /// The groups that something happened to since the laws were asked, by number.
     var touched = TouchedGroups()
     var nextStamp: UInt32 = 1
@@ -149,13 +152,14 @@ package struct World {
     mutating func settle() {
         var rounds = 0
         while true {
-            if let time = topic.wakesAt, time <= now {
-                touched.addAll()
-            } else if !isDue {
-                break
-            }
+            let isWoken = topic.wakesAt.map { $0 <= now } ?? false
+            if isWoken { touched.addAll() }
+            guard isWoken || isDue else { break }
+            // What time brings members, they have before their turn comes.
+            let orders = isWoken ? [:] : firstInOrder()
             isDue = topic.advance(at: now, into: &effects)
             checkStep()
+            checkOrder(orders)
             book()
             noteOwners()
             rounds += 1
@@ -174,6 +178,15 @@ package struct World {
         }
         checkRate()
         touched.removeAll()
+    }
+
+    /// Whose turn it is in the groups where that is certain.
+    private func firstInOrder() -> [Int: [UInt32]] {
+        var orders: [Int: [UInt32]] = [:]
+        for number in topic.groupTable.indices where touched.contains(number) {
+            if let first = topic.firstInOrder(ofGroup: number) { orders[number] = first }
+        }
+        return orders
     }
 
     /// All laws, whatever the last step was about.
@@ -283,7 +296,16 @@ extension World {
             if rate?.take(publication.events, at: now) == false {
                 violations.append("\(publication.events) came beyond the topic's rate")
             }
+            let head = topic.log.head
+            (accepted, discarded) = (0, 0)
             apply(.publish(id, publication))
+            let kept = topic.log.head - head
+            if accepted != kept || discarded != publication.events - kept {
+                violations.append("L4: \(accepted) accepted and \(discarded) not, of \(kept)")
+            }
+            if discarded > 0, topic.options.onFull != .dropNewest {
+                violations.append("L4: \(discarded) events were not let in")
+            }
         }
     }
 

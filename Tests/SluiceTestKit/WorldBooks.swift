@@ -85,6 +85,20 @@ extension World {
         book.name(sinks[index].opening.group)
     }
 
+    /// The first that a step served of each group is one whose turn it was.
+    mutating func checkOrder(_ orders: [Int: [UInt32]]) {
+        guard !orders.isEmpty else { return }
+        var orders = orders
+        for case .deliver(let id, _) in effects.list {
+            guard let index = sink(id) else { continue }
+            let group = sinks[index].group
+            guard let first = orders.removeValue(forKey: group) else { continue }
+            if !first.contains(id.index) {
+                violations.append("\(id) is served before \(first) of group \(group)")
+            }
+        }
+    }
+
     /// A lane goes on only when its last owner has received what it was given, or is given up.
     private mutating func checkHandOver(
         of lane: Int,

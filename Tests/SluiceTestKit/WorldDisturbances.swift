@@ -17,6 +17,10 @@ extension World {
             sinks[index].inbox = []
             sinks[index].outbox = []
             sinks[index].unwritten = 0
+            if let ledger = topic.consumer(sinks[index].id)?.ledger {
+                sinks[index].askedAtCut = ledger.asked
+                sinks[index].creditAtCut = ledger.credit
+            }
             apply(.detach(sinks[index].id))
         case 3: sinks[index].reads.toggle()
         default:

@@ -38,14 +38,7 @@ extension World {
                 touched.add(sinks[index].group)
                 // Nil if the same step closed it afterwards.
                 guard let ledger = topic.consumer(id)?.ledger else { continue }
-                sinks[index].inbox.append(
-                    .status(
-                        forfeited: ledger.forfeited,
-                        forfeitedBytes: ledger.forfeitedBytes,
-                        kind: kind,
-                        asked: ledger.asked
-                    )
-                )
+                sinks[index].inbox.append(.status(kind, ledger))
             case .ask(let id, let ask):
                 guard let index = source(id) else {
                     violations.append("L7: DEMAND for nobody")
@@ -53,7 +46,8 @@ extension World {
                 }
                 sources[index].inbox.append(ask)
             case .mark(let id, let mark, let offset, let next): bookMark(id, mark, offset, next)
-            case .accept, .reject: continue
+            case .accept(_, _, let count): accepted += UInt64(count)
+            case .reject(_, _, let count, _): discarded += UInt64(count)
             case .close(let id, let code, let text): bookClose(id, code, text)
             }
         }
@@ -94,6 +88,7 @@ extension World {
             return
         }
         touched.add(sinks[index].group)
+        if topic.isPaused { violations.append("EVENTS while the topic is paused") }
         var events: UInt64 = 0
         var bytes = 0
         var offsets: [Range<UInt64>] = []
@@ -129,6 +124,11 @@ extension World {
                 forfeited: ledger.forfeited,
                 forfeitedBytes: ledger.forfeitedBytes
             )
+            // What was lost is not delivered again: its credit went with it.
+            let sink = sinks[index]
+            if ledger.credit > sink.creditAtCut + (ledger.asked - sink.askedAtCut) {
+                violations.append("L2: came back with \(ledger), had \(sink.creditAtCut)")
+            }
             return
         }
         guard let index = source(id),
@@ -168,12 +168,14 @@ extension World {
             case .mark(let number, let next):
                 checkPlace(next, index)
                 wrote(index, markBook.said[number].mark.windowBytes)
-            case .status(let forfeited, let forfeitedBytes, let kind, let asked):
+            case .status(let kind, let told):
                 try sinks[index].ledger.book(
-                    forfeited: forfeited,
-                    forfeitedBytes: forfeitedBytes
+                    forfeited: told.forfeited,
+                    forfeitedBytes: told.forfeitedBytes
                 )
-                if kind == .echo, asked == sinks[index].ledger.asked { compare(index) }
+                let ledger = sinks[index].ledger
+                if kind == .echo, told.asked == ledger.asked { compare(index) }
+                if kind == .drained { checkDrained(ledger, told) }
             }
         } catch {
             violations.append("L1 at a consumer: \(error)")
@@ -183,6 +185,17 @@ extension World {
     private mutating func wrote(_ index: Int, _ bytes: Int) {
         sinks[index].unwritten -= bytes
         apply(.wrote(sinks[index].id, bytes: bytes))
+    }
+
+    /// L7: nothing is left of asks that a STOP or a DRAIN was answered for.
+    private mutating func checkDrained(_ ledger: Ledger, _ told: Ledger) {
+        let isStopped = told.stoppedTo == ledger.stoppedTo
+        let isDrained = told.drainedTo == ledger.drainedTo
+        if isStopped && ledger.credit(upTo: ledger.stoppedTo) > 0
+            || isDrained && ledger.credit(upTo: ledger.drainedTo) > 0
+        {
+            violations.append("L7: credit is left after DRAINED, \(ledger)")
+        }
     }
 
     /// L2: with nothing on the way both ends are equal.
