@@ -23,7 +23,7 @@ SEEDS ?= 2000
 SLUICE_FUZZ_CASES ?= 2000000
 
 .PHONY: setup demo test build release check bench bench-quick bench-setup budget budget-update \
-    simulate fuzz sanitize clean
+    simulate break-laws fuzz sanitize clean
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -105,6 +105,11 @@ simulate:
 	swift build -c release $(swift_flags) --product sluice-simulate
 	"$$(swift build -c release --show-bin-path)/sluice-simulate" --seeds $(SEEDS) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(LIFE),--life $(LIFE))
+
+# make break-laws [BREAK_FLAGS='--only fair']: breaks the core on purpose in each of the ways that
+# `Tests/BreakLaws/breaks.toml` names, and says after how many worlds `simulate` found it. Minutes.
+break-laws:
+	Tests/BreakLaws/break-laws.py $(BREAK_FLAGS)
 
 # The fuzz tests of every room, with many more cases than `make test` spends.
 fuzz:
