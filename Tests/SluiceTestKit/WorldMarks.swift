@@ -85,6 +85,7 @@ extension World {
         if !sinks[index].heard.contains(number), givenTo > offset {
             violations.append("\(mark) at \(offset) behind \(givenTo - 1)")
         }
+        touched.add(sinks[index].group)
         sinks[index].awaited.remove(number)
         sinks[index].heard.insert(number)
         sinks[index].heardTo = max(sinks[index].heardTo, offset)
