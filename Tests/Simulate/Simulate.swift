@@ -27,6 +27,7 @@ struct Simulate {
         // Before many go those that once broke.
         let known = seeds > 1 ? World.known : []
         let worlds = Worlds(known: known, first: first, count: seeds, life: life)
+        Spot.tellCrashes()
         let result = await run(worlds, jobs: jobs)
         if let failure = result.failure {
             for violation in failure.violations.prefix(10) { print(violation) }
@@ -111,6 +112,7 @@ private struct Worlds: Sendable {
         var result = Result()
         for place in part {
             let seed = seed(of: place)
+            Spot.enter(Spot(place: place, seed: seed, life: life))
             let world = World.run(seed: seed, life: life)
             result.steps += world.steps
             result.deliveries += world.deliveries
@@ -126,5 +128,48 @@ private struct Worlds: Sendable {
             }
         }
         return result
+    }
+}
+
+/// The world that a thread is in.
+///
+/// Where the core stops itself, because it finds what it takes for impossible, the seed is told
+/// like any other that fails.
+private struct Spot {
+    var place: UInt64
+    var seed: UInt64
+    var life: UInt64?
+
+    private nonisolated(unsafe) static var key = pthread_key_t()
+
+    static func tellCrashes() {
+        pthread_key_create(&key, nil)
+        for number in [SIGILL, SIGTRAP, SIGSEGV] {
+            signal(number) { number in
+                if let spot = pthread_getspecific(Spot.key)?.assumingMemoryBound(to: Spot.self) {
+                    spot.pointee.tell(number)
+                }
+                _exit(1)
+            }
+        }
+    }
+
+    /// Remembers the world that this thread runs next.
+    static func enter(_ spot: Spot) {
+        if let known = pthread_getspecific(key)?.assumingMemoryBound(to: Spot.self) {
+            known.pointee = spot
+            return
+        }
+        let own = UnsafeMutablePointer<Spot>.allocate(capacity: 1)
+        own.initialize(to: spot)
+        pthread_setspecific(key, own)
+    }
+
+    private func tell(_ signal: Int32) {
+        print("the core stopped itself, signal \(signal)")
+        print("seed \(seed), world \(place + 1)")
+        let replay = life.map { " LIFE=\($0)" } ?? ""
+        print("replay: make simulate SEEDS=1 SEED=\(seed)\(replay)")
+        fflush(nil)
     }
 }
