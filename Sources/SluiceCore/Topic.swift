@@ -411,6 +411,11 @@ extension Topic {
     private mutating func changeRoom(_ id: LinkID, _ body: (inout ConsumerLink) -> Void) {
         guard withConsumer(id.index, body) != nil else { return }
         refresh(id.index, requeue: false)
+        let place = Int(id.index)
+        guard consumerLinks[place].needBytes > 0 else { return }
+        // The event of one lane may lack bytes where that of another lacked room alone.
+        let group = consumerLinks[place].group
+        if !groupTable[group].lanes.isEmpty { markDirty(group) }
     }
 
     /// Takes a link out of the topic; its credit dies with it.

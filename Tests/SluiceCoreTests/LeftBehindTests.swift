@@ -129,6 +129,24 @@ struct LeftBehindTests {
         #expect(harness.broken() == [])
     }
 
+    @Test("in one partition does not stay there because the event of another lacks bytes")
+    func otherPartition() {
+        var harness = TopicHarness(ahead: 10)
+        let one = harness.consumer { opening in
+            opening.wish.dispatcher = .partition
+            opening.wish.partitions = 3
+        }
+        harness.apply(.window(one, bytes: 4_096))
+        // Without keys each goes to the partition of its offset.
+        harness.emit(1, bytes: 80_000)
+        harness.emit(2, bytes: 30)
+        harness.ask(one, 10, bytes: 4_000)
+        #expect(harness.given == [one: [1]], "of events so large no more than one is said to fit")
+        harness.apply(.wrote(one, bytes: 30))
+        #expect(harness.given == [one: [1, 2]])
+        #expect(harness.broken() == [])
+    }
+
     @Test("by a member that came and went is not waited for by the one that had its partitions")
     func partitionComesBack() {
         var harness = TopicHarness()

@@ -90,6 +90,8 @@ package struct World {
         3_183, 9_925,
         // What a lagging consumer lacked bytes for was dropped, and the next did not follow.
         9_312,
+        // The write window opened for one that lacked bytes in a partition, and no other was served.
+        18_446_744_073_709_000_546,
     ]
 
     /// Lets the world of a seed live and end, as long as no law is broken.
