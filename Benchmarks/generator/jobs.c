@@ -75,7 +75,7 @@ void openWorkers(void) {
         Worker *w = &workers[i];
         w->connection = greet(options.port, INPUT_BYTES);
         w->service = 1000 * (uint64_t)(i == 0 ? options.slowService : options.service);
-        sendOpen(&w->connection, LINK, SINK, options.topic, 1);
+        sendOpen(&w->connection, LINK, SINK, options.topic, 1, BLOCK);
         await(&w->connection, OPENED);
     }
 }
