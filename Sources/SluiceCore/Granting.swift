@@ -100,8 +100,8 @@ extension Topic {
 
     /// Small refills of what is kept ahead wait until they are worth a frame, unless somebody could
     /// have nothing to do meanwhile.
-    @inline(__always)
-    private func isWorthGranting(_ allowed: Allowance) -> Bool {
+    // Mutating, so that the topic is not copied to be asked.
+    private mutating func isWorthGranting(_ allowed: Allowance) -> Bool {
         guard allowed.wanted == 0 else { return true }
         let fitting = Limits.grantWindowBytes / likelyRecordBytes
         let enough = min(options.ahead, Limits.grantWindowEvents, fitting) / 4
@@ -179,15 +179,18 @@ extension Topic {
         at now: Instant,
         into effects: inout Effects
     ) -> UInt64 {
-        let link = producerLinks[Int(index)]
-        guard kinds[Int(index)] == .producer, link.isAttached, link.recalledAt == nil else {
-            return 0
-        }
-        let credit = link.ledger.credit
+        // Field by field: a link that is taken out of its table is copied.
+        let place = Int(index)
+        guard kinds[place] == .producer, producerLinks[place].isAttached,
+            producerLinks[place].recalledAt == nil
+        else { return 0 }
+        let credit = producerLinks[place].ledger.credit
         var count = min(events, Limits.demandMax - min(Limits.demandMax, credit))
-        if isAnnounced, case .events(let backlog) = link.backlog { count = min(count, backlog) }
-        let held = link.ledger.byteCredit ?? 0
-        let free = freeGrantBytes + link.grantedBytes
+        if isAnnounced, case .events(let backlog) = producerLinks[place].backlog {
+            count = min(count, backlog)
+        }
+        let held = producerLinks[place].ledger.byteCredit ?? 0
+        let free = freeGrantBytes + (credit > 0 ? held : 0)
         if credit == 0, held > free {
             // Bytes left over from earlier grants would count again: they go back first.
             let isPossible = free >= likelyRecordBytes || granted == 0 && free > 0
@@ -204,7 +207,7 @@ extension Topic {
             if count == 0 {
                 guard granted == 0, free > 0, events > 0 else { return 0 }
                 count = 1
-                bytes = max(likelyRecordBytes, UInt64(link.needBytes))
+                bytes = max(likelyRecordBytes, UInt64(producerLinks[place].needBytes))
             }
         }
         guard count > 0 else { return 0 }
@@ -246,7 +249,7 @@ extension Topic {
     }
 
     /// Bytes that may still be granted under law L3.
-    // What lanes make of it is told apart: the topic is copied for what is not inlined.
+    // All of it in its caller: the topic is copied for what is not inlined.
     @inline(__always)
     private var freeGrantBytes: UInt64 {
         let window = Limits.grantWindowBytes - min(Limits.grantWindowBytes, grantedBytes)
@@ -260,11 +263,13 @@ extension Topic {
     /// Bytes that what is granted may keep from being freed once it has come.
     ///
     /// Each group with lanes keeps its events by itself, the others together in the log.
+    @inline(__always)
     var grantedMemory: UInt64 {
         copies * grantedBytes + UInt64(lanedGroups) * Limits.laneItemBytes * granted
     }
 
     /// How often an event may be kept.
+    @inline(__always)
     var copies: UInt64 {
         UInt64(lanedGroups + (lanedGroups < liveGroups || lanedGroups == 0 ? 1 : 0))
     }

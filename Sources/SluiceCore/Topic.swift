@@ -112,6 +112,7 @@ package struct Topic: Sendable {
     }
 
     /// Bytes that the topic keeps from being freed.
+    @inline(__always)
     package var retainedBytes: UInt64 { log.retainedBytes + laneBytes }
 
     /// Events that some group has still to see, or that no group has seen.
@@ -138,6 +139,7 @@ package struct Topic: Sendable {
         groupTable[number].isRemoved ? nil : groupTable[number]
     }
 
+    @inline(__always)
     var hasGroup: Bool { liveGroups > 0 }
 }
 
