@@ -33,7 +33,8 @@ package enum Effect: Hashable, Sendable {
     case gap(LinkID, Gap, nextSequence: UInt64)
     case mark(LinkID, Mark, offset: UInt64, nextSequence: UInt64)
     case ask(LinkID, Ask)
-    case accept(LinkID, from: UInt64, count: UInt32)
+    /// Events were taken; `offset` is the first one's.
+    case accept(LinkID, from: UInt64, count: UInt32, offset: UInt64)
     /// Events that the topic does not take, and why.
     case reject(LinkID, from: UInt64, count: UInt32, CloseCode)
     case status(LinkID, StatusKind)

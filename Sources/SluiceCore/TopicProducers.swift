@@ -43,10 +43,13 @@ extension Topic {
         from id: LinkID,
         into effects: inout Effects
     ) {
+        let offset = log.head
         let kept = emit(publication)
         if kept > 0 {
             let count = UInt32(clamping: kept)
-            effects.list.append(.accept(id, from: publication.firstSequence, count: count))
+            effects.list.append(
+                .accept(id, from: publication.firstSequence, count: count, offset: offset)
+            )
         }
         if kept < publication.events {
             effects.list.append(

@@ -136,8 +136,8 @@ extension Engine {
             case .ask(let id, let ask):
                 guard let owner = box.owner(id) else { continue }
                 owner.session.peer?.ask(owner.link, ask)
-            case .accept(let id, let from, let count):
-                settle(id, Settlement(from: from, count: count), of: box)
+            case .accept(let id, let from, let count, let offset):
+                settle(id, Settlement(from: from, count: count, offset: offset), of: box)
             case .reject(let id, let from, let count, let code):
                 let refusal = Settlement(
                     from: from,

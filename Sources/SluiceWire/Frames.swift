@@ -200,12 +200,21 @@ package struct Settlement: Hashable, Sendable {
     package var outcome: Outcome
     /// Milliseconds for retry and extend, a close code for reject, else 0.
     package var argument: UInt32
+    /// Where the first of accepted events came to stand in the topic; no part of the frame.
+    package var offset: UInt64?
 
-    package init(from: UInt64, count: UInt32, outcome: Outcome = .accept, argument: UInt32 = 0) {
+    package init(
+        from: UInt64,
+        count: UInt32,
+        outcome: Outcome = .accept,
+        argument: UInt32 = 0,
+        offset: UInt64? = nil
+    ) {
         self.from = from
         self.count = count
         self.outcome = outcome
         self.argument = argument
+        self.offset = offset
     }
 }
 
