@@ -1,4 +1,5 @@
 import Sluice
+import SluiceEngine
 
 /// Prints events in the form that was asked for.
 final class EventWriter {

@@ -1,5 +1,6 @@
 import Glibc
 package import Logging
+import SluiceEngine
 import Synchronization
 
 /// Logs to standard error, one line an entry: words for people, or fields for programs.

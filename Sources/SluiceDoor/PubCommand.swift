@@ -2,6 +2,7 @@ package import ArgumentParser
 import Glibc
 import Sluice
 import SluiceCore
+import SluiceEngine
 
 extension Each: ExpressibleByArgument {}
 

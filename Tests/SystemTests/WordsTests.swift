@@ -1,6 +1,7 @@
 import Logging
 import Sluice
 import SluiceDoor
+import SluiceEngine
 import SluiceWire
 import Testing
 
