@@ -1,4 +1,5 @@
 package import Logging
+package import SluiceEngine
 package import SluiceNet
 
 /// The broker on its sockets: binds, serves on its event loops, and stops in peace.
@@ -7,14 +8,21 @@ package final class Server: Sendable {
     private let logger: Logger
     private let house: House
 
+    /// Makes a further face, on the loop of its engine; before its calls it reads the clocks.
+    package typealias FaceMaker =
+        @Sendable (Engine, _ readClocks: @escaping () -> Void) throws(SystemError) -> any Face
+
     package init(configuration: ServerConfiguration, logger: Logger) throws(SystemError) {
         self.configuration = configuration
         self.logger = logger
         house = try House(shards: max(1, configuration.shards))
     }
 
+    /// The loop that connections come in on, where a further face lives.
+    package var frontLoop: EventLoop { house.loops[0] }
+
     /// Binds everything that is configured and begins to serve; returns the bound addresses.
-    package func start() async throws -> [String] {
+    package func start(face: FaceMaker? = nil) async throws -> [String] {
         HostProcess.ignoreBrokenPipes()
         var listeners: [Listener] = []
         for text in configuration.listen {
@@ -31,7 +39,8 @@ package final class Server: Sendable {
             let ready = index == 0 ? listeners : []
             try await withCheckedThrowingContinuation { continuation in
                 house.loops[index].submit { @Sendable [self] in
-                    continuation.resume(with: Result { try begin(index, ready) })
+                    let face = index == 0 ? face : nil
+                    continuation.resume(with: Result { try begin(index, ready, face) })
                 }
             }
         }
@@ -44,7 +53,7 @@ package final class Server: Sendable {
         house.loops[0].start()
         house.loops[0].submit { @Sendable [self] in
             // Without listeners there is nothing that could fail.
-            try? begin(0, [])
+            try? begin(0, [], nil)
         }
     }
 
@@ -58,10 +67,14 @@ package final class Server: Sendable {
         return isSent ? theirs : nil
     }
 
-    private func begin(_ index: Int, _ listeners: [Listener]) throws(SystemError) {
+    private func begin(
+        _ index: Int,
+        _ listeners: [Listener],
+        _ face: FaceMaker?
+    ) throws(SystemError) {
         let shard = Shard(index: index, house: house, configuration: configuration, logger: logger)
         house.add(shard)
-        try shard.start(listeners) { [loop = house.loops[index]] in loop.stop() }
+        try shard.start(listeners, face) { [loop = house.loops[index]] in loop.stop() }
     }
 
     /// Stops in peace, or at once when called again; from any thread.

@@ -34,6 +34,8 @@ final class Shard {
     private var freeSlots: [Int] = []
     private(set) var connectionCount = 0
     private var listeners: [Listener] = []
+    /// Another way in to the engine, served in the same turns.
+    private var face: (any Face)?
     private var stopped: (() -> Void)?
     private(set) var drainDeadline: UInt64?
     /// All is said: clients may read it and close while the time to drain lasts.
@@ -67,10 +69,15 @@ final class Shard {
     /// Twice in the shortest keepalive, and often enough to free what blocked writers pin.
     private static let tickInterval = Duration.milliseconds(100)
 
-    func start(_ listeners: [Listener], stopped: @escaping () -> Void) throws(SystemError) {
+    func start(
+        _ listeners: [Listener],
+        _ makeFace: Server.FaceMaker?,
+        stopped: @escaping () -> Void
+    ) throws(SystemError) {
         self.listeners = listeners
         self.stopped = stopped
         readClocks()
+        face = try makeFace?(engine) { [unowned self] in readClocks() }
         for listener in listeners {
             try listener.start { [unowned self] socket, address in
                 accept(socket, from: address)
@@ -107,13 +114,15 @@ extension Shard {
             hasMore = engine.turn()
             // First what others can work on while we write.
             sendPost()
-            if flushing.isEmpty {
+            let isFaceBusy = face?.flush() ?? false
+            if flushing.isEmpty, !isFaceBusy {
                 // What another shard sends meanwhile needs no turn of its own.
                 guard loop.runSubmitted() else { break }
                 continue
             }
             flushAll()
         }
+        if face != nil { checkQueues() }
         for connection in reading { connection.idle() }
         reading.removeAll(keepingCapacity: true)
         sendPost()
@@ -171,16 +180,18 @@ extension Shard {
             engine.tick()
             let now = loop.now
             for connection in connections { connection?.tick(now) }
+            face?.tick()
             if drainDeadline != nil { checkDrained(now) }
             scheduleTick()
         }
     }
 
     private func checkQueues() {
-        if !isTight, queuedBytes > Limits.writeLoopBytesMax {
+        let queued = queuedBytes + (face?.queuedBytes ?? 0)
+        if !isTight, queued > Limits.writeLoopBytesMax {
             isTight = true
             engine.setWindows(bytes: Limits.writeWindowBytesTight)
-        } else if isTight, queuedBytes < Limits.writeLoopBytesMax / 2 {
+        } else if isTight, queued < Limits.writeLoopBytesMax / 2 {
             isTight = false
             engine.setWindows(bytes: Limits.writeWindowBytes)
             for connection in connections { connection?.forgetWideLinks() }
@@ -258,9 +269,11 @@ extension Shard {
         connections[connection.slot] = nil
         freeSlots.append(connection.slot)
         connectionCount -= 1
-        guard isLeaving, connectionCount == 0 else { return }
+        guard isLeaving, isGone else { return }
         loop.schedule(after: .zero) { [weak self] in self?.closeAll() }
     }
+
+    private var isGone: Bool { connectionCount == 0 && face?.isGone ?? true }
 }
 
 // MARK: - Stopping
@@ -278,6 +291,7 @@ extension Shard {
         listeners = []
         logger.info("stopping", metadata: ["connections": "\(connectionCount)"])
         engine.wind()
+        face?.wind()
         for case let connection? in connections {
             if connection.peer.isGreeted {
                 connection.peer.sayGoingAway()
@@ -298,13 +312,14 @@ extension Shard {
 
     private func checkDrained(_ now: UInt64) {
         guard let drainDeadline else { return }
-        if now >= drainDeadline {
+        if now >= drainDeadline || isLeaving && isGone {
             closeAll()
         } else if !isLeaving {
             // A link from shard to shard needs both ends: none leaves before all are drained.
             let isOver = house.drain.note(index) {
                 let (sent, received) = engine.postCounts
-                let isDrained = engine.isDrained && queuedBytes == 0
+                let isFaceDrained = face?.isDrained ?? true
+                let isDrained = engine.isDrained && queuedBytes == 0 && isFaceDrained
                 return Drain.Report(isDrained: isDrained, sent: sent, received: received)
             }
             if isOver { leave() }
@@ -320,7 +335,8 @@ extension Shard {
             connection.peer.end(farewell)
             connection.flush()
         }
-        if connectionCount == 0 { closeAll() }
+        face?.leave()
+        if isGone { closeAll() }
     }
 
     var farewell: Close {
@@ -340,6 +356,8 @@ extension Shard {
             connection.flush()
             connection.close()
         }
+        face?.close()
+        face = nil
         stopped()
     }
 }
