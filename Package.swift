@@ -31,6 +31,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         // `Service`, so that a client starts and drains with the program around it.
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        // Only NIOHTTP1, as a pure codec for HTTP/1.1 without its event loop; its parser is llhttp.
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         // Latency percentiles of `sluice bench` with a bounded error.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
@@ -98,6 +100,28 @@ let package = Package(
             ],
             swiftSettings: rules
         ),
+        // Its sibling, HTTP/1.1 and HTTP/2. Frames and HPACK are libnghttp2's.
+        .systemLibrary(
+            name: "CNghttp2",
+            pkgConfig: "libnghttp2",
+            providers: [.apt(["libnghttp2-dev"])]
+        ),
+        .target(
+            name: "SluiceGateway",
+            dependencies: [
+                "CNghttp2",
+                "SluiceCore",
+                "SluiceEngine",
+                "SluiceNet",
+                "SluiceWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: rules
+        ),
         // Floor 5: a broker and its clients in one process; the one executable, built as `sluice`.
         .target(
             name: "SluiceEmbedded",
@@ -117,6 +141,7 @@ let package = Package(
                 "Sluice",
                 "SluiceCore",
                 "SluiceEngine",
+                "SluiceGateway",
                 "SluiceNet",
                 "SluiceServer",
                 "SluiceWire",
@@ -210,6 +235,11 @@ let package = Package(
             swiftSettings: rules
         ),
         .testTarget(
+            name: "SluiceGatewayTests",
+            dependencies: ["SluiceCore", "SluiceGateway", "SluiceTestKit"],
+            swiftSettings: rules
+        ),
+        .testTarget(
             name: "SluiceTests",
             dependencies: [
                 "Sluice", "SluiceCore", "SluiceEmbedded", "SluiceEngine", "SluiceNet",
@@ -222,7 +252,8 @@ let package = Package(
         .testTarget(
             name: "SystemTests",
             dependencies: [
-                "Sluice", "SluiceDoor", "SluiceEmbedded", "SluiceEngine", "SluiceWire",
+                "Sluice", "SluiceDoor", "SluiceEmbedded", "SluiceEngine", "SluiceTestKit",
+                "SluiceWire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules

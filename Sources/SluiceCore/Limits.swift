@@ -124,4 +124,57 @@ package enum Limits {
     package static let goingAwayRetryMilliseconds = 1_000
     /// Seconds a stopping broker goes on delivering what has credit.
     package static let drainSecondsMax = 5
+    /// HTTP connections of one broker.
+    package static let httpConnectionsMax = 10_000
+    /// Bytes of the headers of one request, 32 more for each; above it is 431.
+    package static let httpHeadersBytesMax = 16_384
+    /// Headers of one HTTP/1.1 request.
+    package static let httpHeadersMax = 128
+    /// Bytes of one request's body; above it is 413.
+    package static let httpBodyBytesMax = 4_194_304
+    /// Bytes of all requests that are held until they are complete or have credit; above it is 503.
+    package static let httpBodiesBytesMax = 67_108_864
+    /// Seconds in which a connection has to bring its first request, or the rest of one it began.
+    package static let httpHeadSecondsMax = 5
+    /// Seconds for which a connection without a request is kept.
+    package static let httpIdleSecondsMax = 60
+    /// Bytes of a body that have to come in each second, after the first few: those of a head.
+    package static let httpBodyBytesPerSecondMin = 1_024
+    /// Bytes that a connection takes from its answers at once.
+    package static let httpWriteBytes = 65_536
+    /// Seconds of the longest wait that a request may ask for.
+    package static let httpWaitSecondsMax = 300
+    /// Milliseconds that a request waits for credit at least, so that a grant can come.
+    package static let httpWaitMillisecondsMin = 50
+    /// Seconds for which the link that brings requests' events to a topic is kept unused.
+    package static let httpIntakeIdleSeconds = 5
+    /// Events of one request: what a topic that knows nothing of their size grants; above it is
+    /// 413.
+    package static let batchEventsMax = 4_096
+    /// Events of a stream that may be on their way, by default.
+    package static let streamDemandDefault = 100
+    /// Seconds of silence after which Server-Sent Events say a word without meaning.
+    package static let streamBeatSeconds = 15
+    /// Exchanges of one HTTP/2 connection at one time.
+    package static let http2StreamsMax = 128
+    /// Bytes of one request's body that may be on their way.
+    package static let http2WindowBytes = 65_536
+    /// Bytes of all bodies of a connection that may be on their way.
+    package static let http2ConnectionWindowBytes = 1_048_576
+    /// Bytes of the table of headers, in either direction.
+    package static let http2TableBytesMax = 4_096
+    /// CONTINUATION frames behind one HEADERS.
+    package static let http2ContinuationsMax = 8
+    /// Settings in one SETTINGS frame.
+    package static let http2SettingsMax = 32
+    /// Answers to PING and SETTINGS that wait to be written.
+    package static let http2AcksMax = 1_000
+    /// Streams that a client may reset at once after a rest.
+    package static let http2ResetsMax: UInt64 = 100
+    /// Streams that a client may reset in each second.
+    package static let http2ResetsPerSecond: UInt64 = 5
+    /// Frames a second that bring nothing: PING, SETTINGS, PRIORITY, resets, empty DATA.
+    package static let http2IdleFramesPerSecond = 1_000
+    /// Topics that metrics tell of one by one.
+    package static let metricsTopicsMax = 1_000
 }

@@ -15,6 +15,10 @@ enum Rooms {
             "DequeModule", "Glibc", "Logging", "SluiceCore", "SluiceEngine", "SluiceNet",
             "SluiceWire", "Synchronization",
         ],
+        "Sources/SluiceGateway": [
+            "CNghttp2", "DequeModule", "FoundationEssentials", "Logging", "NIOCore",
+            "NIOEmbedded", "NIOHTTP1", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceWire",
+        ],
         "Sources/Sluice": [
             "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
             "SluiceNet", "SluiceWire", "Synchronization",
@@ -24,8 +28,8 @@ enum Rooms {
         ],
         "Sources/SluiceDoor": [
             "ArgumentParser", "Configuration", "Dispatch", "FoundationEssentials", "Glibc",
-            "Histogram", "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet",
-            "SluiceServer", "SluiceWire", "Synchronization",
+            "Histogram", "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceGateway",
+            "SluiceNet", "SluiceServer", "SluiceWire", "Synchronization",
         ],
         "Tests/SluiceTestKit": [
             "DequeModule", "FoundationEssentials", "Glibc", "SluiceCore", "SluiceWire",
@@ -52,6 +56,7 @@ enum Rooms {
             "SluiceServer",
             "SluiceWire"
         ),
+        "Tests/SluiceGatewayTests": tests(of: "SluiceCore", "SluiceGateway"),
         "Tests/SluiceTests": tests(
             of: "Logging",
             "ServiceLifecycle",

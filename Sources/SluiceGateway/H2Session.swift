@@ -1,0 +1,411 @@
+import CNghttp2
+import SluiceCore
+
+/// HTTP/2 on libnghttp2, without a socket.
+///
+/// The library's callbacks only note what happened: it is never called from within itself.
+package final class H2Session: HTTPSession {
+    /// A request and its answer, as long as the library knows the stream.
+    fileprivate final class Stream {
+        let id: Int32
+        var head = RequestHead()
+        var headerBytes = 0
+        var isTooLarge = false
+        var body: ResponseBody = .none
+        /// How far bytes of a known body are sent.
+        var sent = 0
+        var isDeferred = false
+        var isAnswered = false
+
+        init(_ id: Int32) { self.id = id }
+    }
+
+    private var session: OpaquePointer?
+    private var streams: [Int32: Stream] = [:]
+    private var events: [HTTPEvent] = []
+    private var isWinding = false
+    /// Frames that asked for work and brought none, in the second that began then.
+    private var idleFrames = 0
+    private var second: UInt64 = 0
+    private var isFlooded = false
+    /// Set by the owner before it feeds: monotonic nanoseconds.
+    package var now: UInt64 = 0
+
+    package init() throws(HTTPFailure) {
+        var callbacks: OpaquePointer?
+        var options: OpaquePointer?
+        guard nghttp2_session_callbacks_new(&callbacks) == 0, nghttp2_option_new(&options) == 0
+        else { throw .broken("out of memory") }
+        defer {
+            nghttp2_session_callbacks_del(callbacks)
+            nghttp2_option_del(options)
+        }
+        nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, onBeginHeaders)
+        nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
+        nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onFrame)
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onData)
+        nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onStreamClose)
+        // Each is said, whatever the library's default is or becomes.
+        nghttp2_option_set_no_auto_window_update(options, 1)
+        nghttp2_option_set_stream_reset_rate_limit(
+            options,
+            Limits.http2ResetsMax,
+            Limits.http2ResetsPerSecond
+        )
+        nghttp2_option_set_max_continuations(options, Limits.http2ContinuationsMax)
+        nghttp2_option_set_max_settings(options, Limits.http2SettingsMax)
+        nghttp2_option_set_max_outbound_ack(options, Limits.http2AcksMax)
+        nghttp2_option_set_max_reserved_remote_streams(options, 0)
+        nghttp2_option_set_max_deflate_dynamic_table_size(options, Limits.http2TableBytesMax)
+        nghttp2_option_set_peer_max_concurrent_streams(options, UInt32(Limits.http2StreamsMax))
+        nghttp2_option_set_no_closed_streams(options, 1)
+        let this = Unmanaged.passUnretained(self).toOpaque()
+        guard nghttp2_session_server_new2(&session, callbacks, this, options) == 0 else {
+            throw .broken("out of memory")
+        }
+        submitSettings()
+    }
+
+    deinit { nghttp2_session_del(session) }
+
+    private func submitSettings() {
+        let settings = [
+            setting(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, Limits.http2StreamsMax),
+            setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, Limits.http2WindowBytes),
+            setting(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, Limits.httpHeadersBytesMax),
+            setting(NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, Limits.http2TableBytesMax),
+        ]
+        let none = UInt8(NGHTTP2_FLAG_NONE.rawValue)
+        nghttp2_submit_settings(session, none, settings, settings.count)
+        nghttp2_session_set_local_window_size(
+            session,
+            none,
+            0,
+            Int32(Limits.http2ConnectionWindowBytes)
+        )
+    }
+
+    private func setting(
+        _ id: nghttp2_settings_id,
+        _ value: Int
+    ) -> nghttp2_settings_entry {
+        nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(value))
+    }
+
+    /// Goes on with a request that came by HTTP/1.1 and asked for the change, as stream 1.
+    package func upgrade(
+        from head: RequestHead,
+        settings: [UInt8]
+    ) throws(HTTPFailure) {
+        let isHead: Int32 = head.method == "HEAD" ? 1 : 0
+        let code = nghttp2_session_upgrade2(session, settings, settings.count, isHead, nil)
+        guard code == 0 else { throw .malformed(status: 400, "HTTP2-Settings is malformed") }
+        let stream = Stream(1)
+        stream.head = head
+        streams[1] = stream
+        events.append(.request(1, head, isWhole: true))
+    }
+
+    package func close() {
+        streams = [:]
+        events = []
+    }
+}
+
+// MARK: - What comes in
+
+extension H2Session {
+    package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) {
+        if now - min(now, second) >= 1_000_000_000 {
+            second = now
+            idleFrames = 0
+        }
+        let count = nghttp2_session_mem_recv(
+            session,
+            bytes.bindMemory(to: UInt8.self).baseAddress,
+            bytes.count
+        )
+        if isFlooded {
+            nghttp2_session_terminate_session(
+                session,
+                UInt32(NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
+            )
+            throw .flood
+        }
+        guard count != Int(NGHTTP2_ERR_FLOODED.rawValue) else { throw .flood }
+        guard count == bytes.count else {
+            throw .broken(String(cString: nghttp2_strerror(Int32(clamping: count))))
+        }
+    }
+
+    package func takeEvents() -> [HTTPEvent] {
+        defer { events = [] }
+        return events
+    }
+
+    package func took(_ bytes: Int, of stream: Int32) {
+        guard bytes > 0 else { return }
+        nghttp2_session_consume(session, stream, bytes)
+    }
+
+    package var wantsInput: Bool { nghttp2_session_want_read(session) != 0 }
+
+    package var isOver: Bool {
+        nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+    }
+
+    fileprivate func beginHeaders(_ frame: nghttp2_frame) {
+        guard frame.headers.cat == NGHTTP2_HCAT_REQUEST else { return }
+        streams[frame.hd.stream_id] = Stream(frame.hd.stream_id)
+    }
+
+    /// Notes a header; false if there is so much of them that the connection has to go.
+    fileprivate func header(
+        _ id: Int32,
+        _ name: UnsafeBufferPointer<UInt8>,
+        _ value: UnsafeBufferPointer<UInt8>
+    ) -> Bool {
+        guard let stream = streams[id] else { return true }
+        // RFC 9113, 10.5.1: each counts 32 bytes beside its own.
+        stream.headerBytes += name.count + value.count + 32
+        guard stream.headerBytes <= Limits.httpHeadersBytesMax else {
+            stream.isTooLarge = true
+            return stream.headerBytes <= 4 * Limits.httpHeadersBytesMax
+        }
+        let name = String(decoding: name, as: UTF8.self)
+        let value = String(decoding: value, as: UTF8.self)
+        switch name {
+        case ":method": stream.head.method = value
+        case ":path": stream.head.target = value
+        case ":authority": stream.head.authority = value
+        case ":scheme": break
+        default: stream.head.headers.append(Header(name, value))
+        }
+        return true
+    }
+
+    /// Takes a frame that is complete; false if there are too many that bring nothing.
+    fileprivate func frame(_ frame: nghttp2_frame) -> Bool {
+        let hasEnded = frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        let id = frame.hd.stream_id
+        switch UInt32(frame.hd.type) {
+        case NGHTTP2_HEADERS.rawValue:
+            guard let stream = streams[id] else { return true }
+            guard frame.headers.cat == NGHTTP2_HCAT_REQUEST else {
+                if hasEnded { events.append(.end(id)) }
+                return true
+            }
+            if stream.isTooLarge {
+                let text = Array("the header list is above its limit\n".utf8)
+                respond(to: id, ResponseHead(431), .bytes(text))
+            } else {
+                events.append(.request(id, stream.head, isWhole: hasEnded))
+            }
+        case NGHTTP2_DATA.rawValue:
+            if hasEnded { events.append(.end(id)) }
+            if frame.hd.length == 0, !hasEnded { return countIdle() }
+        case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue,
+            NGHTTP2_RST_STREAM.rawValue:
+            return countIdle()
+        default: break
+        }
+        return true
+    }
+
+    private func countIdle() -> Bool {
+        idleFrames += 1
+        isFlooded = idleFrames > Limits.http2IdleFramesPerSecond
+        return !isFlooded
+    }
+
+    fileprivate func data(_ id: Int32, _ bytes: UnsafeBufferPointer<UInt8>) {
+        guard let stream = streams[id], !stream.isTooLarge else {
+            nghttp2_session_consume_connection(session, bytes.count)
+            return
+        }
+        events.append(.body(id, Array(bytes)))
+    }
+
+    fileprivate func closed(_ id: Int32) {
+        if streams.removeValue(forKey: id) != nil { events.append(.gone(id)) }
+    }
+}
+
+// MARK: - What goes out
+
+extension H2Session {
+    package func respond(to id: Int32, _ head: ResponseHead, _ body: ResponseBody) {
+        guard let stream = streams[id], !stream.isAnswered else { return }
+        stream.isAnswered = true
+        stream.body = stream.head.method == "HEAD" ? .none : body
+        let status = [Header(":status", String(head.status))]
+        withFields(status + head.headers) { fields in
+            if case .none = stream.body {
+                nghttp2_submit_response(session, id, fields.baseAddress, fields.count, nil)
+                return
+            }
+            var provider = nghttp2_data_provider()
+            provider.source.ptr = Unmanaged.passUnretained(stream).toOpaque()
+            provider.read_callback = onRead
+            nghttp2_submit_response(session, id, fields.baseAddress, fields.count, &provider)
+        }
+    }
+
+    /// Lends headers as the library wants them: it copies what it keeps.
+    private func withFields(
+        _ headers: [Header],
+        _ body: (UnsafeBufferPointer<nghttp2_nv>) -> Void
+    ) {
+        var texts: [UInt8] = []
+        for header in headers { texts += Array(header.name.utf8) + Array(header.value.utf8) }
+        texts.withUnsafeMutableBufferPointer { texts in
+            var next = texts.baseAddress
+            var fields: [nghttp2_nv] = []
+            for header in headers {
+                let (nameCount, valueCount) = (header.name.utf8.count, header.value.utf8.count)
+                fields.append(
+                    nghttp2_nv(
+                        name: next,
+                        value: next.map { $0 + nameCount },
+                        namelen: nameCount,
+                        valuelen: valueCount,
+                        flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)
+                    )
+                )
+                next = next.map { $0 + nameCount + valueCount }
+            }
+            fields.withUnsafeBufferPointer(body)
+        }
+    }
+
+    package func resume(_ id: Int32) {
+        guard let stream = streams[id], stream.isDeferred else { return }
+        stream.isDeferred = false
+        nghttp2_session_resume_data(session, id)
+    }
+
+    package func abort(_ id: Int32) {
+        guard streams[id] != nil else { return }
+        nghttp2_submit_rst_stream(
+            session,
+            UInt8(NGHTTP2_FLAG_NONE.rawValue),
+            id,
+            UInt32(NGHTTP2_INTERNAL_ERROR.rawValue)
+        )
+    }
+
+    package func drain(into output: inout [UInt8], upTo limit: Int) {
+        while output.count < limit {
+            var bytes: UnsafePointer<UInt8>?
+            let count = nghttp2_session_mem_send(session, &bytes)
+            guard count > 0, let bytes else { return }
+            output.append(contentsOf: UnsafeBufferPointer(start: bytes, count: count))
+        }
+    }
+
+    package func wind() {
+        guard !isWinding else { return }
+        isWinding = true
+        nghttp2_submit_goaway(
+            session,
+            UInt8(NGHTTP2_FLAG_NONE.rawValue),
+            nghttp2_session_get_last_proc_stream_id(session),
+            UInt32(NGHTTP2_NO_ERROR.rawValue),
+            nil,
+            0
+        )
+    }
+
+    /// How much of a stream's answer its client would take now.
+    package func window(of id: Int32) -> Int {
+        let own = nghttp2_session_get_stream_remote_window_size(session, id)
+        return Int(max(0, min(own, nghttp2_session_get_remote_window_size(session))))
+    }
+}
+
+extension H2Session.Stream {
+    /// Gives the library what fits into a frame.
+    fileprivate func read(
+        into buffer: UnsafeMutableRawBufferPointer,
+        _ flags: inout UInt32
+    ) -> Int {
+        switch body {
+        case .none: break
+        case .bytes(let bytes):
+            let count = min(buffer.count, bytes.count - sent)
+            bytes[sent..<sent + count].withUnsafeBytes { buffer.copyMemory(from: $0) }
+            sent += count
+            if sent == bytes.count { flags |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+            return count
+        case .source(let source):
+            switch source.read(into: buffer) {
+            case .bytes(let count): return count
+            case .nothingNow:
+                isDeferred = true
+                return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+            case .ended: break
+            }
+        }
+        flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
+        return 0
+    }
+}
+
+// MARK: - Callbacks
+
+// In no actor's context: the library calls them on whichever thread feeds it.
+private func session(_ pointer: UnsafeMutableRawPointer?) -> H2Session? {
+    pointer.map { Unmanaged<H2Session>.fromOpaque($0).takeUnretainedValue() }
+}
+
+private let onBeginHeaders: nghttp2_on_begin_headers_callback = { _, frame, user in
+    if let frame { session(user)?.beginHeaders(frame.pointee) }
+    return 0
+}
+
+private let onHeader: nghttp2_on_header_callback = {
+    (_, frame, name, nameCount, value, valueCount, _, user) in
+    guard let frame, let session = session(user) else { return 0 }
+    let goesOn = session.header(
+        frame.pointee.hd.stream_id,
+        UnsafeBufferPointer(start: name, count: nameCount),
+        UnsafeBufferPointer(start: value, count: valueCount)
+    )
+    return goesOn ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+}
+
+private let onFrame: nghttp2_on_frame_recv_callback = { _, frame, user in
+    guard let frame, let session = session(user) else { return 0 }
+    return session.frame(frame.pointee) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+}
+
+private let onData: nghttp2_on_data_chunk_recv_callback = { _, _, stream, bytes, count, user in
+    session(user)?.data(stream, UnsafeBufferPointer(start: bytes, count: count))
+    return 0
+}
+
+private let onStreamClose: nghttp2_on_stream_close_callback = { _, stream, _, user in
+    session(user)?.closed(stream)
+    return 0
+}
+
+private let onRead: nghttp2_data_source_read_callback = {
+    (session, id, buffer, count, flags, source, _) in
+    guard let flags, let pointer = source?.pointee.ptr else { return 0 }
+    let stream = Unmanaged<H2Session.Stream>.fromOpaque(pointer).takeUnretainedValue()
+    let filled = stream.read(
+        into: UnsafeMutableRawBufferPointer(start: buffer, count: count),
+        &flags.pointee
+    )
+    let hasEnded = flags.pointee & NGHTTP2_DATA_FLAG_EOF.rawValue != 0
+    if hasEnded, nghttp2_session_get_stream_remote_close(session, id) == 0 {
+        // RFC 9113, 8.1: who is still sending a body that nobody needs is asked to stop.
+        nghttp2_submit_rst_stream(
+            session,
+            UInt8(NGHTTP2_FLAG_NONE.rawValue),
+            id,
+            UInt32(NGHTTP2_NO_ERROR.rawValue)
+        )
+    }
+    return filled
+}
