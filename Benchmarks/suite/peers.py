@@ -27,7 +27,11 @@ class Peer:
     def command(self, port, cell):
         if self.speaks is None:
             address = f"127.0.0.1:{port}"
-            return [self.executable, "serve", "--listen", address, *cell.serve, *self.serve]
+            # Several run side by side, and older ones do not know the flag.
+            quiet = ["--http", "none"] if self.knows("--http") else []
+            return [
+                self.executable, "serve", "--listen", address, *quiet, *cell.serve, *self.serve
+            ]
         if self.name == "nats":
             return [self.executable, "-a", "127.0.0.1", "-p", str(port)]
         if self.name == "redis":

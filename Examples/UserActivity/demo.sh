@@ -34,7 +34,8 @@ await() {
 sluice() { "$bin/sluice" "$@"; }
 step() { printf '\n== %s\n' "$*"; }
 
-"$bin/sluice" serve --listen 127.0.0.1:0 --ready-file "$directory/ready" 2>"$directory/broker.log" &
+"$bin/sluice" serve --listen 127.0.0.1:0 --http none --ready-file "$directory/ready" \
+    2>"$directory/broker.log" &
 broker=$!
 pids+=("$broker")
 await test -s "$directory/ready"

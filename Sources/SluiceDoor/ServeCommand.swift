@@ -3,6 +3,7 @@ import Configuration
 import FoundationEssentials
 import Glibc
 import Logging
+import SluiceGateway
 import SluiceNet
 import SluiceServer
 import Synchronization
@@ -30,6 +31,13 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
         )
     )
     package var listen: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "Serve HTTP here: HOST:PORT (port 0 picks one), or none. (default: 127.0.0.1:7480)",
+            valueName: "address"
+        )
+    )
+    package var http: String?
     @Option(help: ArgumentHelp("Read settings from this JSON file.", valueName: "path"))
     package var config: String?
     @Option(
@@ -82,8 +90,9 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     /// The flags that were given, as a layer of configuration.
     private var flags: [AbsoluteConfigKey: ConfigValue] {
         let texts: [(String, String?)] = [
-            ("ready-file", readyFile), ("buffer", buffer), ("buffer-bytes", bufferBytes),
-            ("ahead", ahead), ("on-full", onFull), ("keepalive", keepalive),
+            ("http", http), ("ready-file", readyFile), ("buffer", buffer),
+            ("buffer-bytes", bufferBytes), ("ahead", ahead), ("on-full", onFull),
+            ("keepalive", keepalive),
             ("resume-window", resumeWindow), ("max-connections", maxConnections),
             ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat),
             ("log-level", logLevel),
@@ -113,16 +122,19 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
         let descriptors = (try? HostProcess.raiseDescriptorLimit()) ?? 0
         let logger = settings.logger
         let server = try Server(configuration: settings.server, logger: logger)
-        let addresses = try await start(server)
+        let listener = try settings.http.map { try listen($0, server.frontLoop) }
+        let addresses = try await start(server, listener, logger)
+        let http = listener?.address.description
         let watcher = SignalWatcher([SIGINT, SIGTERM]) { _ in server.stop() }
         defer { watcher.cancel() }
         if let path = settings.readyFile {
-            try ReadyFile(listen: addresses).write(to: path)
+            try ReadyFile(listen: addresses, http: http).write(to: path)
         }
         logger.info(
             "ready",
             metadata: [
-                "listen": "\(addresses.joined(separator: ","))", "pid": "\(getpid())",
+                "listen": "\(addresses.joined(separator: ","))", "http": "\(http ?? "none")",
+                "pid": "\(getpid())",
                 "version": "\(SluiceCommand.version)", "descriptors": "\(descriptors)",
                 "shards": "\(settings.server.shards)",
             ]
@@ -133,9 +145,26 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
         if let path = settings.readyFile { unlink(path) }
     }
 
-    private func start(_ server: Server) async throws -> [String] {
+    private func start(
+        _ server: Server,
+        _ listener: Listener?,
+        _ logger: Logger
+    ) async throws -> [String] {
+        let loop = server.frontLoop
+        var face: Server.FaceMaker?
+        if let listener {
+            face = { @Sendable (engine, readClocks) throws(SystemError) in
+                try Gateway(
+                    on: listener,
+                    loop: loop,
+                    engine: engine,
+                    logger: logger,
+                    readClocks: readClocks
+                )
+            }
+        }
         do {
-            return try await server.start()
+            return try await server.start(face: face)
         } catch let error as SystemError {
             let wanted = server.configuration.listen.joined(separator: ", ")
             throw Failure(
@@ -155,11 +184,32 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     }
 }
 
+extension ServeCommand {
+    /// Binds the port for HTTP.
+    private func listen(_ text: String, _ loop: EventLoop) throws -> Listener {
+        do {
+            let addresses = try Endpoint(parsing: text).resolve()
+            guard let address = addresses.first else { throw AddressError.malformed(text) }
+            return try Listener(on: address, loop: loop)
+        } catch let error as SystemError {
+            throw Failure(
+                .error,
+                "cannot serve HTTP on \(text): \(error)",
+                hint: "choose another address: --http HOST:PORT, or go without: --http none"
+            )
+        } catch {
+            throw Failure(.usage, "\(error)", hint: "--http takes HOST:PORT or none")
+        }
+    }
+}
+
 /// The line that tells a script where the broker listens.
 private struct ReadyFile: Encodable {
     let pid = getpid()
     let version = SluiceCommand.version
     let listen: [String]
+    /// Nil if there is no HTTP.
+    let http: String?
 
     /// Writes under another name first: who sees the file sees all of it.
     func write(to path: String) throws {

@@ -26,6 +26,8 @@ package struct ServeSettings: Sendable {
     }
 
     package let server: ServerConfiguration
+    /// Where HTTP is served; nil for nowhere.
+    package let http: String?
     package let readyFile: String?
     package let logStyle: LineLog.Style
     package let logLevel: Logger.Level
@@ -83,6 +85,8 @@ package struct ServeSettings: Sendable {
             server.drainSeconds = Int(span.seconds.rounded(.up))
         }
         self.server = server
+        let http = source.text("http") ?? "127.0.0.1:7480"
+        self.http = http == "none" ? nil : http
         readyFile = source.text("ready-file")
         logStyle =
             try source.value("log-format", "auto, text, json or logfmt", Self.style)
@@ -117,9 +121,9 @@ package struct ServeSettings: Sendable {
 /// Looks settings up in the layers, and knows which layer a value came from.
 private struct SettingSource {
     private static let names: Set<String> = [
-        "listen", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full", "no-auto-create",
-        "keepalive", "resume-window", "max-connections", "shards", "drain-timeout",
-        "log-format", "log-level",
+        "listen", "http", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full",
+        "no-auto-create", "keepalive", "resume-window", "max-connections", "shards",
+        "drain-timeout", "log-format", "log-level",
     ]
 
     private let layers: ServeSettings.Layers

@@ -133,6 +133,8 @@ func eventually(
 final class Broker {
     let running: Running
     let address: String
+    /// Where it serves HTTP; nil unless the flags say so.
+    let http: String?
     private let directory: URL
 
     /// Of three shards the topic `t` is not at home on the first, where connections come in.
@@ -151,18 +153,25 @@ final class Broker {
         let ready = directory.appending(path: "ready").path
         running = try Running(
             Place.sluice(),
-            ["serve", "--listen", "127.0.0.1:0", "--ready-file", ready] + flags,
+            ["serve", "--listen", "127.0.0.1:0", "--http", "none", "--ready-file", ready] + flags,
             environment: environment
         )
         var found: [String] = []
+        var foundHTTP: String?
         try eventually("the ready file is there") { [running] in
             guard let data = FileManager.default.contents(atPath: ready) else {
                 return !running.process.isRunning
             }
-            struct Ready: Decodable { let listen: [String] }
-            found = try JSONDecoder().decode(Ready.self, from: data).listen
+            struct Ready: Decodable {
+                let listen: [String]
+                let http: String?
+            }
+            let told = try JSONDecoder().decode(Ready.self, from: data)
+            found = told.listen
+            foundHTTP = told.http
             return true
         }
+        http = foundHTTP
         address = try #require(found.first, "no broker: \(running.errors)")
     }
 

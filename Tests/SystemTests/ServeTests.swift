@@ -100,7 +100,8 @@ extension SystemTests {
         @Test("an address in use is said so", .timeLimit(.minutes(1)))
         func addressInUse() throws {
             let broker = try Broker()
-            let second = try Running(Place.sluice(), ["serve", "--listen", broker.address]).wait()
+            let words = ["serve", "--listen", broker.address, "--http", "none"]
+            let second = try Running(Place.sluice(), words).wait()
             #expect(second.code == 1)
             #expect(second.errors.contains("cannot listen on \(broker.address)"))
             #expect(second.errors.contains("hint: "))

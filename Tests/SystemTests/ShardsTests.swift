@@ -16,7 +16,7 @@ extension SystemTests {
             _ flags: [String],
             _ environment: [String: String] = [:]
         ) throws -> Outcome {
-            let words = ["serve", "--listen", "127.0.0.1:0"] + flags
+            let words = ["serve", "--listen", "127.0.0.1:0", "--http", "none"] + flags
             return try Running(Place.sluice(), words, environment: environment).wait()
         }
 
@@ -87,7 +87,10 @@ extension SystemTests {
         )
         func byDefault(cores: Int) throws {
             let list = Self.processors.prefix(cores).map { "\($0)" }.joined(separator: ",")
-            let words = ["-c", list, try Place.sluice(), "serve", "--listen", "127.0.0.1:0"]
+            let words = [
+                "-c", list, try Place.sluice(), "serve", "--listen", "127.0.0.1:0", "--http",
+                "none",
+            ]
             let broker = try Running("/usr/bin/env", ["taskset"] + words)
             try eventually("it is ready") { broker.errors.contains(" message=ready ") }
             broker.signal(SIGTERM)

@@ -1,0 +1,126 @@
+package import Logging
+import SluiceCore
+package import SluiceEngine
+package import SluiceNet
+
+/// The HTTP face: HTTP/1.1 and HTTP/2 on one port, over the same engine as the binary face.
+package final class Gateway: Face {
+    let loop: EventLoop
+    let engine: Engine
+    let logger: Logger
+    let readClocks: () -> Void
+    private let listener: Listener
+    private var connections: [GatewayConnection?] = []
+    private var freeSlots: [Int] = []
+    private var connectionCount = 0
+    var flushing: [GatewayConnection] = []
+    private var held: [GatewayConnection] = []
+    /// What one read brings; all connections share it.
+    let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
+    /// What brings the events of requests to their topics.
+    private(set) lazy var intakes = Intakes(self)
+    private(set) var isWinding = false
+    /// Bytes of events that wait in answers.
+    package var queuedBytes = 0
+    /// Bytes of requests that are held until they are complete or have credit.
+    var heldBytes = 0
+
+    /// Serves who comes to a listener that was bound for this loop.
+    package init(
+        on listener: Listener,
+        loop: EventLoop,
+        engine: Engine,
+        logger: Logger,
+        readClocks: @escaping () -> Void
+    ) throws(SystemError) {
+        self.listener = listener
+        self.loop = loop
+        self.engine = engine
+        self.logger = logger
+        self.readClocks = readClocks
+        try listener.start { [unowned self] socket, address in
+            accept(socket, from: address)
+        } failed: { [logger] error in
+            logger.warning("HTTP connection not accepted", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    deinit { readBuffer.deallocate() }
+
+    private func accept(_ socket: consuming Socket, from address: SocketAddress) {
+        let descriptor = socket.release()
+        guard !isWinding, connectionCount < Limits.httpConnectionsMax else {
+            descriptor.close()
+            return
+        }
+        if address.path == nil {
+            try? descriptor.setNoDelay()
+            // An answer may last for hours without a word of its client.
+            try? descriptor.setKeepAlive()
+        }
+        let slot = freeSlots.popLast() ?? connections.count
+        if slot == connections.count { connections.append(nil) }
+        connectionCount += 1
+        let text = address.path == nil ? address.description : "unix"
+        let connection = GatewayConnection(descriptor, address: text, slot: slot, gateway: self)
+        connections[slot] = connection
+        do {
+            try connection.start()
+        } catch {
+            logger.warning("HTTP connection not taken", metadata: ["reason": "\(error)"])
+            connection.close()
+        }
+    }
+
+    func forget(_ connection: GatewayConnection) {
+        connections[connection.slot] = nil
+        freeSlots.append(connection.slot)
+        connectionCount -= 1
+    }
+
+    /// Reads no more of a connection until the other engines have caught up.
+    func hold(_ connection: GatewayConnection) { held.append(connection) }
+}
+
+extension Gateway {
+    package func flush() -> Bool {
+        if !held.isEmpty, !engine.isCongested {
+            let waiting = held
+            held = []
+            for connection in waiting { connection.letGo() }
+        }
+        intakes.report()
+        guard !flushing.isEmpty else { return false }
+        let due = flushing
+        flushing.removeAll(keepingCapacity: true)
+        for connection in due { connection.flush() }
+        return true
+    }
+
+    package func tick() {
+        let now = loop.now
+        for connection in connections { connection?.tick(now) }
+        intakes.tick(now)
+    }
+
+    package func wind() {
+        isWinding = true
+        listener.close()
+        intakes.wind()
+    }
+
+    package var isDrained: Bool { queuedBytes == 0 && intakes.isDrained }
+
+    package func leave() {
+        for connection in connections { connection?.leave() }
+        for connection in connections { connection?.flush() }
+    }
+
+    package var isGone: Bool { connectionCount == 0 }
+
+    package func close() {
+        listener.close()
+        for connection in connections { connection?.close() }
+        intakes.end()
+    }
+}

@@ -1,0 +1,378 @@
+import Logging
+import SluiceCore
+import SluiceEngine
+import SluiceNet
+
+/// One connection: finds out which HTTP it speaks, reads, and writes what answers have to give.
+final class GatewayConnection: IOHandler {
+    /// What a client says first that knows that this is HTTP/2.
+    private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
+    /// Reads and writes of one turn, so that one busy client leaves the others their turn.
+    private static let roundsPerTurnMax = 4
+
+    unowned let gateway: Gateway
+    let descriptor: Descriptor
+    let slot: Int
+    private let address: String
+    private var registration: Registration?
+    /// Nil until it is known which it is.
+    private var http: (any HTTPSession)?
+    private var first: [UInt8] = []
+    private var out: [UInt8] = []
+    private var sent = 0
+    private var exchanges: [Int32: HTTPExchange] = [:]
+    private var known: GatewaySession?
+    private(set) var isClosed = false
+    private var isBlocked = false
+    private var isEnding = false
+    private var isHeld = false
+    private var isLeaving = false
+    private var needsFlush = false
+    /// Since when it owes a request: from the start, or from the first bytes of one.
+    private var owesSince: UInt64?
+    private var idleSince: UInt64
+    private var endsAt: UInt64?
+    private var bytesIn: UInt64 = 0
+    private var bytesOut: UInt64 = 0
+
+    init(_ descriptor: Descriptor, address: String, slot: Int, gateway: Gateway) {
+        self.descriptor = descriptor
+        self.address = address
+        self.slot = slot
+        self.gateway = gateway
+        idleSince = gateway.loop.now
+        owesSince = idleSince
+    }
+
+    func start() throws(SystemError) {
+        registration = try gateway.loop.register(descriptor, .readable, handler: self)
+    }
+
+    func ready(_ events: IOEvents) {
+        gateway.readClocks()
+        if events.contains(.writable) { flush() }
+        guard !isClosed else { return }
+        if events.contains(.readable) || events.contains(.hangUp) { read() }
+    }
+
+    /// The client's links; made for the first request that needs one.
+    func session(for request: RequestHead) -> GatewaySession {
+        if let known { return known }
+        let agent = request["user-agent"] ?? "http"
+        let session = GatewaySession(
+            gateway.engine,
+            name: String(decoding: agent.utf8.prefix(Limits.clientNameBytesMax), as: UTF8.self),
+            address: address
+        ) { [unowned self] in
+            Traffic(bytesIn: bytesIn, bytesOut: bytesOut, queuedBytes: out.count - sent)
+        }
+        known = session
+        return session
+    }
+}
+
+// MARK: - Reading
+
+extension GatewayConnection {
+    private func read() {
+        for _ in 0..<Self.roundsPerTurnMax {
+            guard !isClosed, wantsInput else { break }
+            if gateway.engine.isCongested {
+                isHeld = true
+                gateway.hold(self)
+                break
+            }
+            let receipt: Descriptor.Receipt
+            do {
+                receipt = try descriptor.receive(into: gateway.readBuffer)
+            } catch {
+                close()
+                return
+            }
+            switch receipt {
+            case .wouldBlock: return
+            case .ended:
+                // Half a connection is of no use to HTTP: nobody is left to read the answers.
+                close()
+                return
+            case .bytes(let count):
+                bytesIn += UInt64(count)
+                guard !isEnding else { continue }
+                understand(UnsafeRawBufferPointer(rebasing: gateway.readBuffer[..<count]))
+                if count < gateway.readBuffer.count { break }
+            }
+        }
+        if !isClosed { updateInterest() }
+    }
+
+    private var wantsInput: Bool {
+        guard !isEnding, let http else { return !isHeld }
+        return http.wantsInput && !isHeld
+    }
+
+    /// The other engines have caught up.
+    func letGo() {
+        isHeld = false
+        if !isClosed { updateInterest() }
+    }
+
+    private func understand(_ bytes: UnsafeRawBufferPointer) {
+        if exchanges.isEmpty, owesSince == nil, !(http is H2Session) {
+            owesSince = gateway.loop.now
+        }
+        do throws(HTTPFailure) {
+            if let http {
+                (http as? H2Session)?.now = gateway.loop.now
+                try http.receive(bytes)
+            } else {
+                try sniff(bytes)
+            }
+        } catch {
+            act()
+            fail(error)
+            return
+        }
+        act()
+        do throws(HTTPFailure) { try changeIfAsked() } catch { fail(error) }
+    }
+
+    private func sniff(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) {
+        first += bytes
+        let count = min(first.count, Self.preface.count)
+        let isAlike = first[..<count] == Self.preface[..<count]
+        guard !isAlike || count == Self.preface.count else { return }
+        let session: any HTTPSession = isAlike ? try H2Session() : try H1Session()
+        http = session
+        try feed(first, to: session)
+        first = []
+    }
+
+    private func feed(
+        _ bytes: [UInt8],
+        to session: any HTTPSession
+    ) throws(HTTPFailure) {
+        var failure: HTTPFailure?
+        bytes.withUnsafeBytes { bytes in
+            do throws(HTTPFailure) { try session.receive(bytes) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Goes on in HTTP/2 if the client asked for it.
+    private func changeIfAsked() throws(HTTPFailure) {
+        guard let old = http as? H1Session, let upgrade = old.upgrade, !isClosed else { return }
+        let rest = try old.leave()
+        old.drain(into: &out, upTo: Limits.httpWriteBytes)
+        old.close()
+        let session = try H2Session()
+        http = session
+        try session.upgrade(from: upgrade.head, settings: upgrade.settings)
+        if !rest.isEmpty { try feed(rest, to: session) }
+        act()
+    }
+
+    private func fail(_ failure: HTTPFailure) {
+        guard !isClosed else { return }
+        gateway.logger.debug(
+            "HTTP connection ended",
+            metadata: ["peer": "\(address)", "reason": "\(failure)"]
+        )
+        if case .malformed(let status, let text) = failure, http is H1Session {
+            let body = Array("\(text)\n".utf8)
+            let head =
+                "HTTP/1.1 \(status) Malformed\r\ncontent-length: \(body.count)\r\n"
+                + "connection: close\r\n\r\n"
+            out += Array(head.utf8) + body
+        } else {
+            http?.drain(into: &out, upTo: Limits.httpWriteBytes)
+        }
+        isEnding = true
+        flush()
+    }
+
+    /// Does what came in, until nothing of it is left.
+    private func act() {
+        guard let http else { return }
+        var events = http.takeEvents()
+        while !events.isEmpty, !isClosed {
+            for event in events { act(on: event) }
+            events = http.takeEvents()
+        }
+        wantFlush()
+    }
+
+    private func act(on event: HTTPEvent) {
+        switch event {
+        case .request(let stream, let request, let isWhole):
+            owesSince = nil
+            let exchange = HTTPExchange(
+                stream,
+                request,
+                on: self,
+                since: gateway.loop.now
+            )
+            exchanges[stream] = exchange
+            gateway.begin(exchange)
+            if isWhole { exchange.complete() }
+        case .body(let stream, let bytes):
+            guard let exchange = exchanges[stream] else { return took(bytes.count, of: stream) }
+            exchange.receive(bytes)
+        case .end(let stream): exchanges[stream]?.complete()
+        case .gone(let stream):
+            idleSince = gateway.loop.now
+            exchanges.removeValue(forKey: stream)?.end()
+        }
+    }
+}
+
+// MARK: - Writing
+
+extension GatewayConnection {
+    func respond(to stream: Int32, _ head: ResponseHead, _ body: ResponseBody) {
+        http?.respond(to: stream, head, body)
+        wantFlush()
+    }
+
+    func resume(_ stream: Int32) {
+        http?.resume(stream)
+        wantFlush()
+    }
+
+    func abort(_ stream: Int32) {
+        http?.abort(stream)
+        wantFlush()
+    }
+
+    func took(_ bytes: Int, of stream: Int32) { http?.took(bytes, of: stream) }
+
+    private func wantFlush() {
+        guard !needsFlush, !isClosed else { return }
+        needsFlush = true
+        gateway.flushing.append(self)
+    }
+
+    func flush() {
+        needsFlush = false
+        var rounds = 0
+        isBlocked = false
+        while !isClosed, !isBlocked, fill() {
+            rounds += 1
+            guard rounds <= Self.roundsPerTurnMax else {
+                wantFlush()
+                break
+            }
+            send()
+        }
+        guard !isClosed else { return }
+        if sent == out.count, !isBlocked, isEnding || http?.isOver ?? false { finish() }
+        if !isClosed { updateInterest() }
+    }
+
+    /// Makes sure that there is something to send; false if there is not.
+    private func fill() -> Bool {
+        guard sent == out.count else { return true }
+        out.removeAll(keepingCapacity: true)
+        sent = 0
+        guard let http, !isEnding else { return false }
+        while true {
+            http.drain(into: &out, upTo: Limits.httpWriteBytes)
+            let events = http.takeEvents()
+            guard !events.isEmpty, !isClosed else { break }
+            for event in events { act(on: event) }
+        }
+        return !out.isEmpty
+    }
+
+    private func send() {
+        do {
+            let sending = try out[sent...].withUnsafeBytes { (bytes) throws(SystemError) in
+                try descriptor.send(bytes)
+            }
+            switch sending {
+            case .bytes(let count):
+                sent += count
+                bytesOut += UInt64(count)
+            case .wouldBlock: isBlocked = true
+            }
+        } catch { close() }
+    }
+
+    private func updateInterest() {
+        guard let registration, !isClosed else { return }
+        var interest: IOInterest = []
+        if wantsInput || isEnding { interest.insert(.readable) }
+        if isBlocked { interest.insert(.writable) }
+        gateway.loop.update(registration, interest)
+    }
+
+    /// All is said: the socket goes once the client has read it and closed its end.
+    private func finish() {
+        guard endsAt == nil else { return }
+        isEnding = true
+        endExchanges()
+        endsAt = gateway.loop.now + UInt64(Limits.httpHeadSecondsMax) * 1_000_000_000
+        do {
+            try descriptor.shutdownSending()
+        } catch { close() }
+    }
+}
+
+// MARK: - Time and the end
+
+extension GatewayConnection {
+    func tick(_ now: UInt64) {
+        let second: UInt64 = 1_000_000_000
+        if let endsAt {
+            if now >= endsAt { close() }
+            return
+        }
+        if let owesSince, now - min(now, owesSince) > UInt64(Limits.httpHeadSecondsMax) * second {
+            close()
+            return
+        }
+        guard !exchanges.isEmpty else {
+            if now - min(now, idleSince) > UInt64(Limits.httpIdleSecondsMax) * second { wind() }
+            return
+        }
+        for exchange in exchanges.values where !exchange.isBodyComplete && !exchange.isAnswered {
+            let came = UInt64(exchange.bodyBytes / Limits.httpBodyBytesPerSecondMin)
+            let due = exchange.since + (UInt64(Limits.httpHeadSecondsMax) + came) * second
+            guard now > due else { continue }
+            let text = "a body has to bring \(Limits.httpBodyBytesPerSecondMin) bytes a second"
+            exchange.refuse(Problem(408, .idle, text))
+        }
+    }
+
+    /// Begins no more exchanges; the connection ends with those it has.
+    func wind() {
+        http?.wind()
+        if http == nil { isEnding = true }
+        wantFlush()
+    }
+
+    /// The broker has stopped: what is open is answered now.
+    func leave() {
+        for exchange in exchanges.values { exchange.handler?.leave() }
+        wind()
+    }
+
+    private func endExchanges() {
+        let open = exchanges
+        exchanges = [:]
+        for exchange in open.values { exchange.end() }
+        known?.end()
+        known = nil
+    }
+
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        if let registration { gateway.loop.deregister(registration) }
+        registration = nil
+        endExchanges()
+        http?.close()
+        http = nil
+        descriptor.close()
+        gateway.forget(self)
+    }
+}

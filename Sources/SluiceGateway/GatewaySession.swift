@@ -1,0 +1,120 @@
+import SluiceCore
+import SluiceEngine
+import SluiceWire
+
+/// What one link of the gateway hears; each needs only some of it.
+protocol GatewayLink: AnyObject {
+    func opened(_ opened: Opened)
+    func refused(_ close: Close)
+    func deliver(firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int)
+    func gap(_ gap: Gap)
+    func mark(_ mark: Mark, offset: UInt64)
+    func ask(_ ask: Ask)
+    func settle(_ settlement: Settlement)
+    func status(_ status: Status)
+    func closed(_ close: Close)
+}
+
+extension GatewayLink {
+    func deliver(firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {}
+    func gap(_ gap: Gap) {}
+    func mark(_ mark: Mark, offset: UInt64) {}
+    func ask(_ ask: Ask) {}
+    func settle(_ settlement: Settlement) {}
+    func status(_ status: Status) {}
+}
+
+/// A client of the engine whose links are requests: each has its own account, and one that hears.
+final class GatewaySession: Peer {
+    let engine: Engine
+    private var session: Session?
+    private var links: [UInt32: any GatewayLink] = [:]
+    private var lastLink: UInt32 = 0
+    private let countTraffic: () -> Traffic
+
+    init(
+        _ engine: Engine,
+        name: String,
+        address: String,
+        traffic: @escaping () -> Traffic
+    ) {
+        self.engine = engine
+        countTraffic = traffic
+        session = engine.connect(name: name, peerAddress: address, peer: self)
+    }
+
+    /// Opens a link; `owner` may hear of it before this returns.
+    func open(_ open: Open, for owner: any GatewayLink) -> UInt32 {
+        lastLink += 1
+        let link = lastLink
+        links[link] = owner
+        if let session { engine.open(session, link, open) }
+        return link
+    }
+
+    func demand(_ link: UInt32, _ ask: Ask) {
+        if let session, links[link] != nil { engine.demand(session, link, ask) }
+    }
+
+    func publish(_ link: UInt32, _ publication: Publication) {
+        if let session, links[link] != nil { engine.publish(session, link, publication) }
+    }
+
+    func report(_ link: UInt32, _ status: Status) {
+        if let session, links[link] != nil { engine.report(session, link, status) }
+    }
+
+    func wrote(_ link: UInt32, bytes: Int) {
+        if let session, links[link] != nil { engine.wrote(session, link, bytes: bytes) }
+    }
+
+    /// Closes a link, which hears nothing more.
+    func close(_ link: UInt32) {
+        guard let session, links.removeValue(forKey: link) != nil else { return }
+        engine.close(session, link)
+    }
+
+    func end() {
+        guard let session else { return }
+        self.session = nil
+        links = [:]
+        engine.end(session)
+    }
+}
+
+// MARK: - What the engine says
+
+extension GatewaySession {
+    func opened(_ link: UInt32, _ opened: Opened) { links[link]?.opened(opened) }
+
+    func refused(_ link: UInt32, _ close: Close) {
+        links.removeValue(forKey: link)?.refused(close)
+    }
+
+    func deliver(_ link: UInt32, firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {
+        links[link]?.deliver(firstSequence: firstSequence, runs: runs, bytes: bytes)
+    }
+
+    func gap(_ link: UInt32, _ gap: Gap, nextSequence: UInt64) { links[link]?.gap(gap) }
+
+    func mark(_ link: UInt32, _ mark: Mark, offset: UInt64, nextSequence: UInt64) {
+        links[link]?.mark(mark, offset: offset)
+    }
+
+    func ask(_ link: UInt32, _ ask: Ask) { links[link]?.ask(ask) }
+
+    func settle(_ link: UInt32, _ settlement: Settlement) { links[link]?.settle(settlement) }
+
+    func status(_ link: UInt32, _ status: Status) { links[link]?.status(status) }
+
+    func closed(_ link: UInt32, _ close: Close) {
+        links.removeValue(forKey: link)?.closed(close)
+    }
+
+    /// Its token is told to nobody, so that nobody else can go on with it.
+    func replaced() {}
+
+    var traffic: Traffic { countTraffic() }
+
+    var eventBytesMax: Int { Limits.eventBytesMax }
+}

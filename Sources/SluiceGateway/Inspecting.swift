@@ -1,0 +1,365 @@
+import FoundationEssentials
+import SluiceCore
+import SluiceEngine
+import SluiceWire
+
+// What there is and what is to be done with it: the documents and requests of `$sys` topics.
+
+extension Gateway {
+    /// What lies below `/v1` but for a single topic.
+    func routeList(
+        _ name: String,
+        _ exchange: HTTPExchange,
+        _ query: Query
+    ) throws(Refusal) -> Bool {
+        let isKnown = ["topics", "links", "producers", "consumers", "connections", "server"]
+        guard isKnown.contains(name) else { return false }
+        guard exchange.request.method == "GET" else {
+            refuseMethod(exchange, "GET")
+            return true
+        }
+        switch name {
+        case "producers": listLinks("$sys/links", role: "producer", exchange)
+        case "consumers": listLinks("$sys/links", role: "consumer", exchange)
+        case "server": show("$sys/server", exchange)
+        default: list("$sys/\(name)", exchange)
+        }
+        return true
+    }
+
+    /// What lies below `/v1/topics/{t}`.
+    func routeTopic(
+        _ topic: String,
+        _ rest: [String],
+        _ exchange: HTTPExchange,
+        _ query: Query
+    ) throws(Refusal) -> Bool {
+        let method = exchange.request.method
+        switch (method, rest.count, rest.first) {
+        case ("GET", 0, _): show("$sys/topics/\(topic)", exchange)
+        case ("PUT", 0, _): exchange.handler = TopicRequest(exchange, on: topic, self)
+        case ("DELETE", 0, _): request(.init(op: "remove-topic", topic: topic), exchange)
+        case (_, 0, _): refuseMethod(exchange, "GET, PUT, DELETE")
+        case ("POST", 1, let verb?) where ["pause", "resume", "purge"].contains(verb):
+            request(.init(op: "\(verb)-topic", topic: topic), exchange)
+        case ("GET", 1, "links"?): list("$sys/links/\(topic)", exchange)
+        case ("GET", 1, "producers"?):
+            listLinks("$sys/links/\(topic)", role: "producer", exchange)
+        case ("GET", 1, "consumers"?):
+            listLinks("$sys/links/\(topic)", role: "consumer", exchange)
+        case ("GET", 1, "groups"?):
+            show("$sys/topics/\(topic)", exchange) { topic in
+                Self.groups(topic)
+            }
+        case ("DELETE", 2, "groups"?):
+            var removal = Snapshot.Request(op: "remove-group", topic: topic)
+            removal.group = Self.group(rest[1])
+            request(removal, exchange)
+        case ("POST", 3, "groups"?) where rest[2] == "seek":
+            var seek = Snapshot.Request(op: "seek-group", topic: topic)
+            seek.group = Self.group(rest[1])
+            guard let start = query["to"] else { throw Refusal("to is first, new or an offset") }
+            seek.start = start
+            request(seek, exchange)
+        default: return false
+        }
+        return true
+    }
+
+    /// The default group has no name; in a path it is called as the command line shows it.
+    private static func group(_ part: String) -> String? { part == "(default)" ? nil : part }
+
+    private static func groups(_ document: [UInt8]) -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let topic = try? JSONDecoder().decode(Snapshot.Topic.self, from: Data(document)),
+            let groups = try? encoder.encode(topic.groups)
+        else { return Array("[]".utf8) }
+        return Array(groups)
+    }
+}
+
+// MARK: - Documents
+
+extension Gateway {
+    private func list(_ topic: String, _ exchange: HTTPExchange) {
+        list(topic, exchange, isWanted: nil)
+    }
+
+    private func listLinks(_ topic: String, role: String, _ exchange: HTTPExchange) {
+        list(topic, exchange) { document in
+            let link = try? JSONDecoder().decode(Snapshot.Link.self, from: Data(document))
+            return link?.role == role
+        }
+    }
+
+    private func list(
+        _ topic: String,
+        _ exchange: HTTPExchange,
+        isWanted: (([UInt8]) -> Bool)?
+    ) {
+        let reading = Reading(
+            exchange,
+            of: topic,
+            .round(isWanted: isWanted),
+            as: .accepted(exchange.request["accept"], of: [.array, .lines]),
+            self
+        )
+        exchange.handler = reading
+        reading.begin(Open(role: .sink, topic: topic))
+    }
+
+    private func show(
+        _ topic: String,
+        _ exchange: HTTPExchange,
+        _ body: @escaping ([UInt8]) -> [UInt8] = { $0 }
+    ) {
+        collect(topic, most: 1, exchange) { documents in
+            guard let document = documents.first else {
+                exchange.refuse(Problem(404, .notFound, "it does not exist; create it first"))
+                return
+            }
+            exchange.respond(json: body(document) + [UInt8(ascii: "\n")])
+        }
+    }
+
+    /// Gathers the documents of an inspection, at most so many.
+    func collect(
+        _ topic: String,
+        most: Int,
+        _ exchange: HTTPExchange,
+        _ done: @escaping ([[UInt8]]) -> Void
+    ) {
+        let collection = Collection(exchange, done)
+        exchange.handler = collection
+        collection.begin(topic, most: most)
+    }
+}
+
+/// The documents of an inspection that are needed together.
+private final class Collection: ExchangeHandler, GatewayLink {
+    private let exchange: HTTPExchange
+    private let session: GatewaySession
+    private var link: UInt32 = 0
+    private var isLinked = false
+    private var documents: [[UInt8]] = []
+    private let done: ([[UInt8]]) -> Void
+
+    init(_ exchange: HTTPExchange, _ done: @escaping ([[UInt8]]) -> Void) {
+        self.exchange = exchange
+        self.done = done
+        session = exchange.connection.session(for: exchange.request)
+    }
+
+    func begin(_ topic: String, most: Int) {
+        var open = Open(role: .sink, topic: topic)
+        open.demandEvents = UInt32(most)
+        isLinked = true
+        link = session.open(open, for: self)
+    }
+
+    func opened(_ opened: Opened) {}
+
+    func refused(_ close: Close) {
+        isLinked = false
+        exchange.refuse(Problem(close))
+    }
+
+    func deliver(firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {
+        for run in runs {
+            run.forEachPayload { _, payload in
+                documents.append(payload.withUnsafeBytes { Array($0) })
+            }
+        }
+        session.wrote(link, bytes: bytes)
+    }
+
+    func status(_ status: Status) {
+        guard status.isDrained else { return }
+        done(documents)
+    }
+
+    func closed(_ close: Close) {
+        isLinked = false
+        exchange.refuse(Problem(close))
+    }
+
+    func end() {
+        guard isLinked else { return }
+        isLinked = false
+        session.close(link)
+    }
+
+    func leave() { exchange.refuse(Problem(Close(.goingAway, reason: "the broker has stopped"))) }
+}
+
+// MARK: - Requests
+
+extension Gateway {
+    /// Has a request done that needs no body.
+    func request(_ request: Snapshot.Request, _ exchange: HTTPExchange, status: Int = 204) {
+        let link = RequestLink(exchange, status: status)
+        exchange.handler = link
+        link.begin(request, at: engine.time)
+    }
+}
+
+/// `PUT /v1/topics/{t}`: creates a topic, as the JSON in the body wants it.
+private final class TopicRequest: ExchangeHandler {
+    private unowned let gateway: Gateway
+    private let exchange: HTTPExchange
+    private let topic: String
+    private var body: [UInt8] = []
+
+    init(_ exchange: HTTPExchange, on topic: String, _ gateway: Gateway) {
+        self.exchange = exchange
+        self.topic = topic
+        self.gateway = gateway
+    }
+
+    func receive(_ bytes: [UInt8]) {
+        guard body.count + bytes.count <= Limits.httpHeadersBytesMax else {
+            exchange.refuse(Problem(413, .limit, "the settings of a topic are a few lines"))
+            return
+        }
+        body += bytes
+    }
+
+    func complete() {
+        guard !exchange.isAnswered else { return }
+        var request = Snapshot.Request(op: "create-topic", topic: topic)
+        if !body.isEmpty {
+            do {
+                let wish = try JSONDecoder().decode(TopicWish.self, from: Data(body))
+                wish.fill(&request)
+            } catch {
+                let text = "the settings are no JSON object as Protocol/openapi.yaml has it"
+                exchange.refuse(Problem(400, .badOption, text))
+                return
+            }
+        }
+        gateway.request(request, exchange, status: 201)
+    }
+
+    func leave() { exchange.refuse(Problem(Close(.goingAway, reason: "the broker has stopped"))) }
+}
+
+/// The settings of a topic, by the names that its document has.
+private struct TopicWish: Decodable {
+    var capacity: UInt64?
+    var bufferBytes: UInt64?
+    var ahead: UInt64?
+    var onFull: String?
+    var dispatcher: String?
+    var partitions: UInt16?
+    var lag: String?
+    var maxLag: UInt32?
+    var rate: UInt32?
+    var burst: UInt32?
+    var isEphemeral: Bool?
+
+    func fill(_ request: inout Snapshot.Request) {
+        request.buffer = capacity
+        request.bufferBytes = bufferBytes
+        request.ahead = ahead
+        request.onFull = onFull
+        request.dispatcher = dispatcher
+        request.partitions = partitions
+        request.lag = lag
+        request.maxLag = maxLag
+        request.rate = rate
+        request.burst = burst
+        request.isEphemeral = isEphemeral
+    }
+}
+
+/// A producer's link on `$sys/ctl` with one request; its settlement is the answer.
+private final class RequestLink: ExchangeHandler, GatewayLink {
+    private let exchange: HTTPExchange
+    private let session: GatewaySession
+    private let status: Int
+    private var link: UInt32 = 0
+    private var isLinked = false
+    private var records: [UInt8] = []
+    private var time: UInt64 = 0
+    private var ledger = Ledger()
+
+    init(_ exchange: HTTPExchange, status: Int) {
+        self.exchange = exchange
+        self.status = status
+        session = exchange.connection.session(for: exchange.request)
+    }
+
+    func begin(_ request: Snapshot.Request, at time: UInt64) {
+        self.time = time
+        var writer = FrameWriter()
+        guard let json = try? JSONEncoder().encode(request) else { return }
+        let bytes = Array(json)
+        do {
+            try writer.appendRecord(payload: bytes.span.bytes)
+        } catch {
+            exchange.refuse(Problem(413, .limit, "the request is too large"))
+            return
+        }
+        records = writer.take()
+        var open = Open(role: .source, topic: "$sys/ctl")
+        open.available = 1
+        isLinked = true
+        link = session.open(open, for: self)
+        publish()
+    }
+
+    func opened(_ opened: Opened) {}
+
+    func ask(_ ask: Ask) {
+        do {
+            try ledger.apply(ask)
+        } catch {
+            preconditionFailure("the engine keeps the account that it gave: \(error)")
+        }
+        publish()
+    }
+
+    /// Sends the request once there is credit and the link has its number.
+    private func publish() {
+        guard link > 0, ledger.credit > 0, ledger.delivered == 0 else { return }
+        ledger.deliver(events: 1, bytes: UInt64(records.count))
+        let slab = Slab(capacity: records.count)
+        let range = slab.append(records.span.bytes)
+        session.publish(
+            link,
+            Publication(
+                firstSequence: 1,
+                events: 1,
+                bytes: UInt64(records.count),
+                run: Run(slab: slab, bytes: range, count: 1),
+                time: time
+            )
+        )
+    }
+
+    func settle(_ settlement: Settlement) {
+        guard settlement.outcome != .accept else {
+            exchange.respond(ResponseHead(status))
+            return
+        }
+        let code = CloseCode(rawValue: UInt16(clamping: settlement.argument))
+        let text = code.known?.advice ?? "the broker refused it"
+        exchange.refuse(Problem(Close(code, reason: text)))
+    }
+
+    func refused(_ close: Close) { closed(close) }
+
+    func closed(_ close: Close) {
+        isLinked = false
+        exchange.refuse(Problem(close))
+    }
+
+    func end() {
+        guard isLinked else { return }
+        isLinked = false
+        session.close(link)
+    }
+
+    func leave() { exchange.refuse(Problem(Close(.goingAway, reason: "the broker has stopped"))) }
+}

@@ -1,0 +1,337 @@
+import DequeModule
+import SluiceCore
+import SluiceEngine
+import SluiceNet
+import SluiceWire
+
+/// What one request brings to a topic: all of it at once, or nothing.
+final class Batch {
+    let events: UInt64
+    /// Its records, one behind the other.
+    let records: [UInt8]
+    fileprivate var timer: TimerID?
+    /// Events that are not settled yet, once it is in the topic's hands.
+    fileprivate var unsettled: UInt64
+    fileprivate var outcome = BatchOutcome()
+    fileprivate let done: (Result<BatchOutcome, BatchRefusal>) -> Void
+
+    init(
+        events: UInt64,
+        records: [UInt8],
+        done: @escaping (Result<BatchOutcome, BatchRefusal>) -> Void
+    ) {
+        self.events = events
+        self.records = records
+        self.done = done
+        unsettled = events
+    }
+}
+
+/// What a topic did with a batch.
+struct BatchOutcome {
+    /// The offset of the first, which the others follow; nil if none was taken.
+    var offset: UInt64?
+    var count: UInt64 = 0
+    /// Events that a full topic threw away, by its policy.
+    var discarded: UInt64 = 0
+}
+
+/// Why nothing of a batch is in its topic.
+enum BatchRefusal: Error {
+    /// There is credit for only so many events.
+    case noCredit(UInt64)
+    case closed(Close)
+}
+
+/// The gateway's producer link on one topic: batches of all requests, first come first served.
+///
+/// A batch waits until the link holds credit for all of it. Were there a link for each, two that
+/// got half of what they need would wait for each other.
+final class Intake: GatewayLink {
+    private unowned let intakes: Intakes
+    private let topic: String
+    private var link: UInt32 = 0
+    private var isOpen = false
+    private var ledger = Ledger()
+    private var waiting = Deque<Batch>()
+    private var waitingEvents: UInt64 = 0
+    private var underWay = Deque<Batch>()
+    /// What the topic believes to be waiting beyond credit, and that it was told of missing bytes.
+    private var announced: UInt64
+    private var hasToldBytes = false
+    private var needsReport = false
+    private(set) var usedAt: UInt64 = 0
+
+    init(_ topic: String, first batch: Batch, _ intakes: Intakes) {
+        self.topic = topic
+        self.intakes = intakes
+        announced = batch.events
+    }
+
+    var isIdle: Bool { waiting.isEmpty && underWay.isEmpty }
+    var hasPublished: Bool { !underWay.isEmpty }
+
+    func open() {
+        var open = Open(role: .source, topic: topic)
+        open.available = announced
+        link = intakes.session.open(open, for: self)
+    }
+
+    func close() { intakes.session.close(link) }
+
+    func add(_ batch: Batch, wait: Duration) {
+        usedAt = intakes.loop.now
+        intakes.hold(batch.records.count)
+        waiting.append(batch)
+        waitingEvents += batch.events
+        publish()
+        guard batch === waiting.last else { return }
+        batch.timer = intakes.loop.schedule(after: wait) { [weak self, unowned batch] in
+            self?.giveUp(batch)
+        }
+        wantReport()
+    }
+
+    /// Its time is over, or nobody waits for its answer any more.
+    func giveUp(_ batch: Batch) {
+        guard let index = waiting.firstIndex(where: { $0 === batch }) else { return }
+        waiting.remove(at: index)
+        forget(batch)
+        batch.done(.failure(.noCredit(ledger.credit)))
+        publish()
+        wantReport()
+    }
+
+    private func forget(_ batch: Batch) {
+        waitingEvents -= batch.events
+        intakes.hold(-batch.records.count)
+        if let timer = batch.timer { intakes.loop.cancel(timer) }
+        batch.timer = nil
+    }
+}
+
+// MARK: - Credit
+
+extension Intake {
+    /// Hands over what there is credit for, in the order in which it came.
+    private func publish() {
+        guard isOpen else { return }
+        while let batch = waiting.first, batch.events <= ledger.credit {
+            guard batch.records.count <= ledger.bytesAllowed else {
+                if !hasToldBytes { wantReport() }
+                return
+            }
+            waiting.removeFirst()
+            forget(batch)
+            hasToldBytes = false
+            let sequence = ledger.delivered + 1
+            ledger.deliver(events: batch.events, bytes: UInt64(batch.records.count))
+            underWay.append(batch)
+            intakes.session.publish(
+                link,
+                Publication(
+                    firstSequence: sequence,
+                    events: batch.events,
+                    bytes: UInt64(batch.records.count),
+                    run: intakes.run(of: batch),
+                    time: intakes.session.engine.time
+                )
+            )
+        }
+    }
+
+    private func wantReport() {
+        guard !needsReport else { return }
+        needsReport = true
+        intakes.reporting.append(self)
+    }
+
+    /// Tells the topic what waits, if that is not what it believes.
+    func report() {
+        needsReport = false
+        guard isOpen else { return }
+        let wanted = waitingEvents - min(waitingEvents, ledger.credit)
+        let lacksBytes = waiting.first.map { $0.events <= ledger.credit } ?? false
+        guard wanted != announced || lacksBytes && !hasToldBytes else { return }
+        announced = wanted
+        hasToldBytes = lacksBytes
+        say(isDrained: false)
+    }
+
+    private func say(isDrained: Bool) {
+        var status = Status(ledger)
+        status.isDrained = isDrained
+        status.available = announced
+        status.blockedBy = announced > 0 ? .noDemand : .noEvents
+        if hasToldBytes, let batch = waiting.first {
+            status.blockedBy = .bytes
+            status.needBytes = UInt32(clamping: batch.records.count)
+        }
+        intakes.session.report(link, status)
+    }
+
+    func opened(_ opened: Opened) {
+        isOpen = true
+        publish()
+        if !waiting.isEmpty { wantReport() }
+    }
+
+    func ask(_ ask: Ask) {
+        announced -= min(announced, UInt64(ask.events))
+        hasToldBytes = false
+        do {
+            try ledger.apply(ask)
+        } catch {
+            preconditionFailure("the engine keeps the account that it gave: \(error)")
+        }
+        if ask.flags.contains(.stop) {
+            announced = waitingEvents
+            say(isDrained: true)
+        }
+        publish()
+        if !waiting.isEmpty { wantReport() }
+    }
+}
+
+// MARK: - What became of it
+
+extension Intake {
+    func settle(_ settlement: Settlement) {
+        var left = UInt64(settlement.count)
+        var offset = settlement.offset
+        while left > 0, let batch = underWay.first {
+            let part = min(left, batch.unsettled)
+            left -= part
+            batch.unsettled -= part
+            if settlement.outcome == .accept {
+                batch.outcome.offset = batch.outcome.offset ?? offset
+                batch.outcome.count += part
+                offset = offset.map { $0 + part }
+            } else {
+                batch.outcome.discarded += part
+            }
+            guard batch.unsettled == 0 else { continue }
+            underWay.removeFirst()
+            usedAt = intakes.loop.now
+            batch.done(.success(batch.outcome))
+        }
+    }
+
+    func refused(_ close: Close) { closed(close) }
+
+    func closed(_ close: Close) {
+        intakes.remove(topic)
+        fail(close)
+    }
+
+    /// Refuses what waits; what is under way has no answer either once the link is gone.
+    func fail(_ close: Close) {
+        isOpen = false
+        let batches = waiting
+        waiting = []
+        for batch in batches { forget(batch) }
+        let lost = underWay
+        underWay = []
+        for batch in Array(batches) + Array(lost) { batch.done(.failure(.closed(close))) }
+    }
+
+    /// Refuses what has no credit: there will be none any more.
+    func wind() {
+        let batches = waiting
+        waiting = []
+        let close = Close(
+            .goingAway,
+            reason: "the broker is stopping",
+            retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds)
+        )
+        for batch in batches {
+            forget(batch)
+            batch.done(.failure(.closed(close)))
+        }
+    }
+}
+
+/// The gateway's producer links, one a topic, in a session of their own.
+final class Intakes {
+    private unowned let gateway: Gateway
+    private var intakes: [String: Intake] = [:]
+    fileprivate var reporting: [Intake] = []
+    fileprivate lazy var session = GatewaySession(
+        gateway.engine,
+        name: "http",
+        address: "http"
+    ) { Traffic(bytesIn: 0, bytesOut: 0, queuedBytes: 0) }
+    private var isUsed = false
+    private let slabs = SlabPool(slabBytes: 65_536, keptMax: 4)
+    /// Where small batches of this turn lie side by side.
+    private var slab: Slab?
+
+    init(_ gateway: Gateway) { self.gateway = gateway }
+
+    fileprivate var loop: EventLoop { gateway.loop }
+
+    fileprivate func hold(_ bytes: Int) { gateway.heldBytes += bytes }
+
+    /// Brings a batch to its topic; tells what became of it, perhaps before this returns.
+    func add(_ batch: Batch, to topic: String, wait: Duration) -> Intake {
+        isUsed = true
+        if let intake = intakes[topic] {
+            intake.add(batch, wait: wait)
+            return intake
+        }
+        let intake = Intake(topic, first: batch, self)
+        intakes[topic] = intake
+        intake.add(batch, wait: wait)
+        intake.open()
+        return intake
+    }
+
+    fileprivate func remove(_ topic: String) { intakes[topic] = nil }
+
+    fileprivate func run(of batch: Batch) -> Run {
+        let records = batch.records
+        let target: Slab
+        if records.count > slabs.slabBytes / 4 {
+            target = Slab(capacity: records.count)
+        } else if let slab, slab.room >= records.count {
+            target = slab
+        } else {
+            target = slabs.make()
+            slab = target
+        }
+        let range = target.append(records.span.bytes)
+        return Run(slab: target, bytes: range, count: UInt32(batch.events))
+    }
+
+    /// At the end of a turn: what the topics have to know.
+    func report() {
+        slab = nil
+        guard !reporting.isEmpty else { return }
+        let due = reporting
+        reporting.removeAll(keepingCapacity: true)
+        for intake in due { intake.report() }
+    }
+
+    /// Closes links that nobody has used for a while, with the credit that they hold.
+    func tick(_ now: UInt64) {
+        let patience = UInt64(Limits.httpIntakeIdleSeconds) * 1_000_000_000
+        for (topic, intake) in intakes where intake.isIdle && now - intake.usedAt > patience {
+            intakes[topic] = nil
+            intake.close()
+        }
+    }
+
+    func wind() { for intake in intakes.values { intake.wind() } }
+
+    var isDrained: Bool { !intakes.values.contains { $0.hasPublished } }
+
+    func end() {
+        guard isUsed else { return }
+        let open = intakes
+        intakes = [:]
+        for intake in open.values {
+            intake.fail(Close(.goingAway, reason: "the broker has stopped"))
+        }
+        session.end()
+    }
+}

@@ -1,0 +1,156 @@
+import FoundationEssentials
+import SluiceCore
+import SluiceEngine
+import SluiceWire
+
+/// `POST /v1/topics/{t}/events`: collects the request, and brings its events to the topic at once.
+final class Publishing: ExchangeHandler {
+    private unowned let gateway: Gateway
+    private let exchange: HTTPExchange
+    private let topic: String
+    private let wait: Duration
+    private let form: EventForm
+    private var body: [UInt8] = []
+    private var batch: Batch?
+    private weak var intake: Intake?
+
+    init(
+        _ exchange: HTTPExchange,
+        to topic: String,
+        wait: Duration,
+        _ form: EventForm,
+        _ gateway: Gateway
+    ) {
+        self.exchange = exchange
+        self.topic = topic
+        self.wait = wait
+        self.form = form
+        self.gateway = gateway
+    }
+
+    func receive(_ bytes: [UInt8]) {
+        guard !exchange.isAnswered else { return }
+        guard body.count + bytes.count <= Limits.httpBodyBytesMax else {
+            let text = "a request brings at most \(Limits.httpBodyBytesMax) bytes; send several"
+            return refuse(Problem(413, .eventTooLarge, text))
+        }
+        guard gateway.heldBytes + bytes.count <= Limits.httpBodiesBytesMax else {
+            let text = "the broker holds as many bytes of requests as it may"
+            let retry = UInt32(Limits.goingAwayRetryMilliseconds)
+            return refuse(Problem(Close(.busy, reason: text, retryMilliseconds: retry)))
+        }
+        gateway.heldBytes += bytes.count
+        body += bytes
+    }
+
+    private func refuse(_ problem: Problem) {
+        letGo()
+        exchange.refuse(problem)
+    }
+
+    private func letGo() {
+        gateway.heldBytes -= body.count
+        body = []
+    }
+
+    func complete() {
+        guard !exchange.isAnswered else { return }
+        let records: EventRecords
+        do throws(Refusal) {
+            records = try form.records(of: body, exchange.request)
+        } catch {
+            refuse(Problem(400, .badOption, error.text))
+            return
+        }
+        letGo()
+        guard records.events > 0 else { return answer(BatchOutcome()) }
+        guard records.events <= Limits.batchEventsMax,
+            records.bytes.count <= Limits.eventBytesMax
+        else {
+            let text =
+                "a batch has at most \(Limits.batchEventsMax) events and "
+                + "\(Limits.eventBytesMax) bytes, so that there can be credit for it; send several"
+            exchange.refuse(Problem(413, .limit, text))
+            return
+        }
+        let batch = Batch(
+            events: UInt64(records.events),
+            records: records.bytes
+        ) { [weak self] result in
+            self?.finish(result)
+        }
+        self.batch = batch
+        intake = gateway.intakes.add(batch, to: topic, wait: wait)
+    }
+
+    private func finish(_ result: Result<BatchOutcome, BatchRefusal>) {
+        guard let batch, !exchange.isAnswered else { return }
+        self.batch = nil
+        switch result {
+        case .success(let outcome): answer(outcome)
+        case .failure(.closed(let close)): exchange.refuse(Problem(close))
+        case .failure(.noCredit(let credit)):
+            let text =
+                "there is demand for \(credit) events, not for \(batch.events); "
+                + "wait longer, or send fewer"
+            exchange.refuse(
+                Problem(
+                    429,
+                    .busy,
+                    text,
+                    headers: [
+                        Header("retry-after", "1"), Header("sluice-demand", "\(credit)"),
+                    ]
+                )
+            )
+        }
+    }
+
+    private func answer(_ outcome: BatchOutcome) {
+        if outcome.count == 0, outcome.discarded > 0 {
+            exchange.refuse(Problem(503, .discarded, "the topic is full and drops new events"))
+            return
+        }
+        var text = Array("{\"topic\":".utf8)
+        JSONText.append(topic, to: &text)
+        if let offset = outcome.offset { text += Array(",\"offset\":\(offset)".utf8) }
+        text += Array(",\"count\":\(outcome.count)".utf8)
+        if outcome.discarded > 0 { text += Array(",\"discarded\":\(outcome.discarded)".utf8) }
+        exchange.respond(json: text + Array("}\n".utf8))
+    }
+
+    /// Nobody waits for the answer: what has no credit yet is not brought.
+    func end() {
+        letGo()
+        guard let batch else { return }
+        self.batch = nil
+        intake?.giveUp(batch)
+    }
+}
+
+extension Gateway {
+    func publish(
+        _ exchange: HTTPExchange,
+        to topic: String,
+        _ query: Query
+    ) throws(Refusal) {
+        if isWinding {
+            refuseStopping(exchange)
+            return
+        }
+        let least = Duration.milliseconds(Limits.httpWaitMillisecondsMin)
+        exchange.handler = Publishing(
+            exchange,
+            to: topic,
+            wait: max(least, try query.time("wait", or: .seconds(5))),
+            EventForm(contentType: exchange.request["content-type"]),
+            self
+        )
+    }
+
+    func refuseStopping(_ exchange: HTTPExchange) {
+        let retry = UInt32(Limits.goingAwayRetryMilliseconds)
+        let close = Close(.goingAway, reason: "the broker is stopping", retryMilliseconds: retry)
+        exchange.refuse(Problem(close))
+    }
+}

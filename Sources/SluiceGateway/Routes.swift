@@ -1,0 +1,178 @@
+import SluiceCore
+import SluiceEngine
+import SluiceWire
+
+/// A request's target, taken apart: the parts of its path, and its query.
+struct Target {
+    let parts: [String]
+    let query: [String: String]
+
+    /// Nil if it is no path, or badly written.
+    init?(_ text: String) {
+        let halves = text.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let path = halves.first, path.hasPrefix("/") else { return nil }
+        var parts: [String] = []
+        for part in path.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
+            guard let plain = Self.decoded(part, plusIsSpace: false) else { return nil }
+            parts.append(plain)
+        }
+        self.parts = parts
+        var query: [String: String] = [:]
+        if halves.count > 1 {
+            for pair in halves[1].split(separator: "&") {
+                let sides = pair.split(
+                    separator: "=",
+                    maxSplits: 1,
+                    omittingEmptySubsequences: false
+                )
+                guard let name = Self.decoded(sides[0], plusIsSpace: true),
+                    let value = Self.decoded(sides.count > 1 ? sides[1] : "", plusIsSpace: true)
+                else { return nil }
+                query[name] = value
+            }
+        }
+        self.query = query
+    }
+
+    private static func decoded(_ text: Substring, plusIsSpace: Bool) -> String? {
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            switch byte {
+            case UInt8(ascii: "%"):
+                guard let high = rest.popFirst(), let low = rest.popFirst(),
+                    let high = hex(high), let low = hex(low)
+                else { return nil }
+                bytes.append(high << 4 | low)
+            case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))
+            default: bytes.append(byte)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    private static func hex(_ digit: UInt8) -> UInt8? {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}
+
+/// What a query says that a request takes a number, a time or a start from.
+struct Query {
+    private let values: [String: String]
+
+    init(_ target: Target) { values = target.query }
+
+    subscript(name: String) -> String? { values[name] }
+
+    /// A number of events from 1 on.
+    func events(_ name: String, or standard: UInt32, most: UInt32) throws(Refusal) -> UInt32 {
+        guard let text = values[name] else { return standard }
+        guard let count = UInt32(text), count > 0, count <= most else {
+            throw Refusal("\(name) is a number from 1 to \(most)")
+        }
+        return count
+    }
+
+    /// A time such as `5s` or `250ms`; a bare number is seconds.
+    func time(_ name: String, or standard: Duration) throws(Refusal) -> Duration {
+        guard let text = values[name] else { return standard }
+        let isMilliseconds = text.hasSuffix("ms")
+        let digits = text.dropLast(isMilliseconds ? 2 : text.hasSuffix("s") ? 1 : 0)
+        let most = Limits.httpWaitSecondsMax
+        guard let number = Double(digits), number >= 0,
+            number <= Double(isMilliseconds ? most * 1_000 : most)
+        else { throw Refusal("\(name) is a time of at most \(most)s, such as 5s or 250ms") }
+        return .milliseconds(Int64(isMilliseconds ? number : number * 1_000))
+    }
+
+    func start(_ name: String) throws(Refusal) -> Start? {
+        switch values[name] {
+        case nil: return nil
+        case "first"?: return .first
+        case "new"?: return .new
+        case let text?:
+            guard let offset = UInt64(text) else {
+                throw Refusal("\(name) is first, new or an offset")
+            }
+            return .offset(offset)
+        }
+    }
+}
+
+/// A request that says something that cannot be meant.
+struct Refusal: Error {
+    let text: String
+    init(_ text: String) { self.text = text }
+}
+
+extension Gateway {
+    /// Finds who answers a request; each answers or sets its handler.
+    func begin(_ exchange: HTTPExchange) {
+        guard let target = Target(exchange.request.target) else {
+            exchange.refuse(Problem(400, .badOption, "the path or the query is badly written"))
+            return
+        }
+        do throws(Refusal) {
+            if try route(exchange, target, Query(target)) { return }
+        } catch {
+            exchange.refuse(Problem(400, .badOption, error.text))
+            return
+        }
+        let text = "there is nothing at this path; Protocol/openapi.yaml lists what there is"
+        exchange.refuse(Problem(404, .notFound, text))
+    }
+
+    private func route(
+        _ exchange: HTTPExchange,
+        _ target: Target,
+        _ query: Query
+    ) throws(Refusal) -> Bool {
+        let parts = target.parts
+        guard parts[0] == "v1" else {
+            return parts.count == 1 && answerProbe(parts[0], exchange, query)
+        }
+        switch parts.count {
+        case 2: return try routeList(parts[1], exchange, query)
+        case 3...: break
+        default: return false
+        }
+        guard parts[1] == "topics" else { return false }
+        let topic = parts[2]
+        guard Name.isLegal(topic), topic.utf8.count <= Limits.topicNameBytesMax,
+            !topic.hasPrefix("$")
+        else {
+            throw Refusal(
+                "a topic's name has at most \(Limits.topicNameBytesMax) bytes, "
+                    + "no spaces and no $ at its start"
+            )
+        }
+        switch parts.dropFirst(3) {
+        case ["events"]:
+            switch exchange.request.method {
+            case "POST": try publish(exchange, to: topic, query)
+            case "GET": try fetch(exchange, from: topic, query)
+            default: refuseMethod(exchange, "GET, POST")
+            }
+            return true
+        case ["stream"]:
+            guard ["GET", "POST"].contains(exchange.request.method) else {
+                refuseMethod(exchange, "GET, POST")
+                return true
+            }
+            try stream(exchange, from: topic, query)
+            return true
+        default: return try routeTopic(topic, Array(parts.dropFirst(3)), exchange, query)
+        }
+    }
+
+    func refuseMethod(_ exchange: HTTPExchange, _ allowed: String) {
+        let text = "\(exchange.request.method) is not for this path; \(allowed) is"
+        let allow = Header("allow", allowed)
+        exchange.refuse(Problem(405, .badOption, text, headers: [allow]))
+    }
+}
