@@ -30,6 +30,7 @@ final class GatewayConnection: IOHandler {
     private var needsFlush = false
     /// Since when it owes a request: from the start, or from the first bytes of one.
     private var owesSince: UInt64?
+    private var hasAsked = false
     private var idleSince: UInt64
     private var endsAt: UInt64?
     private var bytesIn: UInt64 = 0
@@ -134,6 +135,9 @@ extension GatewayConnection {
         }
         act()
         do throws(HTTPFailure) { try changeIfAsked() } catch { fail(error) }
+        if let session = http as? H2Session, hasAsked {
+            owesSince = session.owesHead ? owesSince ?? gateway.loop.now : nil
+        }
     }
 
     private func sniff(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) {
@@ -205,6 +209,7 @@ extension GatewayConnection {
         switch event {
         case .request(let stream, let request, let isWhole):
             owesSince = nil
+            hasAsked = true
             let exchange = HTTPExchange(
                 stream,
                 request,

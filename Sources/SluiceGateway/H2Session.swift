@@ -30,6 +30,9 @@ package final class H2Session: HTTPSession {
     private var isFlooded = false
     /// Set by the owner before it feeds: monotonic nanoseconds.
     package var now: UInt64 = 0
+    private var framing = Framing()
+    /// Whether a head has begun to come and is not complete.
+    package var owesHead: Bool { framing.isInHead }
 
     package init() throws(HTTPFailure) {
         var callbacks: OpaquePointer?
@@ -120,6 +123,7 @@ extension H2Session {
             second = now
             idleFrames = 0
         }
+        framing.take(bytes)
         let count = nghttp2_session_mem_recv(
             session,
             bytes.bindMemory(to: UInt8.self).baseAddress,
@@ -228,6 +232,37 @@ extension H2Session {
 
     fileprivate func closed(_ id: Int32) {
         if streams.removeValue(forKey: id) != nil { events.append(.gone(id)) }
+    }
+}
+
+/// Where in a frame the bytes that came so far end, which the library does not tell.
+private struct Framing {
+    /// What is left of the preface, or of a frame's payload.
+    private var left = 24
+    private var head: [UInt8] = []
+    private var isHead = false
+    private var goesOn = false
+
+    /// Whether a frame of a head, or any frame's own head, is not complete.
+    var isInHead: Bool { !head.isEmpty || isHead && left > 0 || goesOn }
+
+    mutating func take(_ bytes: UnsafeRawBufferPointer) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            if left > 0 {
+                let count = min(left, rest.count)
+                left -= count
+                rest = rest.dropFirst(count)
+                continue
+            }
+            head.append(rest.removeFirst())
+            guard head.count == 9 else { continue }
+            left = head[..<3].reduce(0) { $0 << 8 | Int($1) }
+            let kind = UInt32(head[3])
+            isHead = kind == NGHTTP2_HEADERS.rawValue || kind == NGHTTP2_CONTINUATION.rawValue
+            if isHead { goesOn = head[4] & UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue) == 0 }
+            head.removeAll(keepingCapacity: true)
+        }
     }
 }
 

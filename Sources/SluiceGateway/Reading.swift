@@ -276,14 +276,21 @@ extension Reading {
 
     private func refuse(_ text: String) {
         heard = []
-        say(Close(.badDemand, reason: text))
+        let close = Close(.badDemand, reason: text)
+        if exchange.isAnswered {
+            say(close)
+        } else {
+            // The link may open on another shard still, and is closed before it can tell so.
+            isDone = true
+            exchange.refuse(Problem(close))
+        }
         finish()
     }
 
-    /// The client asks for nothing more: what it asked for before and has not got is forfeited.
+    /// The client asks for nothing more: it gets what waits, and the rest of its demand is forfeited.
     func complete() {
         guard case .spoken = demand, !isDone else { return }
-        ask(flags: .stop)
+        ask(flags: .drain)
     }
 }
 

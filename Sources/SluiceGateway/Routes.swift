@@ -81,13 +81,14 @@ struct Query {
     /// A time such as `5s` or `250ms`; a bare number is seconds.
     func time(_ name: String, or standard: Duration) throws(Refusal) -> Duration {
         guard let text = values[name] else { return standard }
-        let isMilliseconds = text.hasSuffix("ms")
-        let digits = text.dropLast(isMilliseconds ? 2 : text.hasSuffix("s") ? 1 : 0)
+        let unit = text.hasSuffix("ms") ? "ms" : text.hasSuffix("s") ? "s" : ""
+        let digits = text.dropLast(unit.count)
         let most = Limits.httpWaitSecondsMax
-        guard let number = Double(digits), number >= 0,
-            number <= Double(isMilliseconds ? most * 1_000 : most)
+        // Int alone would also read "+5".
+        guard digits.allSatisfy({ $0.isASCII && $0.isNumber }), let number = Int(digits),
+            number <= (unit == "ms" ? most * 1_000 : most)
         else { throw Refusal("\(name) is a time of at most \(most)s, such as 5s or 250ms") }
-        return .milliseconds(Int64(isMilliseconds ? number : number * 1_000))
+        return unit == "ms" ? .milliseconds(number) : .seconds(number)
     }
 
     func start(_ name: String) throws(Refusal) -> Start? {

@@ -154,6 +154,27 @@ struct H2SessionTests {
         #expect(text.contains("above its limit"))
     }
 
+    @Test("a head that is not complete is known as one, wherever it stops")
+    func heads() throws {
+        let session = try H2Session()
+        var client = HTTP2Frames()
+        client.begin()
+        try session.feed(client.bytes)
+        #expect(!session.owesHead)
+        var request = HTTP2Frames()
+        request.request("POST", "/", stream: 1, hasBody: true)
+        for byte in request.bytes.dropLast() {
+            try session.feed([byte])
+            #expect(session.owesHead)
+        }
+        try session.feed([request.bytes.last ?? 0])
+        #expect(!session.owesHead)
+        var body = HTTP2Frames()
+        body.add(.data, stream: 1, payload: [1, 2, 3])
+        try session.feed(Array(body.bytes.dropLast()))
+        #expect(!session.owesHead, "a body may come slowly")
+    }
+
     @Test("a flood of PING ends the connection")
     func pings() throws {
         let session = try H2Session()

@@ -99,6 +99,30 @@ extension SystemTests {
             #expect(taken < 700, "no more than the window and what waits behind it")
         }
 
+        @Test(
+            "demand is said while events come",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func conversation(shards: Int) throws {
+            let broker = try Broker.withHTTP(shards: shards)
+            try broker.run("pub", "t", "--each", "line", input: "1\n2\n3\n4\n5\n")
+            let client = try BareClient(try #require(broker.http))
+            var frames = HTTP2Frames()
+            frames.begin()
+            frames.request("POST", "/v1/topics/t/stream", stream: 1, hasBody: true)
+            client.say(frames.bytes)
+            for (demand, left) in [(1, 4), (2, 2)] {
+                var line = HTTP2Frames()
+                line.add(.data, stream: 1, payload: Array("{\"demand\":\(demand)}\n".utf8))
+                client.say(line.bytes)
+                #expect(client.takeData(1) > 0)
+                try eventually("as many are taken as were asked for") {
+                    try broker.topic("t").bufferedEvents == UInt64(left)
+                }
+            }
+        }
+
         @Test("a reader that stops reading holds no more than its socket", .timeLimit(.minutes(1)))
         func stalledReader() throws {
             let broker = try Broker.withHTTP(shards: 1)
@@ -118,8 +142,18 @@ extension SystemTests {
             let silent = try BareClient(try #require(broker.http))
             let slow = try BareClient(try #require(broker.http))
             slow.say(Array("GET /livez HTTP/1.1\r\nHo".utf8))
+            let slower = try BareClient(try #require(broker.http))
+            var frames = HTTP2Frames()
+            frames.begin()
+            frames.request("GET", "/livez", stream: 1)
+            slower.say(frames.bytes)
+            #expect(slower.takeData(3) == 3)
+            var more = HTTP2Frames()
+            more.request("GET", "/livez", stream: 3)
+            slower.say(Array(more.bytes.dropLast()))
             #expect(silent.listen().isEmpty)
             #expect(slow.listen().isEmpty)
+            #expect(slower.takeData(1) == 0)
         }
     }
 }
