@@ -287,7 +287,7 @@ extension Reading {
         finish()
     }
 
-    /// The client asks for nothing more: it gets what waits, and the rest of its demand is forfeited.
+    /// The client asks for nothing more: it gets what waits, and the rest is forfeited.
     func complete() {
         guard case .spoken = demand, !isDone else { return }
         ask(flags: .drain)
