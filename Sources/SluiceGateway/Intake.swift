@@ -32,8 +32,9 @@ struct BatchOutcome {
     /// The offset of the first, which the others follow; nil if none was taken.
     var offset: UInt64?
     var count: UInt64 = 0
-    /// Events that a full topic threw away, by its policy.
-    var discarded: UInt64 = 0
+    /// Events that the topic did not take by its policy or limits, and why the last of them.
+    var refused: UInt64 = 0
+    var code: CloseCode?
 }
 
 /// Why nothing of a batch is in its topic.
@@ -208,7 +209,8 @@ extension Intake {
                 batch.outcome.count += part
                 offset = offset.map { $0 + part }
             } else {
-                batch.outcome.discarded += part
+                batch.outcome.refused += part
+                batch.outcome.code = CloseCode(rawValue: UInt16(clamping: settlement.argument))
             }
             guard batch.unsettled == 0 else { continue }
             underWay.removeFirst()

@@ -107,15 +107,15 @@ final class Publishing: ExchangeHandler {
     }
 
     private func answer(_ outcome: BatchOutcome) {
-        if outcome.count == 0, outcome.discarded > 0 {
-            exchange.refuse(Problem(503, .discarded, "the topic is full and drops new events"))
+        if outcome.count == 0, let code = outcome.code {
+            exchange.refuse(Problem(Close(code, reason: "the topic takes none of it")))
             return
         }
         var text = Array("{\"topic\":".utf8)
         JSONText.append(topic, to: &text)
         if let offset = outcome.offset { text += Array(",\"offset\":\(offset)".utf8) }
         text += Array(",\"count\":\(outcome.count)".utf8)
-        if outcome.discarded > 0 { text += Array(",\"discarded\":\(outcome.discarded)".utf8) }
+        if outcome.refused > 0 { text += Array(",\"refused\":\(outcome.refused)".utf8) }
         exchange.respond(json: text + Array("}\n".utf8))
     }
 

@@ -46,7 +46,7 @@ extension World {
                 }
                 sources[index].inbox.append(ask)
             case .mark(let id, let mark, let offset, let next): bookMark(id, mark, offset, next)
-            case .accept(_, _, let count): accepted += UInt64(count)
+            case .accept(_, _, let count, _): accepted += UInt64(count)
             case .reject(_, _, let count, _): discarded += UInt64(count)
             case .close(let id, let code, let text): bookClose(id, code, text)
             }
