@@ -279,7 +279,8 @@ extension GatewayConnection {
         out.removeAll(keepingCapacity: true)
         sent = 0
         guard let http, !isEnding else { return false }
-        while true {
+        // Requests that came in a row are answered no further than their answers are taken.
+        while out.count < Limits.httpWriteBytes {
             http.drain(into: &out, upTo: Limits.httpWriteBytes)
             let events = http.takeEvents()
             guard !events.isEmpty, !isClosed else { break }

@@ -1,3 +1,4 @@
+import DequeModule
 import NIOCore
 import NIOEmbedded
 import NIOHTTP1
@@ -10,7 +11,7 @@ package final class H1Session: HTTPSession {
     private let channel = EmbeddedChannel()
     private let parser: ByteToMessageHandler<HTTPRequestDecoder>
     /// Parsed and not yet told: those behind the exchange under way wait for its end.
-    private var parts: [HTTPServerRequestPart] = []
+    private var parts = Deque<HTTPServerRequestPart>()
     private var events: [HTTPEvent] = []
     private var output: [UInt8] = []
     /// Exchanges have numbers as streams have, so that the sides look alike.
@@ -82,6 +83,8 @@ extension H1Session {
             // What was complete before the mistake is answered still.
             try? collect()
             tell()
+            // What stands behind the last request is nobody's business.
+            guard keepsAlive || !isRequestRead else { return }
             let isTooLarge = error as? HTTPParserError == .headerOverflow
             throw .malformed(status: isTooLarge ? 431 : 400, "\(error)")
         }
@@ -100,14 +103,13 @@ extension H1Session {
         return events
     }
 
-    /// Tells what belongs to the exchange under way, and begins the next when that is over.
+    /// Tells what belongs to the exchange under way, and begins the next when that is over and the
+    /// answers before it were taken.
     private func tell() {
-        var done = 0
-        for part in parts {
+        while let part = parts.first {
             switch part {
             case .head(let head):
-                guard phase == .idle, !isWinding else {
-                    parts.removeFirst(done)
+                guard phase == .idle, !isWinding, output.count < Limits.httpWriteBytes else {
                     return
                 }
                 begin(head)
@@ -117,9 +119,8 @@ extension H1Session {
                 if upgrade == nil { events.append(.end(stream)) }
                 endIfDone()
             }
-            done += 1
+            parts.removeFirst()
         }
-        parts.removeAll(keepingCapacity: true)
     }
 
     private func begin(_ raw: HTTPRequestHead) {
@@ -128,15 +129,16 @@ extension H1Session {
         isRequestRead = false
         var request = RequestHead()
         request.method = raw.method.rawValue
-        request.target = raw.uri
+        request.target = Self.path(of: raw.uri)
         request.headers = raw.headers.map { Header($0.name.lowercased(), $0.value) }
         request.authority = request["host"]
         head = request
         keepsAlive = raw.isKeepAlive
         if request["upgrade"] != nil { take(upgradeOf: request) }
         guard upgrade == nil else { return }
-        guard request.authority != nil || raw.version.minor == 0 else {
-            let text = Array("HTTP/1.1 wants a Host\n".utf8)
+        let hosts = raw.headers["host"].count
+        guard hosts == 1 || hosts == 0 && raw.version.minor == 0 else {
+            let text = Array("HTTP/1.1 wants one Host\n".utf8)
             keepsAlive = false
             respond(to: stream, ResponseHead(400), .bytes(text))
             return
@@ -147,12 +149,23 @@ extension H1Session {
         events.append(.request(stream, request, isWhole: false))
     }
 
+    /// A target may name its scheme and its host, as for a proxy (RFC 9112, 3.2.2).
+    private static func path(of target: String) -> String {
+        guard !target.hasPrefix("/"), let scheme = target.firstRange(of: "://") else {
+            return target
+        }
+        let rest = target[scheme.upperBound...]
+        guard let start = rest.firstIndex(where: { $0 == "/" || $0 == "?" }) else { return "/" }
+        return rest[start] == "/" ? String(rest[start...]) : "/" + rest[start...]
+    }
+
     /// Takes up the wish to go on in HTTP/2 if it is one, of a request without a body.
     private func take(upgradeOf request: RequestHead) {
         // The parser reads no further behind such a request, whatever becomes of it.
         keepsAlive = false
         guard request["upgrade"]?.lowercased() == "h2c", request["content-length"] == nil,
             request["transfer-encoding"] == nil, let text = request["http2-settings"],
+            request.headers.count(where: { $0.name == "http2-settings" }) == 1,
             let settings = Base64.decode(text)
         else { return }
         upgrade = Upgrade(head: request, settings: settings)

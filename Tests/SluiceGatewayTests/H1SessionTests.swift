@@ -59,6 +59,50 @@ struct H1SessionTests {
         }
     }
 
+    @Test("thousands of requests in a row are begun no further than their answers are taken")
+    func flood() throws {
+        let session = try session()
+        defer { session.close() }
+        let count = 3_000
+        try session.feed(Array(String(repeating: get, count: count).utf8))
+        var answered = 0
+        func answer() {
+            var events = session.takeEvents()
+            while !events.isEmpty {
+                for case .end(let stream) in events {
+                    session.respond(to: stream, ResponseHead(204), .none)
+                    answered += 1
+                }
+                events = session.takeEvents()
+            }
+        }
+        answer()
+        #expect(answered > 100 && answered < count, "\(answered)")
+        #expect(!session.wantsInput)
+        var rounds = 0
+        while answered < count, rounds < count {
+            rounds += 1
+            #expect(session.drained().count < 2 * Limits.httpWriteBytes)
+            answer()
+        }
+        #expect(answered == count && session.wantsInput)
+    }
+
+    @Test("what comes behind the last request is not read, and a target may name its host")
+    func last() throws {
+        let session = try session()
+        defer { session.close() }
+        let close = "GET http://test/livez?a=b HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        try session.feed(Array((close + get).utf8))
+        let targets = session.takeEvents().compactMap { event in
+            if case .request(_, let head, _) = event { head.target } else { nil }
+        }
+        #expect(targets == ["/livez?a=b"])
+        session.respond(to: 1, ResponseHead(200), .bytes(Array("ok".utf8)))
+        #expect(text(session).contains("HTTP/1.1 200 OK"))
+        #expect(session.isOver)
+    }
+
     @Test("a body without a known length goes in chunks, no faster than it is taken")
     func chunks() throws {
         let session = try session()
@@ -102,11 +146,14 @@ struct H1SessionTests {
         }
     }
 
-    @Test("HTTP/1.1 without a Host is refused")
-    func host() throws {
+    @Test(
+        "HTTP/1.1 without a Host, or with two of them, is refused",
+        arguments: ["", "Host: a\r\nHost: b\r\n"]
+    )
+    func host(fields: String) throws {
         let session = try session()
         defer { session.close() }
-        try session.feed(Array("GET / HTTP/1.1\r\n\r\n".utf8))
+        try session.feed(Array("GET / HTTP/1.1\r\n\(fields)\r\n".utf8))
         #expect(text(session).hasPrefix("HTTP/1.1 400 "))
         _ = session.takeEvents()
         #expect(session.isOver)

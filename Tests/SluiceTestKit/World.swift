@@ -90,7 +90,7 @@ package struct World {
         3_183, 9_925,
         // What a lagging consumer lacked bytes for was dropped, and the next did not follow.
         9_312,
-        // The write window opened for one that lacked bytes in a partition, and no other was served.
+        // A window opened for one that lacked bytes in a partition, and no other was served.
         18_446_744_073_709_000_546,
     ]
 
