@@ -179,18 +179,15 @@ extension Topic {
         at now: Instant,
         into effects: inout Effects
     ) -> UInt64 {
-        // Field by field: a link that is taken out of its table is copied.
-        let place = Int(index)
-        guard kinds[place] == .producer, producerLinks[place].isAttached,
-            producerLinks[place].recalledAt == nil
-        else { return 0 }
-        let credit = producerLinks[place].ledger.credit
-        var count = min(events, Limits.demandMax - min(Limits.demandMax, credit))
-        if isAnnounced, case .events(let backlog) = producerLinks[place].backlog {
-            count = min(count, backlog)
+        let link = producerLinks[Int(index)]
+        guard kinds[Int(index)] == .producer, link.isAttached, link.recalledAt == nil else {
+            return 0
         }
-        let held = producerLinks[place].ledger.byteCredit ?? 0
-        let free = freeGrantBytes + (credit > 0 ? held : 0)
+        let credit = link.ledger.credit
+        var count = min(events, Limits.demandMax - min(Limits.demandMax, credit))
+        if isAnnounced, case .events(let backlog) = link.backlog { count = min(count, backlog) }
+        let held = link.ledger.byteCredit ?? 0
+        let free = freeGrantBytes + link.grantedBytes
         if credit == 0, held > free {
             // Bytes left over from earlier grants would count again: they go back first.
             let isPossible = free >= likelyRecordBytes || granted == 0 && free > 0
@@ -207,7 +204,7 @@ extension Topic {
             if count == 0 {
                 guard granted == 0, free > 0, events > 0 else { return 0 }
                 count = 1
-                bytes = max(likelyRecordBytes, UInt64(producerLinks[place].needBytes))
+                bytes = max(likelyRecordBytes, UInt64(link.needBytes))
             }
         }
         guard count > 0 else { return 0 }
