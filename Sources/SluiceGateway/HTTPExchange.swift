@@ -1,3 +1,6 @@
+import SluiceCore
+import SluiceWire
+
 /// A request and its answer, whatever version of HTTP they come and go by.
 final class HTTPExchange {
     let stream: Int32
@@ -50,6 +53,11 @@ final class HTTPExchange {
         self.handler = nil
         handler?.end()
     }
+}
+
+extension Close {
+    /// What is open is answered with when the broker stops.
+    static var brokerHasStopped: Close { Close(.goingAway, reason: "the broker has stopped") }
 }
 
 /// What a route does with an exchange.

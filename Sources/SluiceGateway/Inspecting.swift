@@ -190,7 +190,7 @@ private final class Collection: ExchangeHandler, GatewayLink {
         session.close(link)
     }
 
-    func leave() { exchange.refuse(Problem(Close(.goingAway, reason: "the broker has stopped"))) }
+    func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
 }
 
 // MARK: - Requests
@@ -241,7 +241,7 @@ private final class TopicRequest: ExchangeHandler {
         gateway.request(request, exchange, status: 201)
     }
 
-    func leave() { exchange.refuse(Problem(Close(.goingAway, reason: "the broker has stopped"))) }
+    func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
 }
 
 /// The settings of a topic, by the names that its document has.
@@ -361,5 +361,5 @@ private final class RequestLink: ExchangeHandler, GatewayLink {
         session.close(link)
     }
 
-    func leave() { exchange.refuse(Problem(Close(.goingAway, reason: "the broker has stopped"))) }
+    func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
 }

@@ -332,7 +332,7 @@ final class Intakes {
         let open = intakes
         intakes = [:]
         for intake in open.values {
-            intake.fail(Close(.goingAway, reason: "the broker has stopped"))
+            intake.fail(.brokerHasStopped)
         }
         session.end()
     }

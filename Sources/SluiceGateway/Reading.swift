@@ -241,7 +241,7 @@ extension Reading {
         if exchange.isAnswered {
             exchange.resume()
         } else {
-            exchange.refuse(Problem(Close(.goingAway, reason: "the broker has stopped")))
+            exchange.refuse(Problem(.brokerHasStopped))
         }
     }
 }
