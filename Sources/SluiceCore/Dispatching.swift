@@ -7,6 +7,7 @@ extension Topic {
         wakeUp(at: now)
         let limit = effects.list.count + Limits.effectsPerStepMax
         horizon = log.head
+        if !answers.isEmpty { giveAnswers(limit: limit, into: &effects) }
         // First, so that a loss is told before what came after it.
         announce(limit: limit, into: &effects)
         while effects.list.count < limit, let index = dirtyGroups.first {
@@ -27,7 +28,7 @@ extension Topic {
         }
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
         let isCut = effects.list.count >= limit && !gapped.isEmpty
-        return !dirtyGroups.isEmpty || grantsAreDue || isCut
+        return !dirtyGroups.isEmpty || grantsAreDue || isCut || !answers.isEmpty
     }
 
     private mutating func dispatch(

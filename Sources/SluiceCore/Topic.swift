@@ -58,6 +58,8 @@ package struct Topic: Sendable {
     /// Links that are closed when all groups had their turn.
     var ending: [Ending] = []
     var grantsAreDue = false
+    /// Answers to producers that the step had no room for, first come first served.
+    var answers = Deque<(link: LinkID, effect: Effect)>()
     /// What producers said between events, and whether groups may have passed some of it.
     var marks = MarkLog()
     var marksAreLoose = false
@@ -240,7 +242,7 @@ extension Topic {
         clock = now
         book(command, at: now, into: &effects)
         return grantsAreDue || !dirtyGroups.isEmpty || isUnsettled || !gapped.isEmpty
-            || !draining.isEmpty
+            || !draining.isEmpty || !answers.isEmpty
     }
 
     private mutating func book(

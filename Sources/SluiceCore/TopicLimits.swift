@@ -42,6 +42,7 @@ extension Topic {
     mutating func takeFitting(
         _ publication: Publication,
         from id: LinkID,
+        limit: Int,
         into effects: inout Effects
     ) {
         var sequence = publication.firstSequence
@@ -55,16 +56,18 @@ extension Topic {
                         run: part,
                         time: publication.time
                     )
-                    take(piece, from: id, into: &effects)
+                    take(piece, from: id, limit: limit, into: &effects)
                 } else {
                     counters.tooLarge += UInt64(part.count)
-                    let effect = Effect.reject(
+                    // What it was granted for is wanted still.
+                    grantsAreDue = true
+                    let refused = Effect.reject(
                         id,
                         from: sequence,
                         count: part.count,
                         .eventTooLarge
                     )
-                    effects.list.append(effect)
+                    answer(id, refused, limit: limit, into: &effects)
                 }
                 sequence += UInt64(part.count)
             }

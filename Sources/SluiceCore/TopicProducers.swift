@@ -27,13 +27,14 @@ extension Topic {
         }
         takeBackEnd(id.index)
         publishedAt = now
+        let limit = effects.list.count + Limits.effectsPerStepMax
         if let available = bucket?.available(at: now) {
             bucket?.take(min(available, publication.events), at: now)
         }
         if mayHaveTooLarge(publication) {
-            takeFitting(publication, from: id, into: &effects)
+            takeFitting(publication, from: id, limit: limit, into: &effects)
         } else {
-            take(publication, from: id, into: &effects)
+            take(publication, from: id, limit: limit, into: &effects)
         }
     }
 
@@ -41,25 +42,50 @@ extension Topic {
     mutating func take(
         _ publication: Publication,
         from id: LinkID,
+        limit: Int,
         into effects: inout Effects
     ) {
         let offset = log.head
         let kept = emit(publication)
         if kept > 0 {
-            let count = UInt32(clamping: kept)
-            effects.list.append(
-                .accept(id, from: publication.firstSequence, count: count, offset: offset)
+            let accepted = Effect.accept(
+                id,
+                from: publication.firstSequence,
+                count: UInt32(clamping: kept),
+                offset: offset
             )
+            answer(id, accepted, limit: limit, into: &effects)
         }
         if kept < publication.events {
-            effects.list.append(
-                .reject(
-                    id,
-                    from: publication.firstSequence + kept,
-                    count: UInt32(clamping: publication.events - kept),
-                    .discarded
-                )
+            let refused = Effect.reject(
+                id,
+                from: publication.firstSequence + kept,
+                count: UInt32(clamping: publication.events - kept),
+                .discarded
             )
+            answer(id, refused, limit: limit, into: &effects)
+        }
+    }
+
+    /// Tells a producer what became of its events, or leaves that to the next step.
+    @inline(__always)
+    mutating func answer(
+        _ id: LinkID,
+        _ effect: Effect,
+        limit: Int,
+        into effects: inout Effects
+    ) {
+        guard answers.isEmpty, effects.list.count < limit else {
+            answers.append((id, effect))
+            return
+        }
+        effects.list.append(effect)
+    }
+
+    /// Tells producers what earlier steps had no room for; who left hears nothing any more.
+    mutating func giveAnswers(limit: Int, into effects: inout Effects) {
+        while effects.list.count < limit, let (id, effect) = answers.popFirst() {
+            if isCurrent(id) { effects.list.append(effect) }
         }
     }
 
@@ -192,6 +218,8 @@ extension Topic {
         }
         guard known != nil else { return }
         if wasRecalled { recalls -= 1 }
+        // When it is back it is told in one number what has come.
+        if !answers.isEmpty { answers.removeAll { $0.link.index == index } }
         dequeueProducer(index)
         grantsAreDue = true
     }

@@ -114,4 +114,82 @@ struct TopicLimitTests {
         #expect(harness.given[consumer] == [0, 1])
         #expect(harness.givenBytes[consumer] == 20)
     }
+
+    @Test("what a refused event was granted for is granted again")
+    func grantAgain() {
+        var harness = TopicHarness { $0.limits.eventBytes = 10 }
+        let consumer = harness.consumer(asks: 1)
+        let producer = harness.producer(.events(2))
+        harness.publish(producer, 1, bytes: 11)
+        #expect(harness.credit(producer) == 1)
+        harness.publish(producer, 1, bytes: 10)
+        #expect(harness.given[consumer] == [0])
+        #expect(harness.broken() == [])
+    }
+
+    /// Records by turns small and too large, in one run.
+    private static func mixed(_ count: Int) throws -> Run {
+        let small = try #require(TopicHarness.records(1, bytes: 8).first)
+        let large = try #require(TopicHarness.records(1, bytes: 20).first)
+        let slab = Slab(capacity: count * 20)
+        for number in 0..<count {
+            let record = number % 2 == 0 ? small : large
+            _ = record.slab.withBytes { slab.append($0.extracting(record.bytes)) }
+        }
+        return Run(slab: slab, bytes: 0..<slab.filled, count: UInt32(count))
+    }
+
+    private static func publish(_ run: Run, _ harness: inout TopicHarness) -> (LinkID, Command) {
+        let producer = harness.producer(.events(5_000))
+        let publication = Publication(
+            firstSequence: 1,
+            events: UInt64(run.count),
+            bytes: UInt64(run.byteCount),
+            run: run,
+            time: 1
+        )
+        return (producer, .publish(producer, publication))
+    }
+
+    @Test("answers beyond those of one step are given in the next ones, in their order")
+    func manyAnswers() throws {
+        var harness = TopicHarness(ahead: 5_000) { $0.limits.eventBytes = 10 }
+        let (producer, publish) = Self.publish(try Self.mixed(1_001), &harness)
+        var told: [Effect] = []
+        var effects = Effects()
+        var isDue = harness.topic.apply(publish, at: harness.now, into: &effects)
+        while true {
+            #expect(effects.list.count <= Limits.effectsPerStepMax + 1)
+            told += effects.list
+            guard isDue else { break }
+            effects.removeAll()
+            isDue = harness.topic.advance(at: harness.now, into: &effects)
+        }
+        let answers = told.filter { if case .ask = $0 { false } else { true } }
+        let expected = (0..<1_001).map { number -> Effect in
+            let sequence = UInt64(number) + 1
+            return number % 2 == 0
+                ? .accept(producer, from: sequence, count: 1, offset: UInt64(number / 2))
+                : .reject(producer, from: sequence, count: 1, .eventTooLarge)
+        }
+        #expect(answers == expected)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("answers that were left over go to nobody else when the producer is gone")
+    func answersForNobody() throws {
+        for command in [Command.close, Command.detach] {
+            var harness = TopicHarness(ahead: 5_000) { $0.limits.eventBytes = 10 }
+            let (producer, publish) = Self.publish(try Self.mixed(1_000), &harness)
+            var effects = Effects()
+            harness.topic.apply(publish, at: harness.now, into: &effects)
+            effects.removeAll()
+            harness.topic.apply(command(producer), at: harness.now, into: &effects)
+            if harness.topic.producer(producer) == nil { _ = harness.producer(.events(0)) }
+            while harness.topic.advance(at: harness.now, into: &effects) { continue }
+            let answers = effects.list.filter { if case .ask = $0 { false } else { true } }
+            #expect(answers == [])
+            #expect(harness.topic.log.head == 500)
+        }
+    }
 }

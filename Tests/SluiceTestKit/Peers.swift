@@ -70,6 +70,9 @@ package struct FakeSource {
     package var waiting = Deque<Int>()
     package var inbox = Deque<Ask>()
     package var outbox = Deque<Frame>()
+    /// What it was told of its events since the topic was last at rest, and what it has to be told.
+    package var answers: [Answer] = []
+    package var expected: [Answer] = []
 
     /// What its STATUS says now.
     package func report(isDrained: Bool = false) -> ProducerReport {

@@ -80,6 +80,8 @@ extension World {
         sources[index].inbox = []
         sources[index].outbox = []
         apply(.detach(sources[index].id))
+        sources[index].answers = []
+        sources[index].expected = []
     }
 
     mutating func attachSource(_ index: Int) {
@@ -128,7 +130,7 @@ extension World {
         guard topic.buffered < 20_000 else { return }
         let sizes = (0..<(1 + roll(40))).map { _ in 8 + roll(100) }
         let runs = records(sizes)
-        mark(sizes.count)
+        mark(sizes, upTo: .max)
         markBook.publish(nil)
         touched.addAll()
         _ = topic.emit(runs, events: UInt64(sizes.count), time: steps)

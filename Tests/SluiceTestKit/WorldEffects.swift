@@ -46,8 +46,10 @@ extension World {
                 }
                 sources[index].inbox.append(ask)
             case .mark(let id, let mark, let offset, let next): bookMark(id, mark, offset, next)
-            case .accept(_, _, let count, _): accepted += UInt64(count)
-            case .reject(_, _, let count, _): discarded += UInt64(count)
+            case .accept(let id, let from, let count, let offset):
+                bookAnswer(Answer(from: from, count: UInt64(count), offset: offset), to: id)
+            case .reject(let id, let from, let count, let code):
+                bookAnswer(Answer(from: from, count: UInt64(count), code: code), to: id)
             case .close(let id, let code, let text): bookClose(id, code, text)
             }
         }

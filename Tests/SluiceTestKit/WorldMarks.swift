@@ -28,9 +28,9 @@ struct MarkBook {
 
     mutating func leave(_ id: LinkID) { ended.remove(id) }
 
-    /// An event came; nil for one of no producer.
-    mutating func publish(_ id: LinkID?) {
-        isEnded = false
+    /// Events came, perhaps all too large for the topic; nil for those of no producer.
+    mutating func publish(_ id: LinkID?, allTooLarge: Bool = false) {
+        if !allTooLarge { isEnded = false }
         guard let id else { return }
         ended.remove(id)
         standing.remove(id)

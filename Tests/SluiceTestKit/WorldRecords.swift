@@ -3,14 +3,15 @@ import SluiceCore
 // What the events of a world carry, and whether it still does when it comes.
 
 extension World {
-    /// Remembers what the next events carry, under the offsets that they will get.
-    mutating func mark(_ count: Int) {
+    /// Remembers what the next events carry that are not too large, under the offsets that they
+    /// will get.
+    mutating func mark(_ sizes: [Int], upTo largest: UInt32) {
         // What was discarded as it came left its offsets to these.
         let surplus = stamps.count - Int(topic.log.head)
         stamps.removeLast(surplus)
         shapes.removeLast(surplus)
-        for index in 0..<count {
-            stamps.append(nextStamp &- UInt32(count) &+ UInt32(index))
+        for index in sizes.indices where sizes[index] <= Int(largest) {
+            stamps.append(nextStamp &- UInt32(sizes.count) &+ UInt32(index))
             shapes.append(newShapes[index])
         }
     }
