@@ -26,6 +26,7 @@ extension Topic {
             settleMemory()
             isUnsettled = !isAtRest
         }
+        if missedRoom != nil { routeOn() }
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
         let isCut = effects.list.count >= limit && !gapped.isEmpty
         return !dirtyGroups.isEmpty || grantsAreDue || isCut || !answers.isEmpty
@@ -278,7 +279,8 @@ extension Topic {
         guard !group.isDirty else { return false }
         // What those that pick leave waiting is not for this one, if it could have had it.
         if group.pickers > 0, link.isWritable { return true }
-        guard group.cursor.offset >= offset else { return false }
+        // What there is no room for cannot be delivered now.
+        guard group.cursor.offset >= offset || group.lacksRoom else { return false }
         return lanes(of: index).allSatisfy { lane in
             (group.lanes[lane].firstOffset ?? .max) >= offset
         }
@@ -356,7 +358,7 @@ extension Topic {
         counters.peakRetainedBytes = max(counters.peakRetainedBytes, retainedBytes)
     }
 
-    private mutating func settleTail() {
+    mutating func settleTail() {
         var oldest = UInt64.max
         var place = 0
         for index in groupTable.indices where !groupTable[index].isRemoved {

@@ -60,6 +60,7 @@ extension Topic {
             recallIdle(all: true, at: now, into: &effects)
             return
         }
+        guard !awaitsRoom() else { return }
         let isShortOfBytes = serveNeedy(at: now, into: &effects)
         var allowed = allowance
         allowed.total = min(allowed.total, rate)

@@ -38,6 +38,8 @@ package struct Group: Sendable {
     package internal(set) var lanes: [Lane] = []
     /// Events in the lanes.
     package internal(set) var queued: UInt64 = 0
+    /// Whether there was no room in them for what comes next in the log.
+    var lacksRoom = false
     /// Whether lanes got something that still lies where it arrived.
     var hasFreshLanes = false
     /// The lane that is served first in the next step.

@@ -16,6 +16,7 @@ extension Topic {
         if link.allowance == 0 { return .rate }
         if link.special.first?.batchDueAt != nil { return .batch }
         if group.isLockstep, leastDeliverable(of: link.group) == 0 { return .others }
+        if group.lacksRoom { return .buffer }
         // What it could take and was not given, it does not accept.
         return group.pickers > 0 && !group.isDirty ? .filter : .nothing
     }

@@ -19,6 +19,7 @@ extension Topic {
             lanedGroups += 1
         } else if !groupTable[group].lanes.isEmpty, groupTable[group].queued == 0 {
             groupTable[group].lanes = []
+            endLackOfRoom(of: group)
             lanedGroups -= 1
             rebuildOrder(group)
         }
@@ -111,113 +112,6 @@ extension Topic {
                 effects.list.append(.status(id(member), .blocked))
             }
         }
-    }
-
-    /// Moves events from the log into the lanes, as many as are looked at; true if there were some.
-    private mutating func route(_ group: Int) -> Bool {
-        let before = groupTable[group].cursor.offset
-        let isSorted = groupTable[group].rules.dispatcher == .partition
-        var runs: [Run] = []
-        while groupTable[group].cursor.offset < log.head {
-            var events = UInt64.max
-            if !isSorted, groupTable[group].rules.holds {
-                let queued = groupTable[group].queued
-                events = Limits.lookAheadEventsMax - min(Limits.lookAheadEventsMax, queued)
-            }
-            runs.removeAll(keepingCapacity: true)
-            let taken = log.take(
-                from: &groupTable[group].cursor,
-                events: events,
-                bytes: .max,
-                window: .max,
-                windowIsEmpty: true,
-                into: &runs
-            )
-            guard taken.events > 0 else { break }
-            for run in runs {
-                if isSorted { sort(run, group) } else { append(run, to: 0, of: group) }
-            }
-        }
-        return groupTable[group].cursor.offset > before
-    }
-
-    private mutating func append(_ run: Run, to lane: Int, of group: Int) {
-        isUnsettled = true
-        guard groupTable[group].lanes[lane].lost == nil else {
-            // Until the consumer has had what waits, what comes is lost with what was.
-            let count = UInt64(run.count)
-            let gap = Gap(from: run.offset, to: run.endOffset, count: count, reason: .lagged)
-            groupTable[group].lanes[lane].noteLoss(gap)
-            discard(count, of: group)
-            return
-        }
-        withLane(lane, of: group) { $0.append(run) }
-        groupTable[group].hasFreshLanes = true
-    }
-
-    private mutating func discard(_ events: UInt64, of group: Int) {
-        groupTable[group].discarded += events
-        counters.discarded += events
-        grantsAreDue = true
-    }
-
-    /// Gives the records of a run to the lanes of their keys.
-    private mutating func sort(_ run: Run, _ group: Int) {
-        let partitions = groupTable[group].rules.partitions
-        var piece = run
-        piece.end = piece.start
-        piece.count = 0
-        var lane: Int?
-        var next = run
-        while next.count > 0 {
-            guard let record = next.first else { return }
-            let found = record.slab.withBytes { bytes in
-                Self.partition(
-                    of: bytes.extracting(record.bytes),
-                    at: record.offset,
-                    among: partitions
-                )
-            }
-            if piece.count > 0, found != lane {
-                hand(piece, to: lane, of: group)
-                piece = record
-            } else if piece.count == 0 {
-                piece = record
-            } else {
-                piece.extend(by: record)
-            }
-            lane = found
-            next = next.rest(after: record)
-        }
-        if piece.count > 0 { hand(piece, to: lane, of: group) }
-    }
-
-    /// The partition of a record; nil if its key is empty, which belongs to none.
-    private static func partition(
-        of record: RawSpan,
-        at offset: UInt64,
-        among count: UInt16
-    ) -> Int? {
-        if let key = RecordParts(of: record).key, key.isEmpty { return nil }
-        return Int(KeyHash.partition(of: record, at: offset, among: count))
-    }
-
-    /// An event of no partition is nobody's.
-    private mutating func hand(_ run: Run, to lane: Int?, of group: Int) {
-        if let lane {
-            append(run, to: lane, of: group)
-        } else {
-            refuse(UInt64(run.count), of: group)
-        }
-    }
-
-    /// Counts events that no member of a group is to have.
-    mutating func refuse(_ events: UInt64, of group: Int) {
-        guard events > 0 else { return }
-        groupTable[group].refused += events
-        counters.refused += events
-        isUnsettled = true
-        grantsAreDue = true
     }
 
     /// Changes a lane and keeps the sums over the lanes.
@@ -453,14 +347,25 @@ extension Topic {
         isUnsettled = true
         switch lag.policy {
         case .block: return
-        case .dropOldest: dropLagging(group, keeping: keep)
-        case .dropNewest:
-            let lost = withLane(0, of: group) { $0.dropNewest(keeping: keep) }
-            discard(lost, of: group)
+        case .dropOldest, .dropNewest:
+            drop(from: group, keeping: keep)
+            // One that begins far back has no more room than one that was there all along.
+            while groupTable[group].queued > 0, isOverfull {
+                drop(from: group, keeping: groupTable[group].queued / 2)
+            }
         case .detach:
             let text = "\(waiting) events waited, more than \(lag.events)"
             for member in groupTable[group].members { end(member, .lagged, text) }
         }
+    }
+
+    private mutating func drop(from group: Int, keeping keep: UInt64) {
+        guard groupTable[group].rules.lag.policy == .dropNewest else {
+            dropLagging(group, keeping: keep)
+            return
+        }
+        let lost = withLane(0, of: group) { $0.dropNewest(keeping: keep) }
+        discard(lost, of: group)
     }
 
     /// Drops the oldest events that wait for an independent consumer.

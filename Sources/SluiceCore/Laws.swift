@@ -128,6 +128,12 @@ extension Topic {
             }
         }
         if bytes != laneBytes { found.append("lane bytes \(laneBytes), counted \(bytes)") }
+        // L3: beside their room, a window's worth for each group to begin with and one frame.
+        let share = UInt64(Limits.eventBytesMax + 2 * Limits.writeWindowBytes)
+        let most = options.bufferBytes + Limits.grantWindowBytes
+        if bytes > most + UInt64(lanedGroups + 1) * share {
+            found.append("L3 lanes: \(bytes) bytes in lanes of \(lanedGroups) groups")
+        }
     }
 
     /// Every attached producer stands in the one queue that its backlog belongs to.
@@ -197,6 +203,7 @@ extension Topic {
         guard !isPaused else { return found }
         for number in groupTable.indices where !groupTable[number].isRemoved && touched(number) {
             guard groupTable[number].lanes.isEmpty else {
+                checkUnsorted(number, &found)
                 for lane in groupTable[number].lanes.indices {
                     checkStranded(in: lane, number, &found)
                 }
@@ -213,6 +220,19 @@ extension Topic {
             }
         }
         return found
+    }
+
+    /// What waits in the log of a group with lanes has no room in them, or is not looked at yet.
+    private func checkUnsorted(_ number: Int, _ found: inout [String]) {
+        guard let need = log.nextRecordBytes(at: groupTable[number].cursor) else { return }
+        let rules = groupTable[number].rules
+        let queued = groupTable[number].queued
+        if rules.holds, rules.dispatcher != .partition, queued >= Limits.lookAheadEventsMax {
+            return
+        }
+        let lacksRoom = UInt64(need) + Limits.laneItemBytes > laneRoom && queued > 0
+        guard !rules.holds || !lacksRoom || !groupTable[number].lacksRoom else { return }
+        found.append("L6 \(groupTable[number].name): what waits could be sorted")
     }
 
     /// L6 within a lane: its first event, that nobody was passed over for.

@@ -47,6 +47,8 @@ package struct Topic: Sendable {
     var floorless = 0
     /// Bytes that lanes keep from being freed.
     package internal(set) var laneBytes: UInt64 = 0
+    /// The least room for lanes that was too little for what came next.
+    var missedRoom: UInt64?
     /// A moving mean of a record's bytes; 0 while nothing is known.
     package internal(set) var meanRecordBytes: UInt64 = 0
     /// Groups that may have something to hand out.

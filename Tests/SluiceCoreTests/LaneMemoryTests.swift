@@ -28,7 +28,7 @@ struct LaneMemoryTests {
         var peak: UInt64 = 0
         while true {
             let fitting = (harness.ledgers[producer]?.byteCredit ?? 0) / UInt64(size)
-            let count = min(harness.credit(producer), fitting)
+            let count = min(harness.credit(producer), fitting, 1_000)
             guard count > 0 else { break }
             harness.publish(producer, Int(count), bytes: size)
             sent += count
@@ -89,6 +89,95 @@ struct LaneMemoryTests {
             peak = max(peak, harness.topic.retainedBytes)
         }
         #expect(peak <= Self.most + 51 * 2_100)
+        #expect(harness.broken() == [])
+    }
+
+    /// A topic whose buffer is full for a group that takes nothing, and the consumer of that.
+    private static func full(_ change: (inout TopicOptions) -> Void = { _ in }) -> TopicHarness {
+        var harness = TopicHarness(ahead: 1_000_000) { options in
+            options.capacity = 1_000_000
+            options.bufferBytes = 100_000
+            change(&options)
+        }
+        _ = harness.consumer("slow")
+        _ = Self.fill(&harness, bytes: 1_000)
+        return harness
+    }
+
+    /// A consumer asks for all that waits for it, and reads it.
+    private static func drain(_ consumer: LinkID, _ harness: inout TopicHarness) {
+        var read = harness.givenBytes[consumer] ?? 0
+        harness.apply(.window(consumer, bytes: Limits.writeWindowBytes))
+        harness.ask(consumer, 100_000)
+        while let given = harness.givenBytes[consumer], given > read {
+            harness.apply(.wrote(consumer, bytes: given - read))
+            read = given
+            if harness.broken() != [] { return }
+        }
+    }
+
+    @Test("is no more when sorted groups join that begin with what is held")
+    func lateGroups() {
+        var harness = Self.full()
+        let head = harness.topic.log.head
+        let before = harness.topic.retainedBytes
+        let late = (0..<5).map { number in
+            harness.consumer("late\(number)", start: .first) { opening in
+                opening.wish.dispatcher = .partition
+                opening.wish.partitions = 4
+            }
+        }
+        // A window's worth for each, that it may begin with.
+        let share = UInt64(Limits.writeWindowBytes * 2)
+        #expect(harness.topic.retainedBytes <= max(before, Self.most) + 5 * share)
+        #expect(harness.topic.holder(ofConsumer: late[0]) == .noDemand)
+        for consumer in late {
+            Self.drain(consumer, &harness)
+            #expect(harness.given[consumer]?.count == Int(head))
+            #expect(Set(harness.given[consumer] ?? []).count == Int(head))
+            #expect(harness.topic.retainedBytes <= max(before, Self.most) + 5 * share)
+        }
+        #expect(harness.broken() == [])
+    }
+
+    @Test("is no more when one joins that may lose what it lags")
+    func lateLagging() {
+        for policy in [LagPolicy.dropOldest, .dropNewest] {
+            var harness = Self.full()
+            let before = harness.topic.retainedBytes
+            for _ in 0..<5 {
+                _ = harness.consumer(start: .first) { opening in
+                    opening.wish.dispatcher = .independent
+                    opening.wish.lag = LagLimit(policy, events: 1_000_000)
+                }
+            }
+            #expect(harness.topic.retainedBytes <= max(before, Self.most) + 2_000)
+            #expect(harness.broken() == [])
+        }
+    }
+
+    @Test("lets a sorted group go on when the one that filled it does")
+    func roomAgain() throws {
+        var harness = Self.full()
+        let slow = try #require(harness.topic.groups.first??.members.first)
+        let late = (0..<3).map { number in
+            harness.consumer("late\(number)", start: .first) { opening in
+                opening.wish.dispatcher = .partition
+                opening.wish.partitions = 4
+                opening.member.claims = number == 0 ? [0] : nil
+            }
+        }
+        // Three of its partitions are nobody's, so that what lies in them stays in its lanes.
+        Self.drain(late[0], &harness)
+        harness.ask(late[0], 100)
+        #expect(harness.topic.holder(ofConsumer: late[0]) == .buffer)
+        harness.ask(late[0], flags: .drain)
+        #expect(harness.look().contains(.status(late[0], .drained)))
+        Self.drain(harness.topic.id(slow), &harness)
+        for consumer in late.dropFirst() { Self.drain(consumer, &harness) }
+        Self.drain(late[0], &harness)
+        let group = try #require(harness.topic.groups[1])
+        #expect(group.cursor.offset == harness.topic.log.head)
         #expect(harness.broken() == [])
     }
 }

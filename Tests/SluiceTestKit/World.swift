@@ -40,6 +40,8 @@ package struct World {
     var isDue = false
     /// Nothing is cut, closed or purged any more: all must flow.
     var isEnding = false
+    /// Whether its producers bring so large events that few fill the topic.
+    let isHeavy: Bool
     /// How many of each kind may be there at a time.
     private let linksMax: Int
 
@@ -68,6 +70,7 @@ package struct World {
         if isNew, Int.random(in: 0..<6, using: &limitRandom) == 0 {
             options.limits.eventBytes = UInt32.random(in: 20...60, using: &limitRandom)
         }
+        isHeavy = isNew && Int.random(in: 0..<10, using: &limitRandom) == 0
         self.random = random
         topic = Topic(name: "world", options: options)
         for _ in 0..<roll(min(6, linksMax)) { addSink() }
@@ -146,7 +149,7 @@ package struct World {
         touch(command)
         let head = topic.log.head
         if topic.apply(command, at: now, into: &effects) { isDue = true }
-        checkCount()
+        if case .publish = command { checkCount() }
         if topic.log.head != head { touched.addAll() }
         book()
         noteOwners()
@@ -245,9 +248,14 @@ extension World {
         apply(.openProducer(id, Backlog(available: backlog)))
     }
 
-    /// Sizes of so many records, few of them larger than a write window.
+    /// Sizes of so many records, or fewer if they are large: else few are larger than a window.
     mutating func sizes(_ count: Int) -> [Int] {
-        (0..<count).map { _ in
+        guard !isHeavy else {
+            return (0..<min(count, 10)).map { _ in
+                8 + roll(roll(3) > 0 ? 60 : Limits.eventBytesMax - 8)
+            }
+        }
+        return (0..<count).map { _ in
             guard roll(400) == 0 else { return 8 + roll(60) }
             return 8 + roll(roll(20) == 0 ? 1_000_000 : 90_000)
         }
