@@ -130,7 +130,7 @@ final class Intake: Sendable {
         let isAtEnd = state.withLock { state in
             batch.marks.contains { $0.kind == .end } && state.ends.ended(0)
         }
-        if !batch.isEmpty || isAtEnd { try await take(batch, isAtEnd) }
+        if !batch.isEmpty || !batch.marks.isEmpty { try await take(batch, isAtEnd) }
         let isEnough = state.withLock { state in
             if !batch.isEmpty { state.ends.came(from: 0) }
             state.demand.handled(UInt64(batch.count))

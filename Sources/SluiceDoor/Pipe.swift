@@ -155,7 +155,7 @@ extension Pipe {
         let intake = intake(client, producer)
         interrupts.setAction(intake.end)
         try await intake.run { batch, isAtEnd in
-            if isAtEnd { try await producer.end() }
+            try await pass(batch.marks, isAtEnd, to: producer)
             for event in batch {
                 let child = try fresh(for: event)
                 interrupts.setAction(intake.end, again: { child.signal(SIGTERM) })
@@ -165,6 +165,20 @@ extension Pipe {
         if let loss = intake.loss { throw loss }
         try await producer.close()
         try checkInterrupted(interrupts)
+    }
+
+    /// Says on what was said before the events of a batch; an end that is not the topic's is none.
+    private func pass(
+        _ marks: [EventMark],
+        _ isAtEnd: Bool,
+        to producer: Producer
+    ) async throws(ClientError) {
+        for mark in marks {
+            switch mark.kind {
+            case .marker(let text): try await producer.mark(text)
+            case .end: if isAtEnd { try await producer.end() }
+            }
+        }
     }
 
     private func fresh(for event: Event) throws(Failure) -> ChildProcess {

@@ -27,7 +27,8 @@ package struct PipeCommand: AsyncParsableCommand {
             one event, with the key and the headers of the one that it was given.
 
             The end of FROM (sluice pub --end) is passed on: with --until-end or --exit-at-end \
-            behind all that the command wrote, with --fresh in its place.
+            behind all that the command wrote, with --fresh in its place. Markers of producers are \
+            passed on with --fresh; without, nobody knows which output belongs before them.
 
             Each event is given to the command at most once. What it was given and has not \
             answered when it, this program or the broker dies is lost; so is what was on its way \

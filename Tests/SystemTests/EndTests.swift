@@ -1,4 +1,5 @@
 import Glibc
+import Sluice
 import Testing
 
 extension SystemTests {
@@ -66,6 +67,32 @@ extension SystemTests {
             #expect(try broker.run("sub", "b", "--until-end").lines == ["1", "2"])
             try broker.run("pub", "a", "--end", input: "3\n")
             #expect(try broker.run("sub", "b", "--until-end").lines == ["3"])
+            piped.signal(SIGINT)
+            #expect(piped.wait().code == 130)
+        }
+
+        @Test("a fresh command passes on markers in their place")
+        func markers() async throws {
+            let broker = try Broker()
+            let piped = try broker.start(["pipe", "a", "b", "--fresh", "--", "cat"])
+            let client = SluiceClient(
+                configuration: ClientConfiguration(servers: [broker.address])
+            )
+            let producer = client.producer(for: "a")
+            try await producer.send("1")
+            try await producer.mark("half")
+            try await producer.send("2")
+            try await producer.end()
+            try await producer.close()
+            var options = SubscriptionOptions(start: .first)
+            options.stopsAtEnd = true
+            var story: [String] = []
+            for try await batch in client.subscribe(to: "b", options: options) {
+                story += batch.marks.map { "\($0.kind) at \($0.offset)" }
+                story += batch.map(\.payloadString)
+            }
+            #expect(story == ["1", #"marker("half") at 1"#, "2", "end at 2"])
+            await client.close()
             piped.signal(SIGINT)
             #expect(piped.wait().code == 130)
         }
