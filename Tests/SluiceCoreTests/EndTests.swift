@@ -4,12 +4,18 @@ import Testing
 
 @Suite("The end of a topic")
 struct EndTests {
-    @Test("comes when the last producer has said it, and to who comes later")
-    func lastSays() {
+    /// A topic with two producers and a consumer.
+    private static func pair() -> (TopicHarness, LinkID, LinkID, LinkID) {
         var harness = TopicHarness(ahead: 100)
         let one = harness.producer(.unknown)
         let other = harness.producer(.unknown)
         let consumer = harness.consumer(asks: 10)
+        return (harness, one, other, consumer)
+    }
+
+    @Test("comes when the last producer has said it, and to who comes later")
+    func lastSays() {
+        var (harness, one, other, consumer) = Self.pair()
         harness.publish(one, 2)
         harness.apply(.mark(one, .end))
         #expect(harness.marks(consumer) == [])
@@ -27,10 +33,7 @@ struct EndTests {
 
     @Test("comes when the last that has not said it leaves", arguments: [true, false])
     func lastLeaves(isThere: Bool) {
-        var harness = TopicHarness(ahead: 100)
-        let one = harness.producer(.unknown)
-        let other = harness.producer(.unknown)
-        let consumer = harness.consumer(asks: 10)
+        var (harness, one, other, consumer) = Self.pair()
         harness.publish(one, 2)
         harness.apply(.mark(one, .end))
         if !isThere { harness.apply(.close(one)) }
@@ -44,10 +47,7 @@ struct EndTests {
 
     @Test("is nobody's to say who leaves without a word")
     func nobodySays() {
-        var harness = TopicHarness(ahead: 100)
-        let one = harness.producer(.unknown)
-        let other = harness.producer(.unknown)
-        let consumer = harness.consumer(asks: 10)
+        var (harness, one, other, consumer) = Self.pair()
         harness.publish(one, 2)
         harness.apply(.close(one))
         harness.apply(.close(other))
@@ -56,10 +56,7 @@ struct EndTests {
 
     @Test("is taken back by an event of the producer that said it")
     func takenBack() {
-        var harness = TopicHarness(ahead: 100)
-        let one = harness.producer(.unknown)
-        let other = harness.producer(.unknown)
-        let consumer = harness.consumer(asks: 10)
+        var (harness, one, other, consumer) = Self.pair()
         harness.apply(.mark(one, .end))
         harness.publish(one, 1)
         harness.apply(.close(other))
@@ -70,10 +67,7 @@ struct EndTests {
 
     @Test("counts each producer once, and each end for one end of the topic")
     func twice() {
-        var harness = TopicHarness(ahead: 100)
-        let one = harness.producer(.unknown)
-        let other = harness.producer(.unknown)
-        let consumer = harness.consumer(asks: 10)
+        var (harness, one, other, consumer) = Self.pair()
         harness.apply(.mark(one, .end))
         harness.apply(.mark(one, .end))
         #expect(harness.marks(consumer) == [])

@@ -23,16 +23,7 @@ struct GapTests {
     ) -> [Gap] {
         harness.apply(.detach(consumer))
         _ = harness.look()
-        let point = ResumePoint(
-            position: position,
-            positionBytes: position * 10,
-            asked: asked,
-            askedBytes: 0,
-            stoppedTo: 0,
-            drainedTo: 0,
-            gaps: gaps
-        )
-        harness.apply(.attachConsumer(consumer, point, eventBytesMax: Limits.eventBytesMax))
+        harness.attach(consumer, received: position, asked: asked, gaps: gaps)
         return harness.look().compactMap { effect in
             if case .gap(consumer, let gap, _) = effect { gap } else { nil }
         }
@@ -93,16 +84,8 @@ struct GapTests {
         harness.publish(producer, 2)
         #expect(harness.stories[consumer] == ["0", "1", "half@2", "2", "3"])
         harness.apply(.detach(consumer))
-        let point = ResumePoint(
-            position: 2,
-            positionBytes: 20,
-            asked: 4,
-            askedBytes: 0,
-            stoppedTo: 0,
-            drainedTo: 0
-        )
         _ = harness.look()
-        harness.apply(.attachConsumer(consumer, point, eventBytesMax: Limits.eventBytesMax))
+        harness.attach(consumer, received: 2, asked: 4)
         let told = harness.look().filter { effect in
             switch effect {
             case .gap, .mark: true

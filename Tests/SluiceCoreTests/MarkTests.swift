@@ -296,16 +296,7 @@ struct MarkTests {
         harness.apply(.detach(consumer))
         harness.apply(.mark(producer, .end))
         #expect(harness.stories[consumer] == ["0", "a@1", "1", "b@2"])
-        let point = ResumePoint(
-            position: 2,
-            positionBytes: 0,
-            asked: 10,
-            askedBytes: 0,
-            stoppedTo: 0,
-            drainedTo: 0
-        )
-        let largest = Limits.eventBytesMax
-        harness.apply(.attachConsumer(consumer, point, eventBytesMax: largest))
+        harness.attach(consumer, received: 2, asked: 10)
         #expect(harness.stories[consumer]?.dropFirst(4) == ["b@2", "end@2"])
     }
 }

@@ -129,6 +129,17 @@ package struct TopicHarness {
         ledgers[id]?.deliver(events: events, bytes: 0)
     }
 
+    /// A consumer is back that has received so many events, asked for so many and had so many gaps.
+    package mutating func attach(
+        _ id: LinkID,
+        received: UInt64,
+        asked: UInt64,
+        gaps: UInt64 = 0
+    ) {
+        let point = ResumePoint(position: received, asked: asked, gaps: gaps)
+        apply(.attachConsumer(id, point, eventBytesMax: Limits.eventBytesMax))
+    }
+
     /// What a producer was granted and has not used.
     package func credit(_ id: LinkID) -> UInt64 { ledgers[id]?.credit ?? 0 }
 
@@ -239,15 +250,16 @@ extension Mark {
 }
 
 extension ResumePoint {
-    /// A link comes back to which nothing had come, and which counts no bytes.
-    package init(asked: UInt64) {
+    /// A link comes back that counts no bytes.
+    package init(position: UInt64 = 0, asked: UInt64, gaps: UInt64 = 0) {
         self.init(
-            position: 0,
+            position: position,
             positionBytes: 0,
             asked: asked,
             askedBytes: 0,
             stoppedTo: 0,
-            drainedTo: 0
+            drainedTo: 0,
+            gaps: gaps
         )
     }
 }

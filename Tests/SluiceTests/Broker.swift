@@ -77,6 +77,20 @@ struct Broker {
         broker.server.stop()
         await broker.server.waitUntilStopped()
     }
+
+    /// Runs `body` with a client near the broker and one whose connections can be cut.
+    static func withProxy(
+        _ configure: (inout ServerConfiguration) -> Void = { _ in },
+        _ body: (_ near: SluiceClient, _ far: SluiceClient, CuttingProxy) async throws -> Void
+    ) async throws {
+        try await withClient(configure) { broker, near in
+            let proxy = try await CuttingProxy(to: broker.address)
+            let far = broker.client(proxy.address)
+            try await body(near, far, proxy)
+            await far.close()
+            await proxy.stop()
+        }
+    }
 }
 
 /// Payloads "0", "1", … as numbers.

@@ -220,9 +220,7 @@ struct MarkTests {
 
     @Test("a member that lost its connection is told again what it may have missed")
     func memberCuts() async throws {
-        try await Broker.withClient { broker, client in
-            let proxy = try await CuttingProxy(to: broker.address)
-            let far = broker.client(proxy.address)
+        try await Broker.withProxy { client, far, proxy in
             let subscription = far.subscribe(to: "t", options: Self.stopping)
             try await subscription.opened()
             let producer = client.producer(for: "t")
@@ -232,16 +230,12 @@ struct MarkTests {
             try await producer.close()
             let story = try await Self.story(of: subscription)
             #expect(story == ["missed at 0", "end at 0"])
-            await far.close()
-            await proxy.stop()
         }
     }
 
     @Test("many marks come over cuts, in their order")
     func manyCuts() async throws {
-        try await Broker.withClient { broker, client in
-            let proxy = try await CuttingProxy(to: broker.address)
-            let far = broker.client(proxy.address)
+        try await Broker.withProxy { client, far, proxy in
             let producer = far.producer(for: "t")
             try await producer.send("first")
             try await producer.flush()
@@ -262,16 +256,12 @@ struct MarkTests {
             var heard = Set<String>()
             let first = story.filter { heard.insert($0).inserted }
             #expect(first == ["first"] + (0..<total).map { "\($0) at 1" } + ["end at 1"])
-            await far.close()
-            await proxy.stop()
         }
     }
 
     @Test("marks keep their place among events over cuts")
     func cuts() async throws {
-        try await Broker.withClient { broker, client in
-            let proxy = try await CuttingProxy(to: broker.address)
-            let far = broker.client(proxy.address)
+        try await Broker.withProxy { client, far, proxy in
             let producer = far.producer(for: "t")
             let sender = Task {
                 for start in stride(from: 0, to: 20_000, by: 100) {
@@ -299,8 +289,6 @@ struct MarkTests {
             #expect(received == Array(0..<20_000))
             #expect(heard == Set(stride(from: 100, through: 20_000, by: 100)))
             #expect(producer.counts.resumed > 0)
-            await far.close()
-            await proxy.stop()
         }
     }
 }

@@ -8,9 +8,7 @@ import Testing
 struct ResumeTests {
     @Test("a producer loses nothing and doubles nothing")
     func producer() async throws {
-        try await Broker.withClient { broker, client in
-            let proxy = try await CuttingProxy(to: broker.address)
-            let far = broker.client(proxy.address)
+        try await Broker.withProxy { client, far, proxy in
             let producer = far.producer(for: "t")
             let sender = Task {
                 for start in stride(from: 0, to: 20_000, by: 100) {
@@ -33,15 +31,12 @@ struct ResumeTests {
             await far.close()
             let left = try await client.inspect("$sys/peek/t")
             #expect(left.isEmpty, "nothing was stored twice")
-            await proxy.stop()
         }
     }
 
     @Test("a consumer is told of every event that was cut")
     func consumer() async throws {
-        try await Broker.withClient { broker, client in
-            let proxy = try await CuttingProxy(to: broker.address)
-            let far = broker.client(proxy.address)
+        try await Broker.withProxy { client, far, proxy in
             let producer = client.producer(for: "t")
             let total = 50_000
             let sender = Task {
@@ -69,16 +64,12 @@ struct ResumeTests {
             #expect(seen.isDisjoint(with: missing))
             #expect(seen.union(missing).count == total)
             #expect(subscription.counts.resumed > 0)
-            await far.close()
-            await proxy.stop()
         }
     }
 
     @Test("a session that the broker has forgotten begins anew")
     func forgotten() async throws {
-        try await Broker.withClient(Broker.forgetful) { broker, client in
-            let proxy = try await CuttingProxy(to: broker.address)
-            let far = broker.client(proxy.address)
+        try await Broker.withProxy(Broker.forgetful) { client, far, proxy in
             let subscription = far.subscribe(to: "t", options: SubscriptionOptions(group: "g"))
             let producer = client.producer(for: "t")
             var iterator = subscription.makeAsyncIterator()
@@ -93,8 +84,6 @@ struct ResumeTests {
             #expect(counts.delivered == 2, "what was counted before counts on")
             #expect(counts.asked == counts.delivered + counts.forfeited + counts.credit)
             #expect(counts.credit <= 1_000)
-            await far.close()
-            await proxy.stop()
         }
     }
 }
