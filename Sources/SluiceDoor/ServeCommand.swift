@@ -52,6 +52,25 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     package var ahead: String?
     @Option(help: "What a full topic does: block, drop-oldest, drop-newest. (default: block)")
     package var onFull: String?
+    @Option(help: ArgumentHelp("Events a second into a new topic. (default: any)", valueName: "n"))
+    package var rate: String?
+    @Option(
+        help: ArgumentHelp("So many at once after a rest. (default: --rate)", valueName: "n")
+    )
+    package var burst: String?
+    @Option(help: ArgumentHelp("Producers of a new topic. (default: any)", valueName: "n"))
+    package var maxProducers: String?
+    @Option(help: ArgumentHelp("Consumers of a new topic. (default: any)", valueName: "n"))
+    package var maxConsumers: String?
+    @Option(help: ArgumentHelp("Groups of a new topic. (default: 1000)", valueName: "n"))
+    package var maxGroups: String?
+    @Option(
+        help: ArgumentHelp(
+            "No event of a new topic is larger, with its key and headers. (default: 1048000)",
+            valueName: "bytes"
+        )
+    )
+    package var maxEventBytes: String?
     @Flag(help: "Refuse topics that nobody created.")
     package var noAutoCreate = false
     @Option(help: ArgumentHelp("The time between signs of life. (default: 10s)", valueName: "time"))
@@ -92,7 +111,9 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
         let texts: [(String, String?)] = [
             ("http", http), ("ready-file", readyFile), ("buffer", buffer),
             ("buffer-bytes", bufferBytes), ("ahead", ahead), ("on-full", onFull),
-            ("keepalive", keepalive),
+            ("rate", rate), ("burst", burst), ("max-producers", maxProducers),
+            ("max-consumers", maxConsumers), ("max-groups", maxGroups),
+            ("max-event-bytes", maxEventBytes), ("keepalive", keepalive),
             ("resume-window", resumeWindow), ("max-connections", maxConnections),
             ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat),
             ("log-level", logLevel),

@@ -44,22 +44,7 @@ package struct ServeSettings: Sendable {
         server.engine.version = SluiceCommand.version
         if let addresses = source.texts("listen") { server.listen = addresses }
 
-        var topic = server.engine.topicDefaults
-        if let buffer = try source.value("buffer", "a number of events", EventCount.init) {
-            topic.capacity = UInt64(buffer.value)
-            topic.ahead = topic.capacity
-        }
-        if let bytes = try source.value("buffer-bytes", "a number of bytes", ByteCount.init) {
-            topic.bufferBytes = UInt64(bytes.value)
-        }
-        if let ahead = try source.value("ahead", "a number of events", EventCount.init) {
-            topic.ahead = UInt64(ahead.value)
-            topic.capacity = max(topic.capacity, topic.ahead)
-        }
-        let policies = FullPolicy.allCases.map(\.rawValue).joined(separator: ", ")
-        if let policy = try source.value("on-full", policies, FullPolicy.init(rawValue:)) {
-            topic.onFull = policy
-        }
+        let topic = try Self.topic(source, server.engine.topicDefaults)
         server.engine.topicDefaults = topic
         if let isOff = try source.value("no-auto-create", "true or false", Self.bool) {
             server.engine.createsTopics = !isOff
@@ -95,6 +80,52 @@ package struct ServeSettings: Sendable {
         logLevel = try source.value("log-level", levels, Logger.Level.init(rawValue:)) ?? .info
     }
 
+    /// What a topic has that nobody created by a request.
+    private static func topic(
+        _ source: SettingSource,
+        _ defaults: TopicOptions
+    ) throws -> TopicOptions {
+        var topic = defaults
+        if let buffer = try source.value("buffer", "a number of events", EventCount.init) {
+            topic.capacity = UInt64(buffer.value)
+            topic.ahead = topic.capacity
+        }
+        if let bytes = try source.value("buffer-bytes", "a number of bytes", ByteCount.init) {
+            topic.bufferBytes = UInt64(bytes.value)
+        }
+        if let ahead = try source.value("ahead", "a number of events", EventCount.init) {
+            topic.ahead = UInt64(ahead.value)
+            topic.capacity = max(topic.capacity, topic.ahead)
+        }
+        let policies = FullPolicy.allCases.map(\.rawValue).joined(separator: ", ")
+        if let policy = try source.value("on-full", policies, FullPolicy.init(rawValue:)) {
+            topic.onFull = policy
+        }
+        let most = Int(UInt32.max)
+        if let rate = try source.count("rate", upTo: most) {
+            let burst = try source.count("burst", upTo: most) ?? rate
+            topic.rate = RateLimit(eventsPerSecond: rate, burst: burst)
+        } else if source.text("burst") != nil {
+            let hint = "tell --rate too, or leave out --burst"
+            throw Failure(.usage, "burst needs rate", hint: hint)
+        }
+        if let producers = try source.count("max-producers", upTo: most) {
+            topic.limits.producers = producers
+        }
+        if let consumers = try source.count("max-consumers", upTo: most) {
+            topic.limits.consumers = consumers
+        }
+        if let groups = try source.count("max-groups", upTo: Limits.groupsPerTopicMax) {
+            topic.limits.groups = groups
+        }
+        let bytes = "a number of bytes from 1 to \(Limits.eventBytesMax)"
+        let largest = try source.value("max-event-bytes", bytes) { text in
+            ByteCount(argument: text).flatMap { (1...Limits.eventBytesMax).contains($0.value) ? $0 : nil }
+        }
+        if let largest { topic.limits.eventBytes = UInt32(largest.value) }
+        return topic
+    }
+
     private static var automaticStyle: LineLog.Style {
         Notice.isTerminal ? .text(isColoured: Colours.areWanted(false)) : .logfmt
     }
@@ -122,6 +153,7 @@ package struct ServeSettings: Sendable {
 private struct SettingSource {
     private static let names: Set<String> = [
         "listen", "http", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full",
+        "rate", "burst", "max-producers", "max-consumers", "max-groups", "max-event-bytes",
         "no-auto-create", "keepalive", "resume-window", "max-connections", "shards",
         "drain-timeout", "log-format", "log-level",
     ]
@@ -224,6 +256,15 @@ private struct SettingSource {
             throw Failure(.usage, "\(origin(name)) is '\(text)'", hint: "it takes \(kind)")
         }
         return value
+    }
+
+    /// A number of something, at least one.
+    func count(_ name: String, upTo most: Int) throws(Failure) -> UInt32? {
+        try value(name, "a number from 1 to \(most)") { text in
+            EventCount(argument: text).flatMap { count in
+                (1...most).contains(count.value) ? UInt32(count.value) : nil
+            }
+        }
     }
 
     private func origin(_ name: String) -> String {

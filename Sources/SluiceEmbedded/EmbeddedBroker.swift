@@ -27,6 +27,23 @@ public final class EmbeddedBroker: Sendable {
         /// Nil is as many; with 0 a producer sends only what somebody asked for, as in GenStage.
         public var ahead: Int?
 
+        /// How many events producers may bring; nil is as many as they can.
+        public var rate: SubscriptionOptions.Rate?
+        /// Producers of a topic at one time, 1 to 4,294,967,295; nil is any number.
+        ///
+        /// One more is refused with LIMIT.
+        public var maxProducers: Int?
+        /// Consumers of a topic at one time, as `maxProducers`.
+        public var maxConsumers: Int?
+        /// Groups of a topic, 1 to 1,000; nil is 1,000.
+        ///
+        /// One more is refused with LIMIT.
+        public var maxGroups: Int?
+        /// Bytes of an event with its key and headers, 1 to 1,048,000; nil is 1,048,000.
+        ///
+        /// A larger one is refused with EVENT_TOO_LARGE, and nothing else with it.
+        public var maxEventBytes: Int?
+
         /// Makes defaults: 10,000 events and 64 MiB, all of it ahead.
         public init(buffer: Int = 10_000, bufferBytes: Int = 67_108_864, ahead: Int? = nil) {
             self.buffer = buffer
@@ -104,8 +121,37 @@ extension EmbeddedBroker.TopicDefaults {
             options.capacity = UInt64(buffer)
             options.bufferBytes = UInt64(bufferBytes)
             options.ahead = UInt64(ahead ?? buffer)
+            if let rate {
+                options.rate = RateLimit(
+                    eventsPerSecond: try number(rate.eventsPerSecond, "rate.eventsPerSecond"),
+                    burst: try number(rate.burst, "rate.burst")
+                )
+            }
+            if let maxProducers {
+                options.limits.producers = try number(maxProducers, "maxProducers")
+            }
+            if let maxConsumers {
+                options.limits.consumers = try number(maxConsumers, "maxConsumers")
+            }
+            if let maxGroups {
+                let most = Limits.groupsPerTopicMax
+                options.limits.groups = try number(maxGroups, "maxGroups", upTo: most)
+            }
+            if let maxEventBytes {
+                let most = Limits.eventBytesMax
+                options.limits.eventBytes = try number(maxEventBytes, "maxEventBytes", upTo: most)
+            }
             return options
         }
+    }
+
+    private func number(
+        _ value: Int,
+        _ name: String,
+        upTo most: Int = Int(UInt32.max)
+    ) throws(ClientError) -> UInt32 {
+        try check(value, 1...most, name)
+        return UInt32(value)
     }
 
     private func check(

@@ -115,4 +115,40 @@ struct EmbeddedTests {
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains("it takes 0 to") == true)
     }
+
+    @Test("a topic has the limits of the broker's defaults, and its rate")
+    func topicLimits() async throws {
+        var defaults = EmbeddedBroker.TopicDefaults()
+        defaults.maxProducers = 1
+        defaults.maxEventBytes = 20
+        defaults.rate = .init(eventsPerSecond: 1_000, burst: 10)
+        let broker = try EmbeddedBroker(topics: defaults)
+        let client = broker.client()
+        let producer = client.producer(for: "t")
+        try await producer.send("small")
+        await #expect(throws: ClientError.self) {
+            try await producer.send("larger than is allowed here")
+            try await producer.flush()
+        }
+        await #expect(throws: ClientError.self) {
+            try await client.producer(for: "t").send("one too many")
+        }
+        await client.close()
+        await broker.close()
+    }
+
+    @Test("a limit that cannot be is refused")
+    func wrongLimits() {
+        for change in [
+            { $0.maxProducers = 0 }, { $0.maxConsumers = -1 }, { $0.maxGroups = 1_001 },
+            { $0.maxEventBytes = 1_048_001 }, { $0.rate = .init(eventsPerSecond: 0, burst: 1) },
+        ] as [(inout EmbeddedBroker.TopicDefaults) -> Void] {
+            var defaults = EmbeddedBroker.TopicDefaults()
+            change(&defaults)
+            let error = #expect(throws: ClientError.self) {
+                try EmbeddedBroker(topics: defaults)
+            }
+            #expect(error?.code == .invalidArgument)
+        }
+    }
 }

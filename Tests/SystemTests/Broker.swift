@@ -230,5 +230,11 @@ final class Broker {
         let consumers: Int
         let producers: Int
         let isPaused: Bool
+        let rate: UInt32?
+        let burst: UInt32?
+        let maxProducers: UInt32?
+        let maxConsumers: UInt32?
+        let maxGroups: UInt32?
+        let maxEventBytes: UInt32?
     }
 }

@@ -66,6 +66,29 @@ extension SystemTests {
             )
         }
 
+        @Test("new topics have the limits and the rate that were told", .timeLimit(.minutes(1)))
+        func topicLimits() throws {
+            let flags = ["--rate", "100", "--max-producers", "3", "--max-event-bytes", "1KiB"]
+            let environment = [
+                "SLUICE_BURST": "7", "SLUICE_MAX_CONSUMERS": "4", "SLUICE_MAX_GROUPS": "5",
+            ]
+            let broker = try Broker(flags, environment: environment)
+            try broker.run("topic", "create", "t")
+            try broker.run("topic", "create", "u", "--max-groups", "6", "--rate", "9")
+            let topic = try broker.topic("t")
+            #expect(topic.rate == 100)
+            #expect(topic.burst == 7)
+            #expect(topic.maxProducers == 3)
+            #expect(topic.maxConsumers == 4)
+            #expect(topic.maxGroups == 5)
+            #expect(topic.maxEventBytes == 1_024)
+            let other = try broker.topic("u")
+            #expect(other.rate == 9)
+            #expect(other.burst == 9)
+            #expect(other.maxProducers == 3)
+            #expect(other.maxGroups == 6)
+        }
+
         @Test("a setting that is wrong names where it comes from", .timeLimit(.minutes(1)))
         func wrongSettings() throws {
             let directory = try Place.directory()
@@ -78,6 +101,12 @@ extension SystemTests {
             let unknown = try serve(["--config", file])
             #expect(unknown.code == 64)
             #expect(unknown.errors.contains("'bufer'"))
+            let groups = try serve(["--max-groups", "1001"])
+            #expect(groups.code == 64)
+            #expect(groups.errors.contains("a number from 1 to 1000"))
+            let burst = try serve(["--burst", "5"])
+            #expect(burst.code == 64)
+            #expect(burst.errors.contains("burst needs rate"))
             for (text, word) in [
                 (#"{"buffer": {"events": 7}}"#, "'buffer'"), (#"{"ahead": null}"#, "'ahead'"),
                 (#"{"shards": 1.5}"#, "'shards' in \(file) is '1.5'"), ("[7]", "no JSON object"),
