@@ -19,6 +19,11 @@ ROOT = HERE.parent.parent
 PLACE = ROOT / ".build-broken"
 COPY = PLACE / "package"
 SWITCH = "SLUICE_BROKEN"
+FOLDERS = [
+    "Sources/SluiceWire", "Tests/SluiceTestKit", "Tests/Simulate", "Tests/SluiceCoreTests",
+    "Tests/Fixtures",
+]
+SECONDS_MAX = 120
 
 MANIFEST = """// swift-tools-version: 6.2
 import PackageDescription
@@ -48,6 +53,12 @@ let package = Package(
             name: "sluice-simulate",
             dependencies: ["SluiceTestKit"],
             path: "Tests/Simulate",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SluiceCoreTests",
+            dependencies: ["SluiceCore", "SluiceTestKit"] + kit,
+            path: "Tests/SluiceCoreTests",
             swiftSettings: settings
         ),
     ]
@@ -88,7 +99,7 @@ def build(breaks):
     collections = ROOT / ".build/checkouts/swift-collections"
     if not collections.exists():
         subprocess.run(["swift", "package", "resolve"], cwd=ROOT, check=True)
-    for folder in ["Sources/SluiceWire", "Tests/SluiceTestKit", "Tests/Simulate"]:
+    for folder in FOLDERS:
         shutil.copytree(ROOT / folder, COPY / folder, dirs_exist_ok=True)
     for name, text in broken_sources(breaks).items():
         write_if_new(COPY / "Sources/SluiceCore" / name, text)
@@ -100,8 +111,9 @@ def build(breaks):
     return pathlib.Path(folder) / "sluice-simulate"
 
 
-def simulate(program, number, *arguments):
-    """Runs worlds with one break; returns the exit code and what was printed."""
+def simulate(program, number, *arguments, seconds=SECONDS_MAX):
+    """Runs worlds with one break; returns the exit code and what was printed, None if that takes
+    so long that it has to be without an end."""
     environment = os.environ | {SWITCH: str(number), "SWIFT_BACKTRACE": "enable=no"}
     try:
         result = subprocess.run(
@@ -109,18 +121,36 @@ def simulate(program, number, *arguments):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        return 1, "never comes to an end\nworld 1"
+        return None, ""
     return result.returncode, result.stdout
 
 
-def find(program, number, seeds):
+def fails(test, number):
+    """Whether a test of the core fails with one break."""
+    environment = os.environ | {SWITCH: str(number), "SWIFT_BACKTRACE": "enable=no"}
+    scratch = str(PLACE / "build")
+    command = ["swift", "test", "--package-path", str(COPY), "--scratch-path", scratch]
+    result = subprocess.run(
+        [*command, "--filter", f"^SluiceCoreTests\\.{test}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if "Test run with 0 tests" in result.stdout or "Test run" not in result.stdout:
+        sys.exit(f"{test} did not run:\n{result.stdout}{result.stderr}")
+    return result.returncode != 0
+
+
+def find(program, number, seeds, test):
     """The number of worlds until a break was found, and by what; None if it was not."""
     code, text = simulate(program, number, "--seeds", seeds, "--seed", 1)
     if code == 0:
-        return None
+        return ("–", f"the test {test}") if test and fails(test, number) else None
+    if code is None:
+        return end_of_patience(program, number)
     if code == 1:
         worlds = re.search(r"world (\d+)$", text, re.MULTILINE)
         return int(worlds[1]), text.splitlines()[0]
@@ -130,6 +160,15 @@ def find(program, number, seeds):
         if code not in (0, 1):
             return seed, "the core stops itself by a precondition"
     return None
+
+
+def end_of_patience(program, number):
+    """The first seed whose world has no end."""
+    for seed in range(1, 33):
+        code, _ = simulate(program, number, "--seeds", 1, "--seed", seed, seconds=10)
+        if code is None:
+            return seed, "a step has no end"
+    return "?", "a step has no end"
 
 
 def main():
@@ -147,7 +186,7 @@ def main():
     for number, broken in enumerate(breaks, 1):
         if options.only and options.only not in broken["law"] + broken["words"]:
             continue
-        found = find(program, number, options.seeds)
+        found = find(program, number, options.seeds, broken.get("test"))
         missed += found is None
         worlds, message = found or ("NOT FOUND", "")
         message = message.replace("|", "/")[:100]
