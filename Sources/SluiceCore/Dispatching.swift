@@ -13,6 +13,7 @@ extension Topic {
         while effects.list.count < limit, let index = dirtyGroups.first {
             dispatch(index, at: now, limit: limit, into: &effects)
             guard effects.list.count < limit else { break }
+            noteHold(ofGroup: index, at: now)
             dirtyGroups.removeFirst()
             groupTable[index].isDirty = false
         }
@@ -28,6 +29,7 @@ extension Topic {
         }
         if missedRoom != nil { routeOn() }
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
+        if !grantsAreDue { noteHoldOfProducers(at: now) }
         let isCut = effects.list.count >= limit && !gapped.isEmpty
         return !dirtyGroups.isEmpty || grantsAreDue || isCut || !answers.isEmpty
     }

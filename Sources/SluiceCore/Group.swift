@@ -34,6 +34,14 @@ package struct Group: Sendable {
     package internal(set) var discarded: UInt64 = 0
     /// Events that no member was to have.
     package internal(set) var refused: UInt64 = 0
+    /// The accounts of members that are gone.
+    var ended = Turnover()
+    /// Delivered, and lost with a connection: what the accounts of its members have as forfeited.
+    var cut: UInt64 = 0
+    /// Members with credit.
+    var credited = 0
+    /// How long its events have waited.
+    package internal(set) var holds = HoldTimes()
     /// Its events that do not wait in the log, sorted for those that may have them.
     package internal(set) var lanes: [Lane] = []
     /// Events in the lanes.

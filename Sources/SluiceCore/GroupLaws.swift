@@ -32,6 +32,34 @@ extension Topic {
         }
     }
 
+    /// L2 over all members that a group ever had: what was asked of it was delivered, forfeited or
+    /// is credit; and time is counted just while events wait.
+    func checkTurnover(ofGroup number: Int, _ found: inout [String]) {
+        let turnover = turnover(ofGroup: number)
+        func name() -> String { groupTable[number].name }
+        var credit: UInt64 = 0
+        var credited = 0
+        for member in groupTable[number].members {
+            credit += consumerLinks[Int(member)].ledger.credit
+            credited += consumerLinks[Int(member)].ledger.credit > 0 ? 1 : 0
+        }
+        let delivered = groupTable[number].delivered
+        let isRight =
+            groupTable[number].isLockstep
+            ? turnover.delivered >= delivered
+            : turnover.delivered == delivered
+        if turnover.credit != credit || !isRight {
+            found.append("L2 \(name()): \(turnover), delivered \(delivered), credit \(credit)")
+        }
+        if credited != groupTable[number].credited {
+            found.append("\(name()): \(groupTable[number].credited) credited, \(credited)")
+        }
+        let isHeld = groupTable[number].holds.reason != .nothing
+        if !groupTable[number].isDirty, isHeld != (waiting(ofGroup: number) > 0) {
+            found.append("\(name()): held by \(groupTable[number].holds.reason)")
+        }
+    }
+
     /// Each partition belongs to those that claim it, or to one of those that share the rest.
     private func checkPartitions(of number: Int, _ found: inout [String]) {
         let members = groupTable[number].members

@@ -11,6 +11,11 @@ package struct Instant: Hashable, Comparable, Sendable {
         Self(nanoseconds: nanoseconds &+ milliseconds &* 1_000_000)
     }
 
+    /// Nanoseconds since `earlier`, 0 if that lies ahead.
+    package func nanoseconds(since earlier: Self) -> UInt64 {
+        nanoseconds > earlier.nanoseconds ? nanoseconds - earlier.nanoseconds : 0
+    }
+
     /// Milliseconds since `earlier`, 0 if that lies ahead.
     package func milliseconds(since earlier: Self) -> UInt64 {
         nanoseconds > earlier.nanoseconds ? (nanoseconds - earlier.nanoseconds) / 1_000_000 : 0

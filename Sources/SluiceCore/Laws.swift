@@ -44,6 +44,7 @@ extension Topic {
         var holders = 0
         var recalls = 0
         var floorless = 0
+        var starved = 0
         var count = (producers: 0, consumers: 0)
         for place in kinds.indices {
             switch kinds[place] {
@@ -61,6 +62,7 @@ extension Topic {
                 holders += producerLinks[place].isIdleHolder ? 1 : 0
                 recalls += producerLinks[place].recalledAt == nil ? 0 : 1
                 floorless += producerLinks[place].isFloorless ? 1 : 0
+                starved += producerLinks[place].isStarved ? 1 : 0
                 let announced = producerLinks[place].announcedCredit
                 if announced > ledger.credit {
                     found.append("announced credit \(announced) of \(ledger)")
@@ -74,6 +76,7 @@ extension Topic {
         if floorless != self.floorless {
             found.append("without a floor \(self.floorless), \(floorless)")
         }
+        if starved != self.starved { found.append("starved \(self.starved), \(starved)") }
         if count != (producers, consumers) { found.append("links \(count)") }
     }
 
@@ -86,6 +89,7 @@ extension Topic {
         if offset - groupTable[number].start != disposed + queued {
             found.append("L4 \(name()): \(groupTable[number].cursor), \(disposed), \(queued)")
         }
+        checkTurnover(ofGroup: number, &found)
         if groupTable[number].isDirty != dirtyGroups.contains(number) {
             found.append("\(name()): dirty \(groupTable[number].isDirty)")
         }

@@ -14,6 +14,8 @@ package struct ConsumerLink: Sendable {
     }
     /// What the group counts on; kept here so that the group's sum changes by the difference.
     var deliverable: UInt64 = 0
+    /// Whether its group counts it among those with credit.
+    var isCredited = false
     /// The entry of the group's order that is valid; others are stale.
     var ticket: UInt64 = 0
     /// Whether others of its group are served in its place.
@@ -216,6 +218,9 @@ package struct ProducerLink: Sendable {
     var isFloorless: Bool {
         ledger.credit == 0 && (queue == .willing || queue == .idle)
     }
+
+    /// Whether it has events and was granted nothing.
+    var isStarved: Bool { ledger.credit == 0 && queue == .announced }
 
     /// Bytes that may still come; leftovers without a credit in events cannot be used.
     var grantedBytes: UInt64 { ledger.credit > 0 ? ledger.byteCredit ?? 0 : 0 }

@@ -45,6 +45,13 @@ package struct Topic: Sendable {
     var idleHolders = 0
     /// Producers that a floor could be given to.
     var floorless = 0
+    /// Producers that have events and no grant.
+    var starved = 0
+    /// How long there have been some.
+    package internal(set) var producerHolds = HoldTimes()
+    /// The accounts of producers that are gone, and what groups without a name have counted.
+    var endedProducerLinks = Turnover()
+    package internal(set) var endedGroups = EndedGroups()
     /// Bytes that lanes keep from being freed.
     package internal(set) var laneBytes: UInt64 = 0
     /// The least room for lanes that was too little for what came next.
@@ -209,6 +216,7 @@ extension Topic {
         let bytes = producerLinks[place].grantedBytes
         let wasIdleHolder = producerLinks[place].isIdleHolder
         let wasFloorless = producerLinks[place].isFloorless
+        let wasStarved = producerLinks[place].isStarved
         defer {
             granted = granted - credit + producerLinks[place].ledger.credit
             grantedBytes = grantedBytes - bytes + producerLinks[place].grantedBytes
@@ -216,6 +224,8 @@ extension Topic {
             idleHolders += (isIdleHolder ? 1 : 0) - (wasIdleHolder ? 1 : 0)
             let isFloorless = producerLinks[place].isFloorless
             floorless += (isFloorless ? 1 : 0) - (wasFloorless ? 1 : 0)
+            let isStarved = producerLinks[place].isStarved
+            starved += (isStarved ? 1 : 0) - (wasStarved ? 1 : 0)
         }
         return try body(&producerLinks[place])
     }
@@ -435,6 +445,7 @@ extension Topic {
             dequeueProducer(id.index)
             let link = producerLinks[Int(id.index)]
             producers -= 1
+            endedProducerLinks.end(link.ledger)
             granted -= link.ledger.credit
             grantedBytes -= link.grantedBytes
             if link.recalledAt != nil { recalls -= 1 }

@@ -56,6 +56,7 @@ extension Topic {
             return
         }
         counters.cut += lost
+        groupTable[consumerLinks[Int(id.index)].group].cut += lost
         effects.list.append(.opened(id, resumed: true))
         announce(gaps, again: id.index, into: &effects)
         awaitAnnouncement(id.index)
@@ -75,6 +76,7 @@ extension Topic {
             joinLoss(&gap, of: index)
             groupTable[index].discarded += lost
             groupTable[index].cursor = log.end
+            markDirty(index)
             remember(gap, for: groupTable[index].members)
         }
         counters.discarded += log.head - tail.offset
@@ -140,6 +142,7 @@ extension Topic {
     /// Frees a group's place; it has no members any more.
     mutating func removeGroup(at index: Int) {
         untouched = max(untouched, groupTable[index].cursor.offset)
+        keepCounts(ofGroup: index)
         clearLanes(of: index)
         liveGroups -= 1
         if !groupTable[index].lanes.isEmpty { lanedGroups -= 1 }

@@ -187,6 +187,8 @@ extension Topic {
     mutating func leave(_ index: UInt32) {
         let group = consumerLinks[Int(index)].group
         setDeliverable(0, of: index)
+        groupTable[group].ended.end(consumerLinks[Int(index)].ledger)
+        if consumerLinks[Int(index)].isCredited { groupTable[group].credited -= 1 }
         groupTable[group].members.removeAll { $0 == index }
         if groupTable[group].active == index {
             groupTable[group].active = nil
@@ -281,6 +283,11 @@ extension Topic {
         }
         if groupTable[group].rules.dispatcher == .fair { weigh(place, number) }
         consumerLinks[place].deliverable = number
+        let isCredited = consumerLinks[place].ledger.credit > 0
+        if isCredited != consumerLinks[place].isCredited {
+            consumerLinks[place].isCredited = isCredited
+            groupTable[group].credited += isCredited ? 1 : -1
+        }
         enqueue(index)
     }
 
