@@ -120,6 +120,7 @@ extension Engine {
             case .opened(let id, let resumed): sayOpened(id, resumed: resumed, of: box)
             case .deliver(let id, let delivery):
                 eventsOut += delivery.events
+                box.latency.note(effects.runs[delivery.runs.lowerBound].time, at: time)
                 guard let owner = box.owner(id) else { continue }
                 owner.session.peer?.deliver(
                     owner.link,
@@ -194,10 +195,16 @@ extension Engine {
 
 extension Engine {
     /// A client has said HELLO and is new.
-    package func connect(name: String, peerAddress: String, peer: any Peer) -> Session {
+    package func connect(
+        name: String,
+        face: SessionFace = .binary,
+        peerAddress: String,
+        peer: any Peer
+    ) -> Session {
         let session = Session(
             number: place.census.nextSession(),
             name: name,
+            face: face,
             peerAddress: peerAddress,
             peer: peer,
             since: now

@@ -23,6 +23,11 @@ package struct EngineConfiguration: Sendable {
         /// User and system time together.
         package var cpuSeconds = 0.0
         package var residentBytes: UInt64 = 0
+        package var virtualBytes: UInt64 = 0
+        package var openDescriptors = 0
+        package var maxDescriptors = 0
+        /// When the process began, since 1970 (UTC).
+        package var startSeconds = 0.0
 
         package init() {}
     }

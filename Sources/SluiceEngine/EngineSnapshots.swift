@@ -11,6 +11,11 @@ extension Engine {
         server.pid = usage.pid
         server.cpuSeconds = usage.cpuSeconds
         server.residentBytes = usage.residentBytes
+        server.virtualBytes = usage.virtualBytes
+        server.openDescriptors = usage.openDescriptors
+        server.maxDescriptors = usage.maxDescriptors
+        server.startSeconds = usage.startSeconds
+        server.faces = faceSnapshots()
         server.connections = sessions.count - detachedCount
         server.detachedSessions = detachedCount
         server.topics = topics.count
@@ -19,6 +24,17 @@ extension Engine {
         server.eventsOut = eventsOut
         server.isStopping = isStopping
         return server
+    }
+
+    private func faceSnapshots() -> [Snapshot.Face] {
+        var faces = SessionFace.allCases.map { Snapshot.Face($0.rawValue) }
+        for session in sessions.values {
+            guard let face = SessionFace.allCases.firstIndex(of: session.face) else { continue }
+            faces[face].connections += session.peer == nil ? 0 : 1
+            faces[face].detachedSessions += session.peer == nil ? 1 : 0
+            faces[face].queuedBytes += session.peer?.traffic.queuedBytes ?? 0
+        }
+        return faces
     }
 
     func snapshot(_ box: TopicBox) -> Snapshot.Topic {
@@ -53,6 +69,17 @@ extension Engine {
         topic.tooLargeEvents = core.counters.tooLarge
         topic.idleMilliseconds = core.publishedAt.map { now.milliseconds(since: $0) }
         topic.ledgerErrors = core.counters.ledgerErrors
+        let producers = core.turnoverOfProducers
+        topic.producerAsked = producers.asked
+        topic.producerForfeited = producers.forfeited
+        topic.producerHeldSeconds = seconds(core.producerHolds)
+        topic.ended.asked = core.endedGroups.turnover.asked
+        topic.ended.deliveries = core.endedGroups.turnover.delivered
+        topic.ended.forfeited = core.endedGroups.turnover.forfeited
+        topic.ended.discarded = core.endedGroups.discarded
+        topic.ended.refused = core.endedGroups.refused
+        topic.ended.heldSeconds = seconds(core.endedGroups.holds)
+        topic.latency = box.latency.snapshot
         topic.groups = core.groups.indices.compactMap { snapshot($0, of: core) }
         return topic
     }
@@ -71,11 +98,22 @@ extension Engine {
         snapshot.discarded = group.discarded
         snapshot.refused = group.refused
         snapshot.members = group.members.count
-        snapshot.credit = group.members.reduce(0) { sum, index in
-            sum + (core.consumer(core.id(index))?.ledger.credit ?? 0)
-        }
         snapshot.deliverable = core.credit(ofGroup: number)
+        let turnover = core.turnover(ofGroup: number)
+        snapshot.credit = turnover.credit
+        snapshot.asked = turnover.asked
+        snapshot.deliveries = turnover.delivered
+        snapshot.forfeited = turnover.forfeited
+        snapshot.heldSeconds = seconds(group.holds)
         return snapshot
+    }
+
+    private func seconds(_ holds: HoldTimes) -> [String: Double] {
+        var seconds: [String: Double] = [:]
+        for (reason, time) in holds.nanoseconds(at: now) {
+            seconds["\(reason)"] = Double(time) / 1_000_000_000
+        }
+        return seconds
     }
 
     func snapshot(_ box: TopicBox, _ index: Int) -> Snapshot.Link? {

@@ -338,6 +338,7 @@ extension Engine {
         let session = Session(
             number: caller.session,
             name: caller.name,
+            face: .binary,
             peerAddress: caller.peerAddress,
             peer: Guest(caller, from: home, engine: self),
             since: now

@@ -30,11 +30,19 @@ package struct SessionToken: Hashable, Sendable {
     }
 }
 
+/// The ways in to a broker.
+package enum SessionFace: String, CaseIterable, Sendable {
+    case binary
+    case http
+}
+
 /// A client's links, which survive its connection for a while.
 package final class Session {
     package let number: UInt64
     package let token: SessionToken
     package let name: String
+    /// The way it came in by.
+    let face: SessionFace
     package internal(set) var peerAddress: String
     let since: Instant
     /// Nil while the session has no connection.
@@ -54,10 +62,18 @@ package final class Session {
     /// The engine of the client if that is not this one.
     var home: Int?
 
-    init(number: UInt64, name: String, peerAddress: String, peer: any Peer, since: Instant) {
+    init(
+        number: UInt64,
+        name: String,
+        face: SessionFace,
+        peerAddress: String,
+        peer: any Peer,
+        since: Instant
+    ) {
         self.number = number
         self.token = .random()
         self.name = name
+        self.face = face
         self.peerAddress = peerAddress
         self.peer = peer
         self.since = since
@@ -124,6 +140,7 @@ final class TopicBox {
     var isRemoved = false
     /// Whether it ever had a link: an ephemeral topic waits for its first.
     var hadLink = false
+    @exclusivity(unchecked) var latency = DispatchLatency()
 
     init(_ core: Topic) { self.core = core }
 

@@ -83,5 +83,10 @@ extension Snapshot.Server {
         links += other.links
         eventsIn += other.eventsIn
         eventsOut += other.eventsOut
+        for place in faces.indices {
+            faces[place].connections += other.faces[place].connections
+            faces[place].detachedSessions += other.faces[place].detachedSessions
+            faces[place].queuedBytes += other.faces[place].queuedBytes
+        }
     }
 }

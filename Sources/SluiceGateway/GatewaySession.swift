@@ -40,7 +40,7 @@ final class GatewaySession: Peer {
     ) {
         self.engine = engine
         countTraffic = traffic
-        session = engine.connect(name: name, peerAddress: address, peer: self)
+        session = engine.connect(name: name, face: .http, peerAddress: address, peer: self)
     }
 
     /// Opens a link; `owner` may hear of it before this returns.

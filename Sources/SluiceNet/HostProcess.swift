@@ -43,16 +43,62 @@ extension HostProcess {
         return Double(seconds) + Double(microseconds) / 1_000_000
     }
 
-    /// Resident memory, from the second number of /proc/self/statm; 0 if it cannot be read.
-    package static var residentBytes: UInt64 {
-        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+    /// Memory in bytes, from the first two numbers of /proc/self/statm; 0 if it cannot be read.
+    package static var memory: (virtual: UInt64, resident: UInt64) {
+        guard let file = fopen("/proc/self/statm", "r") else { return (0, 0) }
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 256)
-        guard fgets(&line, CInt(line.count), file) != nil else { return 0 }
+        guard fgets(&line, CInt(line.count), file) != nil else { return (0, 0) }
         let bytes = line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
         let fields = String(decoding: bytes, as: UTF8.self).split(separator: " ")
-        guard fields.count > 1, let pages = UInt64(fields[1]) else { return 0 }
-        return pages * UInt64(sysconf(CInt(_SC_PAGESIZE)))
+        guard fields.count > 1, let virtual = UInt64(fields[0]), let resident = UInt64(fields[1])
+        else { return (0, 0) }
+        let page = UInt64(sysconf(CInt(_SC_PAGESIZE)))
+        return (virtual * page, resident * page)
+    }
+
+    /// When the process began, in seconds since 1970 (UTC): field 22 of /proc/self/stat, in ticks
+    /// since the machine did, which /proc/stat knows; 0 if they cannot be read.
+    package static let startSeconds: Double = {
+        // The name of the program, field 2, may have blanks; it ends with the last bracket.
+        let fields = lines("/proc/self/stat").first?.split(separator: ")").last?
+            .split(separator: " ")
+        let boot = lines("/proc/stat").first { $0.hasPrefix("btime ") }?
+            .split(whereSeparator: \.isWhitespace)
+        guard let fields, fields.count > 19, let ticks = Double(fields[19]),
+            let boot, boot.count > 1, let start = Double(boot[1])
+        else { return 0 }
+        return start + ticks / Double(sysconf(CInt(_SC_CLK_TCK)))
+    }()
+
+    private static func lines(_ path: String) -> [String] {
+        guard let file = fopen(path, "r") else { return [] }
+        defer { fclose(file) }
+        var lines: [String] = []
+        var line: UnsafeMutablePointer<CChar>?
+        var capacity = 0
+        defer { free(line) }
+        while getline(&line, &capacity, file) > 0, let line {
+            lines.append(String(cString: line))
+        }
+        return lines
+    }
+
+    /// Descriptors that are open; 0 if /proc/self/fd cannot be read.
+    package static var openDescriptors: Int {
+        guard let folder = opendir("/proc/self/fd") else { return 0 }
+        defer { closedir(folder) }
+        var count = 0
+        while readdir(folder) != nil { count += 1 }
+        // Without ".", ".." and the one that reads.
+        return max(0, count - 3)
+    }
+
+    /// Descriptors that may be open; 0 if the kernel does not say.
+    package static var maxDescriptors: Int {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        return getrlimit(resource, &limit) == 0 ? Int(clamping: limit.rlim_cur) : 0
     }
 }
 

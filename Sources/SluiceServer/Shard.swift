@@ -52,7 +52,12 @@ final class Shard {
             var usage = EngineConfiguration.Usage()
             usage.pid = HostProcess.pid
             usage.cpuSeconds = HostProcess.cpuSeconds
-            usage.residentBytes = HostProcess.residentBytes
+            let memory = HostProcess.memory
+            usage.residentBytes = memory.resident
+            usage.virtualBytes = memory.virtual
+            usage.openDescriptors = HostProcess.openDescriptors
+            usage.maxDescriptors = HostProcess.maxDescriptors
+            usage.startSeconds = HostProcess.startSeconds
             return usage
         }
         engine = Engine(

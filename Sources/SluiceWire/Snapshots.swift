@@ -6,9 +6,14 @@ package enum Snapshot {
         package var version: String
         package var pid: Int32
         package var uptimeSeconds: Double
+        /// When the broker's process began, in seconds since 1970 (UTC).
+        package var startSeconds: Double
         /// CPU time of the broker's process, user and system together.
         package var cpuSeconds: Double
         package var residentBytes: UInt64
+        package var virtualBytes: UInt64
+        package var openDescriptors: Int
+        package var maxDescriptors: Int
         package var connections: Int
         package var detachedSessions: Int
         package var topics: Int
@@ -17,14 +22,19 @@ package enum Snapshot {
         package var eventsIn: UInt64
         package var eventsOut: UInt64
         package var isStopping: Bool
+        package var faces: [Face]
 
         package init(name: String, version: String) {
             self.name = name
             self.version = version
             pid = 0
             uptimeSeconds = 0
+            startSeconds = 0
             cpuSeconds = 0
             residentBytes = 0
+            virtualBytes = 0
+            openDescriptors = 0
+            maxDescriptors = 0
             connections = 0
             detachedSessions = 0
             topics = 0
@@ -32,7 +42,20 @@ package enum Snapshot {
             eventsIn = 0
             eventsOut = 0
             isStopping = false
+            faces = []
         }
+    }
+
+    /// A way in to the broker, inside `$sys/server`.
+    package struct Face: Codable, Sendable {
+        /// "binary" or "http".
+        package var face: String
+        package var connections = 0
+        package var detachedSessions = 0
+        /// Bytes that wait to be written.
+        package var queuedBytes = 0
+
+        package init(_ face: String) { self.face = face }
     }
 
     /// `$sys/topics`: one document a topic.
@@ -73,6 +96,15 @@ package enum Snapshot {
         /// Milliseconds since the last event came, nil if none ever did.
         package var idleMilliseconds: UInt64?
         package var groups: [Group]
+        /// What producers were asked for, and what they gave up of it, since the topic was made.
+        package var producerAsked: UInt64
+        package var producerForfeited: UInt64
+        /// How long there were producers with events and no grant, by `blockedBy`.
+        package var producerHeldSeconds: [String: Double]
+        /// What independent consumers that are gone have counted.
+        package var ended: Ended
+        /// How old events were when they were handed out.
+        package var latency: Latency
         /// Links that overran or broke their ledger since the start.
         package var ledgerErrors: UInt64
 
@@ -100,8 +132,41 @@ package enum Snapshot {
             tooLargeEvents = 0
             idleMilliseconds = nil
             groups = []
+            producerAsked = 0
+            producerForfeited = 0
+            producerHeldSeconds = [:]
+            ended = Ended()
+            latency = Latency(counts: [], seconds: 0)
             ledgerErrors = 0
         }
+    }
+
+    /// Counts of groups that have no name to be told by, inside `$sys/topics`.
+    package struct Ended: Codable, Sendable {
+        package var asked: UInt64 = 0
+        package var deliveries: UInt64 = 0
+        package var forfeited: UInt64 = 0
+        package var discarded: UInt64 = 0
+        package var refused: UInt64 = 0
+        package var heldSeconds: [String: Double] = [:]
+
+        package init() {}
+    }
+
+    /// The ages of the oldest events of deliveries, inside `$sys/topics`.
+    package struct Latency: Codable, Sendable {
+        /// Deliveries by age: below 256 µs, and each next below four times as much; last the rest.
+        package var counts: [UInt64]
+        /// The sum of the ages.
+        package var seconds: Double
+
+        package init(counts: [UInt64], seconds: Double) {
+            self.counts = counts
+            self.seconds = seconds
+        }
+
+        /// What the entries of all but the last are below, in seconds.
+        package static let bounds = (0..<10).map { Double(256 << (2 * $0)) / 1_000_000 }
     }
 
     /// A group of a topic, inside `$sys/topics`.
@@ -128,6 +193,15 @@ package enum Snapshot {
         package var credit: UInt64
         /// The part of it that could be delivered at once.
         package var deliverable: UInt64
+        /// What its members asked for since it was made, also those that are gone.
+        ///
+        /// It is what they were given, what was forfeited, and credit.
+        package var asked: UInt64
+        /// What its members were given: a broadcast counts an event once for each.
+        package var deliveries: UInt64
+        package var forfeited: UInt64
+        /// How long events waited that none of its members could take, by `blockedBy`.
+        package var heldSeconds: [String: Double]
 
         package init(group: String) {
             self.group = group
@@ -142,6 +216,10 @@ package enum Snapshot {
             members = 0
             credit = 0
             deliverable = 0
+            asked = 0
+            deliveries = 0
+            forfeited = 0
+            heldSeconds = [:]
         }
     }
 

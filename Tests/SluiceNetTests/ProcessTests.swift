@@ -69,9 +69,9 @@ struct ProcessTests {
             let writable = try map()
             writable.storeBytes(of: 5, toByteOffset: bytes / 2, as: UInt8.self)
             _ = touch(clean)
-            let before = HostProcess.residentBytes
+            let before = HostProcess.memory.resident
             HostProcess.releaseFilePages()
-            let after = HostProcess.residentBytes
+            let after = HostProcess.memory.resident
             try #require(after + UInt64(bytes) <= before, "\(before) -> \(after)")
             try #require(touch(clean) == 0 && touch(relocated) == 7 && touch(writable) == 5)
         }
