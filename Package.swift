@@ -236,7 +236,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SluiceGatewayTests",
-            dependencies: ["SluiceCore", "SluiceGateway", "SluiceTestKit"],
+            dependencies: ["SluiceCore", "SluiceGateway", "SluiceTestKit", "SluiceWire"],
             swiftSettings: rules
         ),
         .testTarget(

@@ -130,23 +130,40 @@ extension Gateway {
         _ exchange: HTTPExchange,
         _ done: @escaping ([[UInt8]]) -> Void
     ) {
-        let collection = Collection(exchange, done)
+        var documents: [[UInt8]] = []
+        collect(topic, most: most, exchange, each: { documents.append($0) }) { done(documents) }
+    }
+
+    /// Hands over the documents of an inspection as they come, at most so many.
+    func collect(
+        _ topic: String,
+        most: Int,
+        _ exchange: HTTPExchange,
+        each: @escaping ([UInt8]) -> Void,
+        done: @escaping () -> Void
+    ) {
+        let collection = Collection(exchange, each, done)
         exchange.handler = collection
         collection.begin(topic, most: most)
     }
 }
 
-/// The documents of an inspection that are needed together.
+/// The documents of an inspection that make one answer together.
 private final class Collection: ExchangeHandler, GatewayLink {
     private let exchange: HTTPExchange
     private let session: GatewaySession
     private var link: UInt32 = 0
     private var isLinked = false
-    private var documents: [[UInt8]] = []
-    private let done: ([[UInt8]]) -> Void
+    private let each: ([UInt8]) -> Void
+    private let done: () -> Void
 
-    init(_ exchange: HTTPExchange, _ done: @escaping ([[UInt8]]) -> Void) {
+    init(
+        _ exchange: HTTPExchange,
+        _ each: @escaping ([UInt8]) -> Void,
+        _ done: @escaping () -> Void
+    ) {
         self.exchange = exchange
+        self.each = each
         self.done = done
         session = exchange.connection.session(for: exchange.request)
     }
@@ -168,7 +185,7 @@ private final class Collection: ExchangeHandler, GatewayLink {
     func deliver(firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {
         for run in runs {
             run.forEachPayload { _, payload in
-                documents.append(payload.withUnsafeBytes { Array($0) })
+                each(payload.withUnsafeBytes { Array($0) })
             }
         }
         session.wrote(link, bytes: bytes)
@@ -176,7 +193,7 @@ private final class Collection: ExchangeHandler, GatewayLink {
 
     func status(_ status: Status) {
         guard status.isDrained else { return }
-        done(documents)
+        done()
     }
 
     func closed(_ close: Close) {

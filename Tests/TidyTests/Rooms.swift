@@ -56,7 +56,7 @@ enum Rooms {
             "SluiceServer",
             "SluiceWire"
         ),
-        "Tests/SluiceGatewayTests": tests(of: "SluiceCore", "SluiceGateway"),
+        "Tests/SluiceGatewayTests": tests(of: "SluiceCore", "SluiceGateway", "SluiceWire"),
         "Tests/SluiceTests": tests(
             of: "Logging",
             "ServiceLifecycle",
