@@ -190,6 +190,7 @@ package enum Command: Sendable {
     case attachConsumer(LinkID, ResumePoint, eventBytesMax: Int)
     case attachProducer(LinkID, ResumePoint, Backlog)
     case pause(Bool)
+    indirect case change(TopicChange)
     case purge
     case removeGroup(String)
     /// A group goes on at another offset, as near to it as events are held.

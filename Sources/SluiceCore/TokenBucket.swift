@@ -18,6 +18,13 @@ package struct TokenBucket: Hashable, Sendable {
         refilled = now
     }
 
+    /// Another limit from now on: what the bucket before it held back is not let pass by that.
+    package init(_ limit: RateLimit, following former: TokenBucket?, at now: Instant) {
+        self.init(limit, at: now)
+        guard var former else { return }
+        level = min(level, former.available(at: now) * Self.event)
+    }
+
     /// Events that may pass now.
     package mutating func available(at now: Instant) -> UInt64 {
         refill(at: now)

@@ -306,6 +306,7 @@ extension Topic {
         case .pause(let pause):
             isPaused = pause
             refreshAllMembers()
+        case .change(let change): self.change(change, at: now)
         case .purge: purge()
         case .removeGroup(let name): removeGroup(name, into: &effects)
         case .seek(let name, let start): seek(name, to: start)

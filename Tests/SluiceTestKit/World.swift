@@ -33,6 +33,9 @@ package struct World {
     let marksIn: Int
     var markRandom: SeededGenerator
     var markBook = MarkBook()
+    /// Whether the topic's settings change, and what it did or does when it is full.
+    let changesSettings: Bool
+    var policies: Set<FullPolicy>
     /// What the topic's rate lets pass.
     var rate: HandBucket?
     var slab = Slab(capacity: 16_384)
@@ -71,6 +74,8 @@ package struct World {
             options.limits.eventBytes = UInt32.random(in: 20...60, using: &limitRandom)
         }
         isHeavy = isNew && Int.random(in: 0..<10, using: &limitRandom) == 0
+        changesSettings = isNew
+        policies = [options.onFull]
         self.random = random
         topic = Topic(name: "world", options: options)
         for _ in 0..<roll(min(6, linksMax)) { addSink() }

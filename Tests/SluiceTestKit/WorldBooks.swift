@@ -145,7 +145,7 @@ extension World {
         let mayLose =
             switch gap.reason {
             case .lagged: !book.rules.holds
-            case .dropped: topic.options.onFull == .dropOldest
+            case .dropped: policies.contains(.dropOldest)
             case .purged: book.wasPurged
             case .cut: false
             }
@@ -200,7 +200,7 @@ extension World {
             violations.append("L4 \(name()): \(counted), seen \(delivered)")
         }
         let discarded = topic.groupTable[number].discarded
-        if discarded > 0, rules.holds, topic.options.onFull != .dropOldest,
+        if discarded > 0, rules.holds, !policies.contains(.dropOldest),
             books[number]?.wasPurged == false
         {
             violations.append("L4 \(name()): \(discarded) discarded")

@@ -116,8 +116,22 @@ extension World {
             isDue = true
             book()
         case 9..<12: emitLocally()
+        case 12..<14: changeSettings()
         default: return
         }
+    }
+
+    /// Gives the topic another size and another policy; what it holds by then stays.
+    private mutating func changeSettings() {
+        guard changesSettings else { return }
+        var change = TopicChange(topic.options)
+        change.ahead = [0, 3, 50, 10_000].randomElement(using: &markRandom) ?? 0
+        change.capacity = max(change.ahead, [0, 10, 1_000].randomElement(using: &markRandom) ?? 0)
+        change.bufferBytes =
+            [0, 1_000, 100_000, 67_108_864].randomElement(using: &markRandom) ?? 0
+        change.onFull = FullPolicy.allCases.randomElement(using: &markRandom) ?? .block
+        policies.insert(change.onFull)
+        apply(.change(change))
     }
 
     private mutating func purge() {
