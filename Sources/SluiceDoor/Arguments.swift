@@ -31,9 +31,26 @@ package struct Arguments {
             verb = next
             rest = rest.dropFirst()
         }
+        try checkVerb(rest.first, of: verb, path)
         guard !path.isEmpty, verb.configuration.subcommands.isEmpty else { return words }
         let twins = try Twins.arguments(of: verb, given: leading + rest, environment: environment)
         return path + twins + leading + rest
+    }
+
+    /// The parser calls a verb that does not exist an unexpected argument, and names none.
+    private static func checkVerb(
+        _ word: String?,
+        of verb: any ParsableCommand.Type,
+        _ path: [String]
+    ) throws(Failure) {
+        let known = verb.configuration.subcommands.compactMap { $0.configuration.commandName }
+        guard let word, !known.isEmpty, word != "help", !word.hasPrefix("-") else { return }
+        let command = (["sluice"] + path).joined(separator: " ")
+        throw Failure(
+            .usage,
+            "there is no '\(command) \(word)'",
+            hint: "\(command) has: \(known.joined(separator: ", "))"
+        )
     }
 
     private static func takeGlobals(_ rest: inout ArraySlice<String>) -> [String] {
