@@ -62,6 +62,7 @@ package struct CloseCode: RawRepresentable, Hashable, Sendable {
     package static let busy = Self(rawValue: 36)
     package static let exists = Self(rawValue: 38)
     package static let discarded = Self(rawValue: 39)
+    package static let kicked = Self(rawValue: 40)
     package static let internalError = Self(rawValue: 48)
 
     /// One row of the table of codes in `Protocol/protocol.md`.
@@ -101,6 +102,7 @@ package struct CloseCode: RawRepresentable, Hashable, Sendable {
         row(.busy, "BUSY", .link, "try again after the retry time"),
         row(.exists, "EXISTS", .answer, "choose another name, or use what is there"),
         row(.discarded, "DISCARDED", .answer, "the full topic drops new events; slow down"),
+        row(.kicked, "KICKED", .link, "an operator ended it: ask why before coming back"),
         row(.internalError, "INTERNAL", .link, "report it with the broker's log"),
     ]
 

@@ -72,7 +72,7 @@ extension Failure {
         default: break
         }
         switch error.closeCode.map({ CloseCode(rawValue: $0) }) {
-        case .authFailed, .forbidden: return .auth
+        case .authFailed, .forbidden, .kicked: return .auth
         case .notFound, .topicDeleted, .groupRemoved: return .notFound
         case .exists, .replaced: return .conflict
         case .limit, .busy, .discarded, .eventTooLarge: return .refused

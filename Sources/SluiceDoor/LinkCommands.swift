@@ -6,8 +6,8 @@ import SluiceWire
 package struct ConnCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "conn",
-        abstract: "List connections.",
-        subcommands: [ConnList.self]
+        abstract: "List and end connections.",
+        subcommands: [ConnList.self, ConnKick.self]
     )
 
     package init() {}
@@ -57,8 +57,8 @@ package struct ConnList: AsyncParsableCommand {
 package struct ProducerCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "producer",
-        abstract: "List producers.",
-        subcommands: [ProducerList.self]
+        abstract: "List and end producers.",
+        subcommands: [ProducerList.self, ProducerKick.self]
     )
 
     package init() {}
@@ -85,8 +85,8 @@ package struct ProducerList: AsyncParsableCommand {
 package struct ConsumerCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "consumer",
-        abstract: "List consumers.",
-        subcommands: [ConsumerList.self]
+        abstract: "List and end consumers.",
+        subcommands: [ConsumerList.self, ConsumerKick.self]
     )
 
     package init() {}
@@ -130,15 +130,15 @@ private struct LinkList {
 
     private func consumers(_ links: [Snapshot.Link]) -> Table {
         var table = Table([
-            ("TOPIC", .left), ("GROUP", .left), ("CONSUMER", .left), ("ASKED", .right),
-            ("DELIVERED", .right), ("FORFEITED", .right), ("CREDIT", .right),
+            ("TOPIC", .left), ("GROUP", .left), ("CONSUMER", .left), ("LINK", .left),
+            ("ASKED", .right), ("DELIVERED", .right), ("FORFEITED", .right), ("CREDIT", .right),
             ("LAST ASK", .right), ("LAST EVENT", .right), ("PARTITIONS", .left),
             ("HELD BY", .left),
         ])
         for link in links.inOrder {
             let group = link.group.flatMap { $0.isEmpty ? nil : $0 } ?? "(default)"
             table.add(
-                [link.topic, group, link.shownName] + link.account + [
+                [link.topic, group, link.shownName, link.number] + link.account + [
                     link.sinceAskMilliseconds.span, link.sinceEventsMilliseconds.span,
                     link.shownPartitions, link.shownBlock,
                 ]
@@ -149,13 +149,13 @@ private struct LinkList {
 
     private func producers(_ links: [Snapshot.Link]) -> Table {
         var table = Table([
-            ("TOPIC", .left), ("PRODUCER", .left), ("ASKED", .right), ("DELIVERED", .right),
-            ("FORFEITED", .right), ("CREDIT", .right), ("WAITING", .right),
+            ("TOPIC", .left), ("PRODUCER", .left), ("LINK", .left), ("ASKED", .right),
+            ("DELIVERED", .right), ("FORFEITED", .right), ("CREDIT", .right), ("WAITING", .right),
             ("LAST GRANT", .right), ("LAST EVENT", .right), ("HELD BY", .left),
         ])
         for link in links.inOrder {
             table.add(
-                [link.topic, link.shownName] + link.account + [
+                [link.topic, link.shownName, link.number] + link.account + [
                     link.available.map { $0.grouped } ?? "?", link.sinceAskMilliseconds.span,
                     link.sinceEventsMilliseconds.span, link.shownBlock,
                 ]
@@ -194,6 +194,9 @@ extension Snapshot.Link {
         }
         return texts.isEmpty ? "-" : texts.joined(separator: ",")
     }
+
+    /// What `kick` calls it: the number of its connection, and its own there.
+    var number: String { "\(connection)/\(link)" }
 
     var account: [String] { [asked.grouped, delivered.grouped, forfeited.grouped, credit.grouped] }
 

@@ -1,7 +1,7 @@
 package import ArgumentParser
 import FoundationEssentials
 import Sluice
-package import SluiceCore
+import SluiceCore
 import SluiceWire
 
 /// `sluice topic`: the topics of a broker.
@@ -10,8 +10,8 @@ package struct TopicCommand: AsyncParsableCommand {
         commandName: "topic",
         abstract: "List, look at, create, change and remove topics.",
         subcommands: [
-            TopicList.self, TopicInfo.self, TopicCreate.self, TopicRemove.self, TopicPeek.self,
-            TopicPurge.self, TopicPause.self, TopicResume.self,
+            TopicList.self, TopicInfo.self, TopicCreate.self, TopicSet.self, TopicRemove.self,
+            TopicPeek.self, TopicPurge.self, TopicPause.self, TopicResume.self,
         ]
     )
 
@@ -178,63 +178,6 @@ extension Listing where Document == Snapshot.Topic {
     }
 }
 
-extension FullPolicy: ExpressibleByArgument {}
-
-package struct TopicCreate: AsyncParsableCommand {
-    package static let configuration = CommandConfiguration(
-        commandName: "create",
-        abstract: "Create a topic; what is not set is as the broker was told."
-    )
-
-    @Argument(help: "The topic.") package var topic: String
-    @Option(
-        help: ArgumentHelp(
-            "How many events it holds, and asks for ahead of its consumers; 0 is strict.",
-            valueName: "n"
-        )
-    )
-    package var buffer: EventCount?
-    @Option(help: ArgumentHelp("How many bytes it holds, such as 64MiB.", valueName: "bytes"))
-    package var bufferBytes: ByteCount?
-    @Option(
-        help: ArgumentHelp(
-            "How many events to ask for ahead of consumers, if not as many as it holds.",
-            valueName: "n"
-        )
-    )
-    package var ahead: EventCount?
-    @Option(help: ArgumentHelp("What it does when it is full.", valueName: "policy"))
-    package var onFull: FullPolicy?
-    @OptionGroup(title: "Its default group, and its pace") package var defaults: TopicDefaults
-    @OptionGroup(title: "What it allows") package var limits: TopicLimitFlags
-    @OptionGroup package var global: GlobalOptions
-
-    package init() {}
-
-    package func validate() throws {
-        if let ahead, let buffer, ahead.value > buffer.value {
-            throw ValidationError("--ahead must not be above --buffer")
-        }
-        guard UInt64((buffer ?? ahead)?.value ?? 0) <= Limits.bufferEventsMax else {
-            throw ValidationError("a buffer has at most \(Limits.bufferEventsMax.grouped) events")
-        }
-        guard UInt64(bufferBytes?.value ?? 0) <= Limits.bufferBytesMax else {
-            throw ValidationError("a buffer has at most \(Limits.bufferBytesMax.grouped) bytes")
-        }
-    }
-
-    package func run() async throws {
-        var request = Snapshot.Request(op: "create-topic", topic: topic)
-        request.buffer = buffer.map { UInt64($0.value) }
-        request.bufferBytes = bufferBytes.map { UInt64($0.value) }
-        request.ahead = ahead.map { UInt64($0.value) }
-        request.onFull = onFull?.rawValue
-        defaults.enter(into: &request)
-        limits.enter(into: &request)
-        try await global.request(request, done: "created \(topic)")
-    }
-}
-
 package struct TopicRemove: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "rm",
@@ -343,46 +286,5 @@ package struct TopicPeek: AsyncParsableCommand {
             }
             try writer.finish()
         }
-    }
-}
-
-extension GlobalOptions {
-    /// Sends one request to the broker and says what was done.
-    func request(_ request: Snapshot.Request, done: String) async throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let json = String(decoding: try encoder.encode(request), as: UTF8.self)
-        try await withClient { client in
-            do {
-                try await Deadline.run(timeout) { try await client.control(json) }
-            } catch let error as ClientError {
-                throw failure(error, request)
-            }
-        }
-        if Notice.isTerminal { note(done) }
-    }
-
-    private func failure(_ error: ClientError, _ request: Snapshot.Request) -> Failure {
-        var failure = Failure(error, server: server)
-        switch failure.exit {
-        case .conflict:
-            failure.message = "topic '\(request.topic)' exists already (EXISTS)"
-            failure.hint = "see how it is set: sluice topic info \(request.topic)"
-        case .notFound:
-            let what = request.group.map { "group '\($0)' of topic" } ?? "topic"
-            failure.message = "no \(what) '\(request.topic)' (NOT_FOUND)"
-            failure.hint =
-                "see what there is: sluice topic "
-                + (request.group == nil ? "ls" : "info \(request.topic)")
-        case .error, .refused:
-            let code = error.closeName.map { " (\($0))" } ?? ""
-            failure.message = "the broker refused to \(request.op) '\(request.topic)'\(code)"
-            if request.ahead != nil, error.closeName == "BAD_OPTION" {
-                failure.hint = "--ahead is at most what the topic holds: give --buffer too"
-            }
-        default:
-            break
-        }
-        return failure
     }
 }

@@ -105,7 +105,13 @@ extension Engine {
             }
         }
         control.isTaking = false
-        grant(control, session, link)
+        // One of the requests may have ended the link that they came by.
+        if isOpen(control, session, link) { grant(control, session, link) }
+    }
+
+    private func isOpen(_ control: ControlLink, _ session: Session, _ link: UInt32) -> Bool {
+        guard case .control(let known)? = session.link(link)?.target else { return false }
+        return known === control
     }
 
     /// Notes what became of a request, and says it once all before it are said.
@@ -116,7 +122,7 @@ extension Engine {
         _ session: Session,
         _ link: UInt32
     ) {
-        guard case .control(let known)? = session.link(link)?.target, known === control,
+        guard isOpen(control, session, link),
             let index = control.pending.firstIndex(where: { $0.sequence == sequence })
         else { return }
         control.pending[index].settlement = Settlement(
@@ -149,7 +155,12 @@ extension Engine {
         for session: Session,
         _ answer: @escaping (CloseCode?) -> Void
     ) {
-        guard let request = try? JSONDecoder().decode(Snapshot.Request.self, from: Data(bytes)),
+        let decoder = JSONDecoder()
+        if let wish = try? decoder.decode(Snapshot.Kick.self, from: Data(bytes)), wish.isOne {
+            kick(wish, for: session, answer)
+            return
+        }
+        guard let request = try? decoder.decode(Snapshot.Request.self, from: Data(bytes)),
             Name.isLegal(request.topic),
             request.topic.utf8.count <= Limits.topicNameBytesMax,
             !request.topic.hasPrefix("$")
@@ -180,6 +191,7 @@ extension Engine {
     private func action(of request: Snapshot.Request) -> ((TopicBox) -> CloseCode?)? {
         switch request.op {
         case "remove-topic": return step { self.remove($0) }
+        case "change-topic": return { self.change(request, $0) }
         case "purge-topic": return step { self.apply(.purge, to: $0) }
         case "pause-topic": return step { self.apply(.pause(true), to: $0) }
         case "resume-topic": return step { self.apply(.pause(false), to: $0) }
@@ -228,22 +240,55 @@ extension Engine {
             options.capacity = buffer
             options.ahead = buffer
         }
-        if let bytes = request.bufferBytes { options.bufferBytes = bytes }
-        if let ahead = request.ahead { options.ahead = ahead }
-        if let onFull = request.onFull {
-            guard let policy = FullPolicy(rawValue: onFull) else { return .badOption }
-            options.onFull = policy
-        }
-        guard take(request, into: &options), take(request, into: &options.limits) else {
+        guard let change = change(of: options, by: request), take(request, into: &options) else {
             return .badOption
         }
-        guard options.ahead <= options.capacity, options.capacity <= Limits.bufferEventsMax,
-            options.bufferBytes <= Limits.bufferBytesMax
-        else { return .badOption }
+        options.take(change)
         return create(request.topic, options) == nil ? .limit : nil
     }
 
-    /// What a request says of the default group and of rates; false if that does not fit together.
+    /// Gives a topic other settings; what its groups were made with stays.
+    private func change(_ request: Snapshot.Request, _ box: TopicBox) -> CloseCode? {
+        guard request.dispatcher == nil, request.partitions == nil, request.lag == nil,
+            request.maxLag == nil, request.isEphemeral == nil,
+            let change = change(of: box.core.options, by: request)
+        else { return .badOption }
+        apply(.change(change), to: box)
+        return nil
+    }
+
+    /// What a request makes of a topic's size, pace and limits; nil if that does not fit together.
+    private func change(of options: TopicOptions, by request: Snapshot.Request) -> TopicChange? {
+        var change = TopicChange(options)
+        if let buffer = request.buffer {
+            // What was not told apart stays together.
+            change.ahead = change.ahead == change.capacity ? buffer : min(change.ahead, buffer)
+            change.capacity = buffer
+        }
+        change.bufferBytes = request.bufferBytes ?? change.bufferBytes
+        change.ahead = request.ahead ?? change.ahead
+        if let onFull = request.onFull {
+            guard let policy = FullPolicy(rawValue: onFull) else { return nil }
+            change.onFull = policy
+        }
+        switch (request.rate, request.burst) {
+        case (nil, nil): break
+        case (0?, nil) where request.op == "change-topic":
+            change.rate = nil
+        case (let rate, let burst):
+            guard let rate = rate ?? options.rate?.eventsPerSecond, rate > 0, burst != 0 else {
+                return nil
+            }
+            change.rate = RateLimit(eventsPerSecond: rate, burst: burst ?? rate)
+        }
+        guard take(request, into: &change.limits), change.ahead <= change.capacity,
+            change.capacity <= Limits.bufferEventsMax,
+            change.bufferBytes <= Limits.bufferBytesMax
+        else { return nil }
+        return change
+    }
+
+    /// What a request says of the default group; false if that does not fit together.
     private func take(_ request: Snapshot.Request, into options: inout TopicOptions) -> Bool {
         if let name = request.dispatcher {
             guard let kind = DispatcherKind(name: name) else { return false }
@@ -262,13 +307,6 @@ extension Engine {
             else { return false }
             options.group.lag = LagLimit(policy, events: request.maxLag ?? 0)
         } else if request.maxLag != nil {
-            return false
-        }
-        if let rate = request.rate {
-            let burst = request.burst ?? rate
-            guard rate > 0, burst > 0 else { return false }
-            options.rate = RateLimit(eventsPerSecond: rate, burst: burst)
-        } else if request.burst != nil {
             return false
         }
         options.isEphemeral = request.isEphemeral ?? options.isEphemeral

@@ -293,7 +293,7 @@ extension Engine {
         }
     }
 
-    private func expire(_ session: Session) {
+    func expire(_ session: Session) {
         session.detachedAt = nil
         detachedCount -= 1
         end(session)

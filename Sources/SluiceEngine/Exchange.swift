@@ -137,6 +137,7 @@ extension Engine {
         case .sighted(let ticket, let sighting): add(sighting, to: ticket)
         case .request(let ticket, let request):
             post(.answered(ticket: ticket, perform(request)), to: engine)
+        case .kick(let ticket, let wish): post(.answered(ticket: ticket, kick(wish)), to: engine)
         case .answered(let ticket, let code):
             exchange.requests.removeValue(forKey: ticket)?(code)
         case .dealtWith(let count): exchange.confirm(count, by: engine)

@@ -26,6 +26,7 @@ package enum Message: Sendable {
     case look(ticket: UInt64, Look)
     case sighted(ticket: UInt64, Sighting)
     indirect case request(ticket: UInt64, Snapshot.Request)
+    case kick(ticket: UInt64, Snapshot.Kick)
     case answered(ticket: UInt64, CloseCode?)
     /// So many messages that clients caused have been dealt with.
     case dealtWith(Int)
@@ -33,7 +34,9 @@ package enum Message: Sendable {
     /// Whether a client can cause as many of them as it likes.
     var isOfClient: Bool {
         switch self {
-        case .open, .demand, .publish, .mark, .report, .fail, .close, .wrote, .look, .request: true
+        case .open, .demand, .publish, .mark, .report, .fail, .close, .wrote, .look, .request,
+            .kick:
+            true
         case .window, .windows, .detach, .end, .told, .sighted, .answered, .dealtWith: false
         }
     }

@@ -16,6 +16,8 @@ package protocol Peer: AnyObject {
     func closed(_ link: UInt32, _ close: Close)
     /// The session goes on over another connection.
     func replaced()
+    /// An operator has ended the session: the connection goes, and says why.
+    func kicked(_ close: Close)
     var traffic: Traffic { get }
     /// The largest record that fits into a frame for this client.
     var eventBytesMax: Int { get }

@@ -95,6 +95,8 @@ final class Guest: Peer {
     func closed(_ link: UInt32, _ close: Close) { tell(link, .closed(close)) }
     /// Its connection is its own engine's to replace.
     func replaced() {}
+    /// Only its own engine knows its session by number.
+    func kicked(_ close: Close) {}
     var traffic: Traffic { Traffic(bytesIn: 0, bytesOut: 0, queuedBytes: 0) }
 }
 

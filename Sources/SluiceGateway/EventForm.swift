@@ -186,6 +186,19 @@ private struct EventDocument: Decodable {
     let payload: String?
     let payloadBase64: Data?
 
+    private enum Key: String, CodingKey {
+        case key, keyBase64, headers, payload, payloadBase64
+    }
+
+    init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: Key.self)
+        key = try members.member(.key)
+        keyBase64 = try members.member(.keyBase64)
+        headers = try members.member(.headers)
+        payload = try members.member(.payload)
+        payloadBase64 = try members.member(.payloadBase64)
+    }
+
     func append(to writer: inout FrameWriter, _ place: String) throws(Refusal) {
         guard (payload == nil) != (payloadBase64 == nil) else {
             throw Refusal("\(place) has either a payload or a payloadBase64")
@@ -204,6 +217,13 @@ private struct EventDocument: Decodable {
                 payload: bytes.span.bytes
             )
         } catch { throw Refusal("\(place): \(error)") }
+    }
+}
+
+extension KeyedDecodingContainer {
+    /// A member that may be left out, but not be null: that would be no value of its type.
+    func member<Value: Decodable>(_ key: Key) throws -> Value? {
+        contains(key) ? try decode(Value.self, forKey: key) : nil
     }
 }
 

@@ -67,6 +67,7 @@ final class GatewayConnection: IOHandler {
         ) { [unowned self] in
             Traffic(bytesIn: bytesIn, bytesOut: bytesOut, queuedBytes: out.count - sent)
         }
+        session.isKicked = { [unowned self] in wind() }
         known = session
         return session
     }

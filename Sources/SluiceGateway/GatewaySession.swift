@@ -30,7 +30,11 @@ final class GatewaySession: Peer {
     private var session: Session?
     private var links: [UInt32: any GatewayLink] = [:]
     private var lastLink: UInt32 = 0
+    private let name: String
+    private let address: String
     private let countTraffic: () -> Traffic
+    /// Called when an operator has ended it.
+    var isKicked: () -> Void = {}
 
     init(
         _ engine: Engine,
@@ -39,6 +43,8 @@ final class GatewaySession: Peer {
         traffic: @escaping () -> Traffic
     ) {
         self.engine = engine
+        self.name = name
+        self.address = address
         countTraffic = traffic
         session = engine.connect(name: name, face: .http, peerAddress: address, peer: self)
     }
@@ -113,6 +119,15 @@ extension GatewaySession {
 
     /// Its token is told to nobody, so that nobody else can go on with it.
     func replaced() {}
+
+    func kicked(_ close: Close) {
+        let open = links
+        end()
+        // Requests of others may share it: they go on in a session that is new to operators.
+        session = engine.connect(name: name, peerAddress: address, peer: self)
+        for owner in open.values { owner.closed(close) }
+        isKicked()
+    }
 
     var traffic: Traffic { countTraffic() }
 

@@ -12,8 +12,8 @@ extension Gateway {
         _ exchange: HTTPExchange,
         _ query: Query
     ) throws(Refusal) -> Bool {
-        let isKnown = ["topics", "links", "producers", "consumers", "connections", "server"]
-        guard isKnown.contains(name) else { return false }
+        let known = ["topics", "links", "producers", "consumers", "connections", "server"]
+        guard known.contains(name) else { return false }
         guard exchange.request.method == "GET" else {
             refuseMethod(exchange, "GET")
             return true
@@ -27,6 +27,21 @@ extension Gateway {
         return true
     }
 
+    /// What lies below `/v1/connections`: one of them, or one of its links.
+    func routeConnection(_ rest: [String], _ exchange: HTTPExchange) throws(Refusal) -> Bool {
+        guard rest.count == 1 || rest.count == 3 && rest[1] == "links" else { return false }
+        guard exchange.request.method == "DELETE" else {
+            refuseMethod(exchange, "DELETE")
+            return true
+        }
+        let link = rest.count == 3 ? UInt32(rest[2]) : nil
+        guard let connection = UInt64(rest[0]), rest.count == 1 || link != nil else {
+            throw Refusal("connections and links have numbers")
+        }
+        request(Snapshot.Kick(connection: connection, link: link), exchange)
+        return true
+    }
+
     /// What lies below `/v1/topics/{t}`.
     func routeTopic(
         _ topic: String,
@@ -37,11 +52,14 @@ extension Gateway {
         let method = exchange.request.method
         switch (method, rest.count, rest.first) {
         case ("GET", 0, _): show("$sys/topics/\(topic)", exchange)
-        case ("PUT", 0, _): exchange.handler = TopicRequest(exchange, on: topic, self)
-        case ("DELETE", 0, _): request(.init(op: "remove-topic", topic: topic), exchange)
-        case (_, 0, _): refuseMethod(exchange, "GET, PUT, DELETE")
+        case ("PUT", 0, _):
+            exchange.handler = TopicRequest("create-topic", exchange, on: topic, self)
+        case ("PATCH", 0, _):
+            exchange.handler = TopicRequest("change-topic", exchange, on: topic, self)
+        case ("DELETE", 0, _): request(Snapshot.Request(op: "remove-topic", topic: topic), exchange)
+        case (_, 0, _): refuseMethod(exchange, "GET, PUT, PATCH, DELETE")
         case ("POST", 1, let verb?) where ["pause", "resume", "purge"].contains(verb):
-            request(.init(op: "\(verb)-topic", topic: topic), exchange)
+            request(Snapshot.Request(op: "\(verb)-topic", topic: topic), exchange)
         case ("GET", 1, "links"?): list("$sys/links/\(topic)", exchange)
         case ("GET", 1, "producers"?):
             listLinks("$sys/links/\(topic)", role: "producer", exchange)
@@ -149,11 +167,9 @@ extension Gateway {
 }
 
 /// The documents of an inspection that make one answer together.
-private final class Collection: ExchangeHandler, GatewayLink {
-    private let exchange: HTTPExchange
-    private let session: GatewaySession
-    private var link: UInt32 = 0
-    private var isLinked = false
+private final class Collection: LinkHandler {
+    let exchange: HTTPExchange
+    let link: HeldLink
     private let each: ([UInt8]) -> Void
     private let done: () -> Void
 
@@ -165,21 +181,13 @@ private final class Collection: ExchangeHandler, GatewayLink {
         self.exchange = exchange
         self.each = each
         self.done = done
-        session = exchange.connection.session(for: exchange.request)
+        link = HeldLink(of: exchange)
     }
 
     func begin(_ topic: String, most: Int) {
         var open = Open(role: .sink, topic: topic)
         open.demandEvents = UInt32(most)
-        isLinked = true
-        link = session.open(open, for: self)
-    }
-
-    func opened(_ opened: Opened) {}
-
-    func refused(_ close: Close) {
-        isLinked = false
-        exchange.refuse(Problem(close))
+        link.open(open, for: self)
     }
 
     func deliver(firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {
@@ -188,47 +196,36 @@ private final class Collection: ExchangeHandler, GatewayLink {
                 each(payload.withUnsafeBytes { Array($0) })
             }
         }
-        session.wrote(link, bytes: bytes)
+        link.wrote(bytes: bytes)
     }
 
     func status(_ status: Status) {
         guard status.isDrained else { return }
         done()
     }
-
-    func closed(_ close: Close) {
-        isLinked = false
-        exchange.refuse(Problem(close))
-    }
-
-    func end() {
-        guard isLinked else { return }
-        isLinked = false
-        session.close(link)
-    }
-
-    func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
 }
 
 // MARK: - Requests
 
 extension Gateway {
     /// Has a request done that needs no body.
-    func request(_ request: Snapshot.Request, _ exchange: HTTPExchange, status: Int = 204) {
+    func request(_ request: some Encodable, _ exchange: HTTPExchange, status: Int = 204) {
         let link = RequestLink(exchange, status: status)
         exchange.handler = link
         link.begin(request, at: engine.time)
     }
 }
 
-/// `PUT /v1/topics/{t}`: creates a topic, as the JSON in the body wants it.
+/// `PUT` and `PATCH /v1/topics/{t}`: makes or changes a topic, as the JSON in the body wants it.
 private final class TopicRequest: ExchangeHandler {
     private unowned let gateway: Gateway
+    private let op: String
     private let exchange: HTTPExchange
     private let topic: String
     private var body: [UInt8] = []
 
-    init(_ exchange: HTTPExchange, on topic: String, _ gateway: Gateway) {
+    init(_ op: String, _ exchange: HTTPExchange, on topic: String, _ gateway: Gateway) {
+        self.op = op
         self.exchange = exchange
         self.topic = topic
         self.gateway = gateway
@@ -244,18 +241,18 @@ private final class TopicRequest: ExchangeHandler {
 
     func complete() {
         guard !exchange.isAnswered else { return }
-        var request = Snapshot.Request(op: "create-topic", topic: topic)
+        var request = Snapshot.Request(op: op, topic: topic)
         if !body.isEmpty {
             do {
                 let wish = try JSONDecoder().decode(TopicWish.self, from: Data(body))
-                wish.fill(&request)
+                request = wish.request(op, on: topic)
             } catch {
                 let text = "the settings are no JSON object as Protocol/openapi.yaml has it"
                 exchange.refuse(Problem(400, .badOption, text))
                 return
             }
         }
-        gateway.request(request, exchange, status: 201)
+        gateway.request(request, exchange, status: op == "create-topic" ? 201 : 204)
     }
 
     func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
@@ -263,40 +260,45 @@ private final class TopicRequest: ExchangeHandler {
 
 /// The settings of a topic, by the names that its document has.
 private struct TopicWish: Decodable {
-    var capacity: UInt64?
-    var bufferBytes: UInt64?
-    var ahead: UInt64?
-    var onFull: String?
-    var dispatcher: String?
-    var partitions: UInt16?
-    var lag: String?
-    var maxLag: UInt32?
-    var rate: UInt32?
-    var burst: UInt32?
-    var isEphemeral: Bool?
+    private enum Key: String, CodingKey {
+        case capacity, bufferBytes, ahead, onFull, dispatcher, partitions, lag, maxLag, rate, burst
+        case isEphemeral, maxProducers, maxConsumers, maxGroups, maxEventBytes
+    }
 
-    func fill(_ request: inout Snapshot.Request) {
-        request.buffer = capacity
-        request.bufferBytes = bufferBytes
-        request.ahead = ahead
-        request.onFull = onFull
-        request.dispatcher = dispatcher
-        request.partitions = partitions
-        request.lag = lag
-        request.maxLag = maxLag
-        request.rate = rate
-        request.burst = burst
-        request.isEphemeral = isEphemeral
+    private var request = Snapshot.Request(op: "", topic: "")
+
+    init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: Key.self)
+        request.buffer = try members.member(.capacity)
+        request.bufferBytes = try members.member(.bufferBytes)
+        request.ahead = try members.member(.ahead)
+        request.onFull = try members.member(.onFull)
+        request.dispatcher = try members.member(.dispatcher)
+        request.partitions = try members.member(.partitions)
+        request.lag = try members.member(.lag)
+        request.maxLag = try members.member(.maxLag)
+        request.rate = try members.member(.rate)
+        request.burst = try members.member(.burst)
+        request.isEphemeral = try members.member(.isEphemeral)
+        request.maxProducers = try members.member(.maxProducers)
+        request.maxConsumers = try members.member(.maxConsumers)
+        request.maxGroups = try members.member(.maxGroups)
+        request.maxEventBytes = try members.member(.maxEventBytes)
+    }
+
+    func request(_ op: String, on topic: String) -> Snapshot.Request {
+        var request = request
+        request.op = op
+        request.topic = topic
+        return request
     }
 }
 
 /// A producer's link on `$sys/ctl` with one request; its settlement is the answer.
-private final class RequestLink: ExchangeHandler, GatewayLink {
-    private let exchange: HTTPExchange
-    private let session: GatewaySession
+private final class RequestLink: LinkHandler {
+    let exchange: HTTPExchange
+    let link: HeldLink
     private let status: Int
-    private var link: UInt32 = 0
-    private var isLinked = false
     private var records: [UInt8] = []
     private var time: UInt64 = 0
     private var ledger = Ledger()
@@ -304,10 +306,10 @@ private final class RequestLink: ExchangeHandler, GatewayLink {
     init(_ exchange: HTTPExchange, status: Int) {
         self.exchange = exchange
         self.status = status
-        session = exchange.connection.session(for: exchange.request)
+        link = HeldLink(of: exchange)
     }
 
-    func begin(_ request: Snapshot.Request, at time: UInt64) {
+    func begin(_ request: some Encodable, at time: UInt64) {
         self.time = time
         var writer = FrameWriter()
         guard let json = try? JSONEncoder().encode(request) else { return }
@@ -321,12 +323,9 @@ private final class RequestLink: ExchangeHandler, GatewayLink {
         records = writer.take()
         var open = Open(role: .source, topic: "$sys/ctl")
         open.available = 1
-        isLinked = true
-        link = session.open(open, for: self)
+        link.open(open, for: self)
         publish()
     }
-
-    func opened(_ opened: Opened) {}
 
     func ask(_ ask: Ask) {
         do {
@@ -339,12 +338,11 @@ private final class RequestLink: ExchangeHandler, GatewayLink {
 
     /// Sends the request once there is credit and the link has its number.
     private func publish() {
-        guard link > 0, ledger.credit > 0, ledger.delivered == 0 else { return }
+        guard link.number > 0, ledger.credit > 0, ledger.delivered == 0 else { return }
         ledger.deliver(events: 1, bytes: UInt64(records.count))
         let slab = Slab(capacity: records.count)
         let range = slab.append(records.span.bytes)
-        session.publish(
-            link,
+        link.publish(
             Publication(
                 firstSequence: 1,
                 events: 1,
@@ -364,19 +362,4 @@ private final class RequestLink: ExchangeHandler, GatewayLink {
         let text = code.known?.advice ?? "the broker refused it"
         exchange.refuse(Problem(Close(code, reason: text)))
     }
-
-    func refused(_ close: Close) { closed(close) }
-
-    func closed(_ close: Close) {
-        isLinked = false
-        exchange.refuse(Problem(close))
-    }
-
-    func end() {
-        guard isLinked else { return }
-        isLinked = false
-        session.close(link)
-    }
-
-    func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
 }

@@ -28,7 +28,7 @@ struct Problem {
     static func status(for code: CloseCode) -> Int {
         switch code {
         case .notFound: 404
-        case .topicDeleted, .groupRemoved: 410
+        case .topicDeleted, .groupRemoved, .kicked: 410
         case .exists: 409
         case .authFailed: 401
         case .forbidden: 403

@@ -138,6 +138,9 @@ extension Gateway {
             refuseStopping(exchange)
             return
         }
+        guard exchange.request["sluice-key"]?.utf8.count ?? 0 <= Limits.keyBytesMax else {
+            throw Refusal("a key has at most \(Limits.keyBytesMax) bytes")
+        }
         let least = Duration.milliseconds(Limits.httpWaitMillisecondsMin)
         exchange.handler = Publishing(
             exchange,

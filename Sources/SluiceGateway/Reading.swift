@@ -9,7 +9,7 @@ import SluiceWire
 ///
 /// The body is taken as the client's window and socket let it; what is not taken keeps the link's
 /// write window shut, and stays with the topic.
-final class Reading: ExchangeHandler, GatewayLink, BodySource {
+final class Reading: LinkHandler, BodySource {
     /// How much it asks for.
     enum Demand {
         /// So many events and no more, or what there is when the time is over.
@@ -30,13 +30,11 @@ final class Reading: ExchangeHandler, GatewayLink, BodySource {
     }
 
     private unowned let gateway: Gateway
-    private let exchange: HTTPExchange
-    private let session: GatewaySession
+    let exchange: HTTPExchange
+    let link: HeldLink
     private let topic: String
     private let demand: Demand
     private let form: EventText
-    private var link: UInt32 = 0
-    private var isLinked = false
     private var ledger = Ledger()
     private var items = Deque<Item>()
     private var queuedBytes = 0
@@ -64,7 +62,7 @@ final class Reading: ExchangeHandler, GatewayLink, BodySource {
         self.demand = demand
         self.form = form
         self.gateway = gateway
-        session = exchange.connection.session(for: exchange.request)
+        link = HeldLink(of: exchange)
         text = form.opening
     }
 
@@ -77,11 +75,8 @@ final class Reading: ExchangeHandler, GatewayLink, BodySource {
         case .spoken: break
         }
         if open.demandEvents > 0 { _ = ledger.ask(events: open.demandEvents) }
-        isLinked = true
-        // The link may end before its number is known.
-        let number = session.open(open, for: self)
-        link = number
-        guard isLinked else { return }
+        link.open(open, for: self)
+        guard link.isOpen else { return }
         switch demand {
         case .exactly(_, wait: .zero): ask(flags: .drain)
         case .exactly(_, let wait): scheduleStop(after: wait)
@@ -93,8 +88,8 @@ final class Reading: ExchangeHandler, GatewayLink, BodySource {
     private var isServerSent: Bool { if case .serverSent = form { true } else { false } }
 
     private func ask(_ events: UInt32 = 0, flags: AskFlags = []) {
-        guard isLinked else { return }
-        session.demand(link, ledger.ask(events: events, flags: flags))
+        guard link.isOpen else { return }
+        link.demand(ledger.ask(events: events, flags: flags))
     }
 
     private func scheduleStop(after wait: Duration) {
@@ -129,7 +124,7 @@ extension Reading {
     }
 
     func refused(_ close: Close) {
-        isLinked = false
+        link.lose()
         exchange.refuse(Problem(close))
     }
 
@@ -194,7 +189,7 @@ extension Reading {
     }
 
     func closed(_ close: Close) {
-        isLinked = false
+        link.lose()
         say(close)
     }
 
@@ -215,15 +210,14 @@ extension Reading {
     private func finish() {
         isDone = true
         // Asynchronously: the engine is in the midst of telling.
-        guard isLinked else { return }
+        guard link.isOpen else { return }
         gateway.loop.schedule(after: .zero) { [self] in close() }
     }
 
     private func close() {
-        guard isLinked else { return }
-        isLinked = false
+        guard link.isOpen else { return }
         gateway.readClocks()
-        session.close(link)
+        link.close()
     }
 
     func end() {
@@ -290,6 +284,10 @@ extension Reading {
     /// The client asks for nothing more: it gets what waits, and the rest is forfeited.
     func complete() {
         guard case .spoken = demand, !isDone else { return }
+        let rest = Data(heard)
+        heard = []
+        if !rest.isEmpty { hear(rest) }
+        guard !isDone else { return }
         ask(flags: .drain)
     }
 }
@@ -358,12 +356,12 @@ extension Reading {
         window = 0
         queuedBytes -= bytes
         gateway.queuedBytes -= bytes
-        if isLinked { session.wrote(link, bytes: bytes) }
+        link.wrote(bytes: bytes)
         return !items.isEmpty
     }
 
     private func replenish() {
-        guard case .window(let most) = demand, isLinked, owed > 0 else { return }
+        guard case .window(let most) = demand, link.isOpen, owed > 0 else { return }
         guard owed >= max(1, most / 2) || items.isEmpty else { return }
         let events = owed
         owed = 0

@@ -142,6 +142,9 @@ extension Gateway {
         case 3...: break
         default: return false
         }
+        if parts[1] == "connections" {
+            return try routeConnection(Array(parts.dropFirst(2)), exchange)
+        }
         guard parts[1] == "topics" else { return false }
         let topic = parts[2]
         guard Name.isLegal(topic), topic.utf8.count <= Limits.topicNameBytesMax,

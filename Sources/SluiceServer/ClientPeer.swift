@@ -411,6 +411,8 @@ extension ClientPeer {
         }
     }
 
+    package func kicked(_ close: Close) { end(close) }
+
     package func replaced() {
         detach(Close(.replaced, reason: "the session goes on elsewhere"))
     }

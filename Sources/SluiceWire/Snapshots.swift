@@ -298,8 +298,8 @@ package enum Snapshot {
 
     /// A request on `$sys/ctl`.
     package struct Request: Codable, Sendable {
-        /// create-topic, remove-topic, purge-topic, pause-topic, resume-topic, remove-group or
-        /// seek-group.
+        /// create-topic, change-topic, remove-topic, purge-topic, pause-topic, resume-topic,
+        /// remove-group or seek-group.
         package var op: String
         package var topic: String
         package var group: String?
@@ -328,5 +328,20 @@ package enum Snapshot {
             self.op = op
             self.topic = topic
         }
+    }
+
+    /// A request on `$sys/ctl` that is about no topic: a connection or one of its links ends.
+    package struct Kick: Codable, Sendable {
+        package var op = "kick"
+        package var connection: UInt64
+        /// Nil for all of them, and the connection.
+        package var link: UInt32?
+
+        package init(connection: UInt64, link: UInt32? = nil) {
+            self.connection = connection
+            self.link = link
+        }
+
+        package var isOne: Bool { op == "kick" }
     }
 }

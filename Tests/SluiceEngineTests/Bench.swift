@@ -19,6 +19,7 @@ final class Listener: Peer {
         case status(UInt32, BlockedBy)
         case closed(UInt32, CloseCode)
         case replaced
+        case kicked(CloseCode)
     }
 
     private(set) var words: [Word] = []
@@ -110,6 +111,8 @@ final class Listener: Peer {
     }
 
     func closed(_ link: UInt32, _ close: Close) { words.append(.closed(link, close.code)) }
+
+    func kicked(_ close: Close) { words.append(.kicked(close.code)) }
 
     func replaced() {
         words.append(.replaced)

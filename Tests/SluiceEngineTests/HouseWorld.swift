@@ -318,4 +318,5 @@ private final class HouseClient: Peer {
     func refused(_ link: UInt32, _ close: Close) { onViolation("\(name) \(link): \(close)") }
     func closed(_ link: UInt32, _ close: Close) { onViolation("\(name) \(link): \(close)") }
     func replaced() {}
+    func kicked(_ close: Close) {}
 }

@@ -277,7 +277,10 @@ import Testing
 
     @Test(
         "What is not there is not found",
-        arguments: ["remove-topic", "purge-topic", "pause-topic", "resume-topic", "remove-group"]
+        arguments: [
+            "change-topic", "remove-topic", "purge-topic", "pause-topic", "resume-topic",
+            "remove-group",
+        ]
     )
     func notFound(_ op: String) throws {
         #expect(try bench.request(Self.json(op)) == .notFound)
