@@ -25,7 +25,7 @@ SEEDS ?= 2000
 SLUICE_FUZZ_CASES ?= 2000000
 
 .PHONY: setup demo test build release check bench bench-quick bench-setup budget budget-update \
-    simulate break-laws fuzz sanitize clean
+    simulate break-laws fuzz sanitize clean peers
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -55,6 +55,17 @@ build:
 release:
 	swift build -c release $(swift_flags) --static-swift-stdlib --scratch-path .build-static \
 	    --product sluice
+
+# What only the system tests need, as programs in other languages that know nothing of us. Without
+# them those tests are skipped, and say so.
+peers := .build-peers/$(shell sha256sum Tests/Peers/requirements.txt | cut -c1-16)
+peers: setup $(peers)
+$(peers):
+	@$(MAKE) --no-print-directory setup packages=python3-venv
+	rm -rf .build-peers
+	python3 -m venv .build-peers
+	.build-peers/bin/pip install -q --disable-pip-version-check -r Tests/Peers/requirements.txt
+	touch $@
 
 # A process for each room: a room that computes takes no threads from one that waits for sockets.
 test_rooms := $(notdir $(wildcard Tests/*Tests))
@@ -136,4 +147,4 @@ sanitize:
 
 clean:
 	swift package clean
-	rm -rf .build-static
+	rm -rf .build-static .build-peers

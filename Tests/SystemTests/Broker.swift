@@ -64,14 +64,14 @@ final class Running {
 
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
-    /// Waits for its end; after half a minute it is killed, and the test fails.
-    func wait() -> Outcome {
+    /// Waits for its end; after so many seconds it is killed, and the test fails.
+    func wait(atMost seconds: Int = 30) -> Outcome {
         let number = process.processIdentifier
         let alarm = DispatchWorkItem { @Sendable [didRing] in
             didRing.raise()
             kill(number, SIGKILL)
         }
-        DispatchQueue.global().asyncAfter(deadline: .now() + 30, execute: alarm)
+        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(seconds), execute: alarm)
         process.waitUntilExit()
         alarm.cancel()
         let code = process.terminationStatus
@@ -106,6 +106,12 @@ enum Place {
     static var root: URL {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
+    }
+
+    /// A program that `make peers` put beside the build; nil if it did not.
+    static func peer(_ name: String) -> String? {
+        let path = root.appending(path: ".build-peers/bin/\(name)").path
+        return access(path, X_OK) == 0 ? path : nil
     }
 
     static func directory() throws -> URL {
