@@ -31,7 +31,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         // `Service`, so that a client starts and drains with the program around it.
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        // Only NIOHTTP1, as a pure codec for HTTP/1.1 without its event loop; its parser is llhttp.
+        // Only NIOHTTP1 (its parser is llhttp) and NIOWebSocket, as pure codecs without its event
+        // loop.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         // Latency percentiles of `sluice bench` with a bounded error.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
@@ -119,6 +120,7 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
             ],
             swiftSettings: rules
         ),

@@ -175,6 +175,10 @@ package enum Limits {
     package static let http2ResetsPerSecond: UInt64 = 5
     /// Frames a second that bring nothing: PING, SETTINGS, PRIORITY, resets, empty DATA.
     package static let http2IdleFramesPerSecond = 1_000
+    /// Bytes of one frame that a client sends on a WebSocket; a larger message is sent as several.
+    package static let webSocketFrameBytesMax = 65_536
+    /// Bytes of one message that the broker sends on a WebSocket.
+    package static let webSocketChunkBytes = 16_384
     /// Topics that metrics tell of one by one.
     package static let metricsTopicsMax = 1_000
 }

@@ -180,6 +180,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
                     loop: loop,
                     engine: engine,
                     logger: logger,
+                    dial: { server.connect(from: $0).map { .memory($0) } },
                     readClocks: readClocks
                 )
             }

@@ -9,6 +9,9 @@ package final class Gateway: Face {
     let engine: Engine
     let logger: Logger
     let readClocks: () -> Void
+    /// Begins a connection to the binary face, for a client at an address; nil once that has
+    /// stopped.
+    let dial: (String) -> Carrier?
     private let listener: Listener
     private var connections: [GatewayConnection?] = []
     private var freeSlots: [Int] = []
@@ -31,12 +34,14 @@ package final class Gateway: Face {
         loop: EventLoop,
         engine: Engine,
         logger: Logger,
+        dial: @escaping (String) -> Carrier?,
         readClocks: @escaping () -> Void
     ) throws(SystemError) {
         self.listener = listener
         self.loop = loop
         self.engine = engine
         self.logger = logger
+        self.dial = dial
         self.readClocks = readClocks
         try listener.start { [unowned self] socket, address in
             accept(socket, from: address)

@@ -13,10 +13,12 @@ final class GatewayConnection: IOHandler {
     unowned let gateway: Gateway
     let descriptor: Descriptor
     let slot: Int
-    private let address: String
+    let address: String
     private var registration: Registration?
     /// Nil until it is known which it is.
     private var http: (any HTTPSession)?
+    /// What it goes on as once the request under way is read, and what is said before.
+    private var next: (answer: [UInt8], make: () throws(HTTPFailure) -> any HTTPSession)?
     private var first: [UInt8] = []
     private var out: [UInt8] = []
     private var sent = 0
@@ -163,10 +165,48 @@ extension GatewayConnection {
         if let failure { throw failure }
     }
 
-    /// Goes on in HTTP/2 if the client asked for it.
+    /// Whether it may still become something else: HTTP/1.1 whose parser stops at this request.
+    var mayChange: Bool { http is H1Session && next == nil }
+
+    /// Goes on as another protocol, for as long as which the exchange lasts.
+    func change(
+        _ exchange: HTTPExchange,
+        saying answer: [UInt8],
+        to make: @escaping (@escaping () -> Void) throws(HTTPFailure) -> any HTTPSession
+    ) {
+        exchange.takeOver()
+        next = (
+            answer,
+            { [unowned self] () throws(HTTPFailure) in
+                try make { [weak self] in self?.lookAgain() }
+            }
+        )
+    }
+
+    private func lookAgain() {
+        guard !isClosed else { return }
+        wantFlush()
+        updateInterest()
+    }
+
+    /// Goes on in another protocol if the client asked for it.
     private func changeIfAsked() throws(HTTPFailure) {
-        guard let old = http as? H1Session, let upgrade = old.upgrade, !isClosed else { return }
-        let rest = try old.leave()
+        guard let old = http as? H1Session, !isClosed else { return }
+        if let next {
+            self.next = nil
+            let rest = try old.leave(saying: next.answer)
+            old.drain(into: &out, upTo: Limits.httpWriteBytes)
+            old.close()
+            let session = try next.make()
+            http = session
+            try feed(rest, to: session)
+            wantFlush()
+            return
+        }
+        guard let upgrade = old.upgrade else { return }
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
+        let rest = try old.leave(saying: Array(answer.utf8))
         old.drain(into: &out, upTo: Limits.httpWriteBytes)
         old.close()
         let session = try H2Session()
@@ -286,6 +326,10 @@ extension GatewayConnection {
             let events = http.takeEvents()
             guard !events.isEmpty, !isClosed else { break }
             for event in events { act(on: event) }
+            do throws(HTTPFailure) { try changeIfAsked() } catch {
+                fail(error)
+                break
+            }
         }
         return !out.isEmpty
     }

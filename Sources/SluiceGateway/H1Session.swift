@@ -171,11 +171,10 @@ extension H1Session {
         upgrade = Upgrade(head: request, settings: settings)
     }
 
-    /// Leaves the connection to HTTP/2: says so, and gives up what came behind the request.
-    package func leave() throws(HTTPFailure) -> [UInt8] {
-        let answer =
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
-        output += Array(answer.utf8)
+    /// Leaves the connection to another protocol: says so, and gives up what came behind the
+    /// request.
+    package func leave(saying answer: [UInt8]) throws(HTTPFailure) -> [UInt8] {
+        output += answer
         var rest: [UInt8] = []
         do {
             _ = channel.pipeline.syncOperations.removeHandler(parser)

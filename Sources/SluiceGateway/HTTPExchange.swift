@@ -41,6 +41,9 @@ final class HTTPExchange {
         connection.respond(to: stream, head, body)
     }
 
+    /// The connection itself becomes the answer.
+    func takeOver() { isAnswered = true }
+
     /// The body of the answer has something again.
     func resume() { connection.resume(stream) }
 

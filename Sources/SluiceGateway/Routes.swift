@@ -138,6 +138,9 @@ extension Gateway {
             return parts.count == 1 && answerProbe(parts[0], exchange, query)
         }
         switch parts.count {
+        case 2 where parts[1] == "ws":
+            try openWebSocket(exchange)
+            return true
         case 2: return try routeList(parts[1], exchange, query)
         case 3...: break
         default: return false

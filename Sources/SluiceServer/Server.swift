@@ -58,11 +58,14 @@ package final class Server: Sendable {
     }
 
     /// The client's end of a new connection through memory; nil once the server has stopped.
-    package func connect() -> MemoryEnd? {
+    package func connect() -> MemoryEnd? { connect(from: "memory") }
+
+    /// The same for a client that comes by another way, from an address.
+    package func connect(from address: String) -> MemoryEnd? {
         let (ours, theirs) = MemoryEnd.pair()
         let carrier = Carrier.memory(ours)
         let isSent = house.submit(to: 0) { @Sendable shard in
-            if let shard { shard.take(carrier, from: "memory") } else { carrier.close() }
+            if let shard { shard.take(carrier, from: address) } else { carrier.close() }
         }
         return isSent ? theirs : nil
     }

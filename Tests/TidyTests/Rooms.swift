@@ -17,7 +17,8 @@ enum Rooms {
         ],
         "Sources/SluiceGateway": [
             "CNghttp2", "DequeModule", "FoundationEssentials", "Logging", "NIOCore",
-            "NIOEmbedded", "NIOHTTP1", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceWire",
+            "NIOEmbedded", "NIOHTTP1", "NIOWebSocket", "SluiceCore", "SluiceEngine", "SluiceNet",
+            "SluiceWire",
         ],
         "Sources/Sluice": [
             "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
