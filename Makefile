@@ -24,8 +24,8 @@ export SWIFT_BACKTRACE := enable=no
 SEEDS ?= 2000
 SLUICE_FUZZ_CASES ?= 2000000
 
-.PHONY: setup demo test build release check bench bench-quick bench-setup budget budget-update \
-    simulate break-laws fuzz sanitize clean peers
+.PHONY: setup grpc-messages demo test build release check bench bench-quick bench-setup budget \
+    budget-update simulate break-laws fuzz sanitize clean peers
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -46,6 +46,11 @@ setup:
 	"$${as[@]}" apt-get update -q; \
 	"$${as[@]}" DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -q --no-install-recommends "$${missing[@]}"
+
+# Swift's side of Protocol/sluice.proto anew; what it makes is committed with the change.
+grpc-messages: setup
+	@$(MAKE) --no-print-directory setup packages=protobuf-compiler
+	Protocol/grpc/generate.sh
 
 build:
 	swift build $(swift_flags)

@@ -34,6 +34,9 @@ let package = Package(
         // Only NIOHTTP1 (its parser is llhttp) and NIOWebSocket, as pure codecs without its event
         // loop.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        // The messages of gRPC, generated once and committed. Without its traits: what they add reads
+        // streams and masks, and brings all of Foundation with it.
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         // Latency percentiles of `sluice bench` with a bounded error.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
@@ -107,12 +110,19 @@ let package = Package(
             pkgConfig: "libnghttp2",
             providers: [.apt(["libnghttp2-dev"])]
         ),
+        // What gRPC says, as Protocol/grpc/generate.sh makes it: apart, so that it is built once.
+        .target(
+            name: "SluiceGrpcMessages",
+            dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            swiftSettings: rules
+        ),
         .target(
             name: "SluiceGateway",
             dependencies: [
                 "CNghttp2",
                 "SluiceCore",
                 "SluiceEngine",
+                "SluiceGrpcMessages",
                 "SluiceNet",
                 "SluiceWire",
                 .product(name: "DequeModule", package: "swift-collections"),
@@ -121,6 +131,7 @@ let package = Package(
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: rules
         ),
@@ -238,7 +249,10 @@ let package = Package(
         ),
         .testTarget(
             name: "SluiceGatewayTests",
-            dependencies: ["SluiceCore", "SluiceGateway", "SluiceTestKit", "SluiceWire"],
+            dependencies: [
+                "SluiceCore", "SluiceGateway", "SluiceGrpcMessages", "SluiceTestKit", "SluiceWire",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
             swiftSettings: rules
         ),
         .testTarget(

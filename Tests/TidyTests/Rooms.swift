@@ -17,9 +17,10 @@ enum Rooms {
         ],
         "Sources/SluiceGateway": [
             "CNghttp2", "DequeModule", "FoundationEssentials", "Logging", "NIOCore",
-            "NIOEmbedded", "NIOHTTP1", "NIOWebSocket", "SluiceCore", "SluiceEngine", "SluiceNet",
-            "SluiceWire",
+            "NIOEmbedded", "NIOHTTP1", "NIOWebSocket", "SluiceCore", "SluiceEngine",
+            "SluiceGrpcMessages", "SluiceNet", "SluiceWire", "SwiftProtobuf",
         ],
+        "Sources/SluiceGrpcMessages": ["Foundation", "FoundationEssentials", "SwiftProtobuf"],
         "Sources/Sluice": [
             "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
             "SluiceNet", "SluiceWire", "Synchronization",
@@ -57,7 +58,13 @@ enum Rooms {
             "SluiceServer",
             "SluiceWire"
         ),
-        "Tests/SluiceGatewayTests": tests(of: "SluiceCore", "SluiceGateway", "SluiceWire"),
+        "Tests/SluiceGatewayTests": tests(
+            of: "SluiceCore",
+            "SluiceGateway",
+            "SluiceGrpcMessages",
+            "SluiceWire",
+            "SwiftProtobuf"
+        ),
         "Tests/SluiceTests": tests(
             of: "Logging",
             "ServiceLifecycle",

@@ -7,7 +7,10 @@ struct TidyTests {
 
     @Test("Swift files keep to their room's imports and to the lengths of files, functions, lines")
     func swiftFiles() throws {
-        let files = try tree.files().filter { $0.path.hasSuffix(".swift") }
+        // A generator's files are as long as what it read; nobody reads or changes them.
+        let files = try tree.files().filter {
+            $0.path.hasSuffix(".swift") && !$0.path.hasSuffix(".pb.swift")
+        }
         try #require(files.contains { $0.path == "Sources/SluiceCore/Limits.swift" })
         expectNone(files.flatMap { Rules.swiftFile($0.text, at: $0.path) })
     }
