@@ -58,6 +58,9 @@ final class GatewayConnection: IOHandler {
         if events.contains(.readable) || events.contains(.hangUp) { read() }
     }
 
+    /// Whether answers may have fields behind their bodies.
+    var speaksHTTP2: Bool { http is H2Session }
+
     /// The client's links; made for the first request that needs one.
     func session(for request: RequestHead) -> GatewaySession {
         if let known { return known }

@@ -254,7 +254,7 @@ extension H1Session {
                 target += Array("\(String(count, radix: 16))\r\n".utf8) + chunk
                 target += [0x0D, 0x0A]
             case .nothingNow: return
-            case .ended:
+            case .ended, .endedWith:
                 target += Array("0\r\n\r\n".utf8)
                 body = .none
                 endIfDone()

@@ -277,12 +277,31 @@ extension H2Session {
         withFields(status + head.headers) { fields in
             if case .none = stream.body {
                 nghttp2_submit_response(session, id, fields.baseAddress, fields.count, nil)
+                stopBody(of: id)
                 return
             }
             var provider = nghttp2_data_provider()
             provider.source.ptr = Unmanaged.passUnretained(stream).toOpaque()
             provider.read_callback = onRead
             nghttp2_submit_response(session, id, fields.baseAddress, fields.count, &provider)
+        }
+    }
+
+    /// RFC 9113, 8.1: who is still sending a body that nobody needs is asked to stop.
+    fileprivate func stopBody(of id: Int32) {
+        guard nghttp2_session_get_stream_remote_close(session, id) == 0 else { return }
+        nghttp2_submit_rst_stream(
+            session,
+            UInt8(NGHTTP2_FLAG_NONE.rawValue),
+            id,
+            UInt32(NGHTTP2_NO_ERROR.rawValue)
+        )
+    }
+
+    /// Ends an answer whose body is given with fields behind it.
+    fileprivate func finish(_ id: Int32, with trailers: [Header]) {
+        withFields(trailers) { fields in
+            nghttp2_submit_trailer(session, id, fields.baseAddress, fields.count)
         }
     }
 
@@ -362,7 +381,8 @@ extension H2Session.Stream {
     /// Gives the library what fits into a frame.
     fileprivate func read(
         into buffer: UnsafeMutableRawBufferPointer,
-        _ flags: inout UInt32
+        _ flags: inout UInt32,
+        of session: H2Session?
     ) -> Int {
         switch body {
         case .none: break
@@ -379,6 +399,9 @@ extension H2Session.Stream {
                 isDeferred = true
                 return Int(NGHTTP2_ERR_DEFERRED.rawValue)
             case .ended: break
+            case .endedWith(let trailers):
+                flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+                session?.finish(id, with: trailers)
             }
         }
         flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
@@ -425,22 +448,15 @@ private let onStreamClose: nghttp2_on_stream_close_callback = { _, stream, _, us
 }
 
 private let onRead: nghttp2_data_source_read_callback = {
-    (session, id, buffer, count, flags, source, _) in
+    (_, id, buffer, count, flags, source, user) in
     guard let flags, let pointer = source?.pointee.ptr else { return 0 }
     let stream = Unmanaged<H2Session.Stream>.fromOpaque(pointer).takeUnretainedValue()
     let filled = stream.read(
         into: UnsafeMutableRawBufferPointer(start: buffer, count: count),
-        &flags.pointee
+        &flags.pointee,
+        of: session(user)
     )
     let hasEnded = flags.pointee & NGHTTP2_DATA_FLAG_EOF.rawValue != 0
-    if hasEnded, nghttp2_session_get_stream_remote_close(session, id) == 0 {
-        // RFC 9113, 8.1: who is still sending a body that nobody needs is asked to stop.
-        nghttp2_submit_rst_stream(
-            session,
-            UInt8(NGHTTP2_FLAG_NONE.rawValue),
-            id,
-            UInt32(NGHTTP2_NO_ERROR.rawValue)
-        )
-    }
+    if hasEnded { session(user)?.stopBody(of: id) }
     return filled
 }

@@ -47,6 +47,8 @@ package enum BodyPart: Hashable, Sendable {
     case bytes(Int)
     case nothingNow
     case ended
+    /// Ended, with fields behind it, which HTTP/2 alone has a place for.
+    case endedWith([Header])
 }
 
 /// The body of an answer.
