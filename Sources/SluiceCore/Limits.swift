@@ -179,6 +179,14 @@ package enum Limits {
     package static let webSocketFrameBytesMax = 65_536
     /// Bytes of one message that the broker sends on a WebSocket.
     package static let webSocketChunkBytes = 16_384
+    /// Bytes of one message of a gRPC client.
+    package static let grpcMessageBytesMax = 4_194_304
+    /// Bytes of records in one message to a gRPC client, but for an event that is larger.
+    package static let grpcBatchBytes = 65_536
+    /// Seconds of a deadline that gRPC may set; above it there is none.
+    package static let grpcTimeoutSecondsMax = 31_536_000
+    /// Topics in one answer to a gRPC client.
+    package static let grpcTopicsMax = 1_000
     /// Topics that metrics tell of one by one.
     package static let metricsTopicsMax = 1_000
 }

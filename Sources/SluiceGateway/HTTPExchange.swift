@@ -1,4 +1,5 @@
 import SluiceCore
+import SluiceNet
 import SluiceWire
 
 /// A request and its answer, whatever version of HTTP they come and go by.
@@ -13,6 +14,12 @@ final class HTTPExchange {
     /// When it began, and how much of its body has come since.
     let since: UInt64
     private(set) var bodyBytes = 0
+    /// Bytes of its body that its handler holds: so many fewer may come.
+    private var heldBytes = 0
+    /// Whether it is a call of gRPC, which is refused in gRPC's words.
+    var isGrpc = false
+    /// Ends it when its client's time is over.
+    var timer: TimerID?
 
     init(_ stream: Int32, _ request: RequestHead, on connection: GatewayConnection, since: UInt64) {
         self.stream = stream
@@ -23,9 +30,17 @@ final class HTTPExchange {
 
     func receive(_ bytes: [UInt8]) {
         bodyBytes += bytes.count
+        heldBytes += bytes.count
         handler?.receive(bytes)
+        letGo()
+    }
+
+    /// Opens the client's windows for what its handler does not hold.
+    func letGo() {
+        guard heldBytes > 0, !(handler?.isHolding ?? false) else { return }
         // What nobody wants is dealt with too: the windows of the others must not wait for it.
-        connection.took(bytes.count, of: stream)
+        connection.took(heldBytes, of: stream)
+        heldBytes = 0
     }
 
     func complete() {
@@ -52,6 +67,13 @@ final class HTTPExchange {
 
     /// It is over: answered, or nobody waits for the answer.
     func end() {
+        if let timer { connection.gateway.loop.cancel(timer) }
+        timer = nil
+        endHandler()
+    }
+
+    /// Makes way for the handler of the next step.
+    func endHandler() {
         let handler = self.handler
         self.handler = nil
         handler?.end()
@@ -73,6 +95,8 @@ protocol ExchangeHandler: AnyObject {
     func end()
     /// The broker has stopped: answers what is still open, with what is there.
     func leave()
+    /// Whether the client is to send nothing more of the body for now.
+    var isHolding: Bool { get }
 }
 
 extension ExchangeHandler {
@@ -80,4 +104,5 @@ extension ExchangeHandler {
     func complete() {}
     func end() {}
     func leave() {}
+    var isHolding: Bool { false }
 }

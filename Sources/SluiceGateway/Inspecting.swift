@@ -210,7 +210,15 @@ private final class Collection: LinkHandler {
 extension Gateway {
     /// Has a request done that needs no body.
     func request(_ request: some Encodable, _ exchange: HTTPExchange, status: Int = 204) {
-        let link = RequestLink(exchange, status: status)
+        self.request(request, exchange) { exchange.respond(ResponseHead(status)) }
+    }
+
+    func request(
+        _ request: some Encodable,
+        _ exchange: HTTPExchange,
+        _ done: @escaping () -> Void
+    ) {
+        let link = RequestLink(exchange, done)
         exchange.handler = link
         link.begin(request, at: engine.time)
     }
@@ -298,14 +306,14 @@ private struct TopicWish: Decodable {
 private final class RequestLink: LinkHandler {
     let exchange: HTTPExchange
     let link: HeldLink
-    private let status: Int
+    private let done: () -> Void
     private var records: [UInt8] = []
     private var time: UInt64 = 0
     private var ledger = Ledger()
 
-    init(_ exchange: HTTPExchange, status: Int) {
+    init(_ exchange: HTTPExchange, _ done: @escaping () -> Void) {
         self.exchange = exchange
-        self.status = status
+        self.done = done
         link = HeldLink(of: exchange)
     }
 
@@ -355,7 +363,7 @@ private final class RequestLink: LinkHandler {
 
     func settle(_ settlement: Settlement) {
         guard settlement.outcome != .accept else {
-            exchange.respond(ResponseHead(status))
+            done()
             return
         }
         let code = CloseCode(rawValue: UInt16(clamping: settlement.argument))

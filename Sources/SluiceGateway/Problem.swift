@@ -53,6 +53,7 @@ struct Problem {
 
 extension HTTPExchange {
     func refuse(_ problem: Problem) {
+        guard !isGrpc else { return refuse(GrpcStatus(problem)) }
         let type = Header("content-type", "application/problem+json")
         respond(ResponseHead(problem.status, [type] + problem.headers), .bytes(problem.body))
     }

@@ -114,6 +114,7 @@ struct Refusal: Error {
 extension Gateway {
     /// Finds who answers a request; each answers or sets its handler.
     func begin(_ exchange: HTTPExchange) {
+        if beginGrpc(exchange) { return }
         guard let target = Target(exchange.request.target) else {
             exchange.refuse(Problem(400, .badOption, "the path or the query is badly written"))
             return

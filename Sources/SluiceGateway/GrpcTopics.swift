@@ -1,0 +1,209 @@
+import FoundationEssentials
+import SluiceCore
+import SluiceEngine
+import SluiceGrpcMessages
+import SluiceNet
+import SluiceWire
+import SwiftProtobuf
+
+// Topics and groups: the documents and requests of `$sys` topics, as messages.
+
+extension Gateway {
+    func brokerMethod(_ name: Substring, _ exchange: HTTPExchange) -> (any GrpcMethod)? {
+        switch name {
+        case "Subscribe": return GrpcSubscribe(exchange, self)
+        case "ListTopics": return unary(exchange, listTopics)
+        case "GetTopic":
+            return unary(exchange) { (request: Sluice_V1_GetTopicRequest) throws(GrpcFailure) in
+                self.topic(try GrpcNames.topic(request.topic), exchange) { Sluice_V1_Topic($0) }
+            }
+        case "ListGroups":
+            return unary(exchange) { (request: Sluice_V1_ListGroupsRequest) throws(GrpcFailure) in
+                self.topic(try GrpcNames.topic(request.topic), exchange) { topic in
+                    Sluice_V1_ListGroupsResponse.with { $0.groups = topic.groups.map { .init($0) } }
+                }
+            }
+        case "CreateTopic": return unary(exchange, createTopic)
+        case "RemoveTopic", "PauseTopic", "ResumeTopic", "PurgeTopic":
+            let verb = name.dropLast("Topic".count).lowercased()
+            return unary(exchange) { (request: Sluice_V1_TopicRequest) throws(GrpcFailure) in
+                self.done(
+                    .init(op: "\(verb)-topic", topic: try GrpcNames.topic(request.topic)),
+                    exchange
+                )
+            }
+        case "RemoveGroup":
+            return unary(exchange) { (request: Sluice_V1_GroupRequest) throws(GrpcFailure) in
+                self.done(try Self.request("remove-group", request.topic, request.group), exchange)
+            }
+        case "SeekGroup":
+            return unary(exchange) { (request: Sluice_V1_SeekGroupRequest) throws(GrpcFailure) in
+                var seek = try Self.request("seek-group", request.topic, request.group)
+                seek.start = try Self.place(request.to)
+                self.done(seek, exchange)
+            }
+        case "GetServer":
+            return unary(exchange) { (_: Sluice_V1_GetServerRequest) in self.server(exchange) }
+        default: return nil
+        }
+    }
+
+    private func unary<Request: SwiftProtobuf.Message>(
+        _ exchange: HTTPExchange,
+        _ body: @escaping (Request, HTTPExchange) throws(GrpcFailure) -> Void
+    ) -> any GrpcMethod {
+        GrpcUnary(exchange) { (request: Request) throws(GrpcFailure) in
+            try body(request, exchange)
+        }
+    }
+
+    private func unary<Request: SwiftProtobuf.Message>(
+        _ exchange: HTTPExchange,
+        _ body: @escaping (Request) throws(GrpcFailure) -> Void
+    ) -> any GrpcMethod {
+        GrpcUnary(exchange, body)
+    }
+
+    private static func request(
+        _ op: String,
+        _ topic: String,
+        _ group: String
+    ) throws(GrpcFailure) -> Snapshot.Request {
+        var request = Snapshot.Request(op: op, topic: try GrpcNames.topic(topic))
+        if !group.isEmpty { request.group = try GrpcNames.group(group) }
+        return request
+    }
+
+    private static func place(_ start: Sluice_V1_Start) throws(GrpcFailure) -> String {
+        switch try Start(start) {
+        case .first: return "first"
+        case .new: return "new"
+        case .offset(let offset): return "\(offset)"
+        case .time: throw GrpcFailure(.invalidArgument, "a group is not sent to a time")
+        }
+    }
+
+    private func done(_ request: Snapshot.Request, _ exchange: HTTPExchange) {
+        self.request(request, exchange) { exchange.reply(Sluice_V1_Done()) }
+    }
+}
+
+// MARK: - Documents
+
+extension Gateway {
+    private func document<Document: Decodable, Answer: SwiftProtobuf.Message>(
+        _ name: String,
+        _ exchange: HTTPExchange,
+        _ answer: @escaping (Document) -> Answer
+    ) {
+        collect(name, most: 1, exchange) { documents in
+            guard let bytes = documents.first,
+                let document = try? JSONDecoder().decode(Document.self, from: Data(bytes))
+            else {
+                let text = "it does not exist; create it first"
+                exchange.refuse(GrpcStatus(.notFound, text, reason: .notFound))
+                return
+            }
+            exchange.reply(answer(document))
+        }
+    }
+
+    private func topic<Answer: SwiftProtobuf.Message>(
+        _ name: String,
+        _ exchange: HTTPExchange,
+        _ answer: @escaping (Snapshot.Topic) -> Answer
+    ) {
+        document("$sys/topics/\(name)", exchange, answer)
+    }
+
+    private func server(_ exchange: HTTPExchange) {
+        document("$sys/server", exchange) { Sluice_V1_Server($0) }
+    }
+
+    private func listTopics(_ request: Sluice_V1_ListTopicsRequest, _ exchange: HTTPExchange) {
+        let most = Limits.grpcTopicsMax
+        let count = request.pageSize == 0 ? most : min(most, Int(request.pageSize))
+        collect("$sys/topics", most: Limits.topicsMax, exchange) { documents in
+            let decoder = JSONDecoder()
+            let topics = documents.compactMap { document in
+                try? decoder.decode(Snapshot.Topic.self, from: Data(document))
+            }
+            .filter { $0.topic > request.pageToken }
+            .sorted { $0.topic < $1.topic }
+            let page = topics.prefix(count)
+            exchange.reply(
+                Sluice_V1_ListTopicsResponse.with {
+                    $0.topics = page.map { .init($0) }
+                    if page.count < topics.count { $0.nextPageToken = page.last?.topic ?? "" }
+                }
+            )
+        }
+    }
+
+    private func createTopic(
+        _ wish: Sluice_V1_CreateTopicRequest,
+        _ exchange: HTTPExchange
+    ) throws(GrpcFailure) {
+        let name = try GrpcNames.topic(wish.topic)
+        var request = Snapshot.Request(op: "create-topic", topic: name)
+        try wish.fill(&request)
+        self.request(request, exchange) { [unowned self] in
+            // In the next turn: the link that did it is in the midst of telling.
+            loop.schedule(after: .zero) { [self] in
+                guard exchange.handler != nil, !exchange.isAnswered else { return }
+                readClocks()
+                exchange.endHandler()
+                topic(name, exchange) { Sluice_V1_Topic($0) }
+            }
+        }
+    }
+}
+
+// MARK: - Names
+
+/// Names that clients say, judged before anything is done with them.
+enum GrpcNames {
+    static func topic(_ name: String) throws(GrpcFailure) -> String {
+        guard Name.isLegal(name), name.utf8.count <= Limits.topicNameBytesMax,
+            !name.hasPrefix("$")
+        else {
+            let text =
+                "a topic's name has 1 to \(Limits.topicNameBytesMax) bytes, no spaces and no $ at "
+                + "its start"
+            throw GrpcFailure(.invalidArgument, text, reason: .badOption)
+        }
+        return name
+    }
+
+    static func group(_ name: String) throws(GrpcFailure) -> String {
+        guard Name.isLegal(name), name.utf8.count <= Limits.groupNameBytesMax else {
+            let text =
+                "a group's name has at most \(Limits.groupNameBytesMax) bytes and no spaces"
+            throw GrpcFailure(.invalidArgument, text, reason: .badOption)
+        }
+        return name
+    }
+
+    static func link(_ name: String) throws(GrpcFailure) -> String? {
+        guard !name.isEmpty else { return nil }
+        guard Name.isLegal(name), name.utf8.count <= Limits.clientNameBytesMax else {
+            let text = "a name has at most \(Limits.clientNameBytesMax) bytes and no spaces"
+            throw GrpcFailure(.invalidArgument, text, reason: .badOption)
+        }
+        return name
+    }
+}
+
+extension Start {
+    init(_ start: Sluice_V1_Start) throws(GrpcFailure) {
+        switch start.at {
+        case .position(.first)?: self = .first
+        case .position(.new)?: self = .new
+        case .offset(let offset)?: self = .offset(offset)
+        case .timeMicros(let time)?: self = .time(time)
+        case .position?, nil:
+            let text = "a start is FIRST, NEW, an offset or a time"
+            throw GrpcFailure(.invalidArgument, text, reason: .badOption)
+        }
+    }
+}
