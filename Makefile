@@ -14,6 +14,9 @@ ifneq ($(filter 12%,$(file </etc/debian_version)),)
 packages += binutils ca-certificates libcurl4 libncurses6 libsqlite3-0 libstdc++-12-dev libxml2
 endif
 
+# For the proof of the HTTP face, which puts its frames together byte by byte.
+packages += python3-hpack python3-hyperframe
+
 # An import that a target did not declare fails the build. SwiftPM prints "Build complete!" all
 # the same and tells by its exit code alone, so no recipe here hides one.
 swift_flags := --explicit-target-dependency-import-check error
@@ -25,7 +28,7 @@ SEEDS ?= 2000
 SLUICE_FUZZ_CASES ?= 2000000
 
 .PHONY: setup grpc-messages demo test build release check bench bench-quick bench-setup budget \
-    budget-update simulate break-laws fuzz sanitize clean peers
+    budget-update floods simulate break-laws fuzz sanitize clean peers
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -115,6 +118,12 @@ budget: setup
 # Writes the budget anew: commit it with the change that moved it.
 budget-update: setup
 	Benchmarks/budget.py --update $(BUDGET_FLAGS)
+
+# make floods [FLOODS_FLAGS='--attack ping']: attacks on the HTTP face, held against time, memory and
+# what good clients keep of their rate. Wants the machine for itself for two minutes.
+floods: setup release
+	/usr/bin/python3 Tests/Http/floods.py $(FLOODS_FLAGS) -- .build-static/release/sluice serve \
+	    --listen 127.0.0.1:0 --http '127.0.0.1:{port}'
 
 # make simulate [SEEDS=2000] [SEED=…]: random histories of the core, one a seed from SEED on. After
 # every step the laws of what it touched, all of them every 64 steps; a history has 200 to 500, or
