@@ -119,8 +119,8 @@ budget: setup
 budget-update: setup
 	Benchmarks/budget.py --update $(BUDGET_FLAGS)
 
-# make floods [FLOODS_FLAGS='--attack ping']: attacks on the HTTP face, held against time, memory and
-# what good clients keep of their rate. Wants the machine for itself for two minutes.
+# make floods [FLOODS_FLAGS='--attack ping']: attacks on the HTTP face, held against time, memory
+# and what good clients keep of their rate. Wants the machine for itself for two minutes.
 floods: setup release
 	/usr/bin/python3 Tests/Http/floods.py $(FLOODS_FLAGS) -- .build-static/release/sluice serve \
 	    --listen 127.0.0.1:0 --http '127.0.0.1:{port}'

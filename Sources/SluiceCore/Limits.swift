@@ -140,8 +140,16 @@ package enum Limits {
     package static let httpIdleSecondsMax = 60
     /// Bytes of a body that have to come in each second, after the first few: those of a head.
     package static let httpBodyBytesPerSecondMin = 1_024
+    /// Seconds for which an answer that waits for its client may not move.
+    package static let httpStallSecondsMax = 3
+    /// Bytes of requests in a row that are taken in at once.
+    package static let httpRequestsBytesMax = 4_096
+    /// Requests that connections with several in a row are given in one turn, all of them together.
+    package static let httpRowRequestsPerTurnMax = 16
     /// Bytes that a connection takes from its answers at once.
     package static let httpWriteBytes = 65_536
+    /// Bytes that a connection's kernel buffer takes beyond what it may send at once.
+    package static let httpUnsentBytesMax = 16_384
     /// Seconds of the longest wait that a request may ask for.
     package static let httpWaitSecondsMax = 300
     /// Milliseconds that a request waits for credit at least, so that a grant can come.
@@ -161,6 +169,8 @@ package enum Limits {
     package static let http2WindowBytes = 65_536
     /// Bytes of all bodies of a connection that may be on their way.
     package static let http2ConnectionWindowBytes = 1_048_576
+    /// Bytes of frames that are taken in at once.
+    package static let http2InputBytesMax = 16_384
     /// Bytes of the table of headers, in either direction.
     package static let http2TableBytesMax = 4_096
     /// CONTINUATION frames behind one HEADERS.

@@ -1,3 +1,4 @@
+import DequeModule
 package import Logging
 import SluiceCore
 package import SluiceEngine
@@ -18,6 +19,8 @@ package final class Gateway: Face {
     private var connectionCount = 0
     var flushing: [GatewayConnection] = []
     private var held: [GatewayConnection] = []
+    /// Those with requests in a row, which take turns.
+    private var waiting = Deque<GatewayConnection>()
     /// What one read brings; all connections share it.
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
     /// What brings the events of requests to their topics.
@@ -62,6 +65,8 @@ package final class Gateway: Face {
             try? descriptor.setNoDelay()
             // An answer may last for hours without a word of its client.
             try? descriptor.setKeepAlive()
+            // Or it takes megabytes that nobody reads, and each looks like progress.
+            try? descriptor.setUnsentMark(bytes: Limits.httpUnsentBytesMax)
         }
         let slot = freeSlots.popLast() ?? connections.count
         if slot == connections.count { connections.append(nil) }
@@ -85,6 +90,24 @@ package final class Gateway: Face {
 
     /// Reads no more of a connection until the other engines have caught up.
     func hold(_ connection: GatewayConnection) { held.append(connection) }
+
+    /// Begins a request that a connection has in its row in one of the next turns.
+    func queue(_ connection: GatewayConnection) {
+        waiting.append(connection)
+        guard waiting.count == 1 else { return }
+        loop.schedule(after: .zero) { [weak self] in self?.goOn() }
+    }
+
+    /// A few requests for all rows together: who asks one thing after the other waits for them.
+    private func goOn() {
+        readClocks()
+        for _ in 0..<Limits.httpRowRequestsPerTurnMax {
+            guard let connection = waiting.popFirst() else { return }
+            if connection.goOn() { waiting.append(connection) }
+        }
+        guard !waiting.isEmpty else { return }
+        loop.schedule(after: .zero) { [weak self] in self?.goOn() }
+    }
 }
 
 extension Gateway {

@@ -30,6 +30,8 @@ final class GatewayConnection: IOHandler {
     private var isHeld = false
     private var isLeaving = false
     private var needsFlush = false
+    private var isQueued = false
+    private var patience = Patience()
     /// Since when it owes a request: from the start, or from the first bytes of one.
     private var owesSince: UInt64?
     private var hasAsked = false
@@ -56,6 +58,8 @@ final class GatewayConnection: IOHandler {
         if events.contains(.writable) { flush() }
         guard !isClosed else { return }
         if events.contains(.readable) || events.contains(.hangUp) { read() }
+        // Nobody is left to read the answers, whether or not anything may be read now.
+        if events.contains(.hangUp) { close() }
     }
 
     /// Whether answers may have fields behind their bodies.
@@ -89,9 +93,13 @@ extension GatewayConnection {
                 gateway.hold(self)
                 break
             }
+            let wanted = http?.inputBytesMax ?? Limits.httpRequestsBytesMax
+            let most = min(gateway.readBuffer.count, wanted)
             let receipt: Descriptor.Receipt
             do {
-                receipt = try descriptor.receive(into: gateway.readBuffer)
+                receipt = try descriptor.receive(
+                    into: UnsafeMutableRawBufferPointer(rebasing: gateway.readBuffer[..<most])
+                )
             } catch {
                 close()
                 return
@@ -106,7 +114,7 @@ extension GatewayConnection {
                 bytesIn += UInt64(count)
                 guard !isEnding else { continue }
                 understand(UnsafeRawBufferPointer(rebasing: gateway.readBuffer[..<count]))
-                if count < gateway.readBuffer.count { break }
+                if count < most { break }
             }
         }
         if !isClosed { updateInterest() }
@@ -114,7 +122,8 @@ extension GatewayConnection {
 
     private var wantsInput: Bool {
         guard !isEnding, let http else { return !isHeld }
-        return http.wantsInput && !isHeld
+        // Who does not read is not read either: there would be an answer to it.
+        return http.wantsInput && !isHeld && (!isBlocked || http.readsWhileBlocked)
     }
 
     /// The other engines have caught up.
@@ -136,6 +145,10 @@ extension GatewayConnection {
             }
         } catch {
             act()
+            while let http, http.isWaiting, !isClosed {
+                http.goOn()
+                act()
+            }
             fail(error)
             return
         }
@@ -238,6 +251,17 @@ extension GatewayConnection {
         flush()
     }
 
+    /// Begins the next of requests in a row; whether there is one more.
+    func goOn() -> Bool {
+        isQueued = false
+        guard !isClosed, !isBlocked, !isEnding, let http else { return false }
+        http.goOn()
+        act()
+        do throws(HTTPFailure) { try changeIfAsked() } catch { fail(error) }
+        isQueued = !isClosed && !isEnding && http.isWaiting
+        return isQueued
+    }
+
     /// Does what came in, until nothing of it is left.
     private func act() {
         guard let http else { return }
@@ -314,7 +338,12 @@ extension GatewayConnection {
         }
         guard !isClosed else { return }
         if sent == out.count, !isBlocked, isEnding || http?.isOver ?? false { finish() }
-        if !isClosed { updateInterest() }
+        guard !isClosed else { return }
+        updateInterest()
+        // Requests that came in a row are answered no further than their answers are taken.
+        guard !isQueued, !isBlocked, !isEnding, http?.isWaiting ?? false else { return }
+        isQueued = true
+        gateway.queue(self)
     }
 
     /// Makes sure that there is something to send; false if there is not.
@@ -323,7 +352,6 @@ extension GatewayConnection {
         out.removeAll(keepingCapacity: true)
         sent = 0
         guard let http, !isEnding else { return false }
-        // Requests that came in a row are answered no further than their answers are taken.
         while out.count < Limits.httpWriteBytes {
             http.drain(into: &out, upTo: Limits.httpWriteBytes)
             let events = http.takeEvents()
@@ -383,6 +411,16 @@ extension GatewayConnection {
         if let owesSince, now - min(now, owesSince) > UInt64(Limits.httpHeadSecondsMax) * second {
             close()
             return
+        }
+        // A stream may wait for its client, and with it what else its connection has to say.
+        if patience.isOver(isWaiting: isBlocked, moved: Int(bytesOut), at: now),
+            !exchanges.values.contains(where: \.isOpenEnded)
+        {
+            close()
+            return
+        }
+        for stream in http?.stalled(at: now) ?? [] {
+            if let exchange = exchanges[stream], !exchange.isOpenEnded { exchange.abort() }
         }
         guard !exchanges.isEmpty else {
             if now - min(now, idleSince) > UInt64(Limits.httpIdleSecondsMax) * second { wind() }

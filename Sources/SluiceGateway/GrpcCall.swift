@@ -15,11 +15,14 @@ protocol GrpcMethod: AnyObject {
     func end()
     /// Whether the client is to send nothing more for now.
     var isHolding: Bool { get }
+    /// Whether the answer is a stream that may wait for its client.
+    var isOpenEnded: Bool { get }
 }
 
 extension GrpcMethod {
     func end() {}
     var isHolding: Bool { false }
+    var isOpenEnded: Bool { false }
 }
 
 /// One call: takes the client's messages apart for its method.
@@ -87,6 +90,7 @@ final class GrpcCall: ExchangeHandler {
     }
 
     var isHolding: Bool { method.isHolding }
+    var isOpenEnded: Bool { method.isOpenEnded }
 }
 
 /// A method with one message each way.

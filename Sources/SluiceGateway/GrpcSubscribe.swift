@@ -22,6 +22,7 @@ final class GrpcSubscribe: GrpcMethod, GatewayLink, BodySource {
         case message([UInt8], window: Int)
     }
 
+    let isOpenEnded = true
     private unowned let gateway: Gateway
     private let exchange: HTTPExchange
     private let session: GatewaySession

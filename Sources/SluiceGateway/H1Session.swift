@@ -67,6 +67,13 @@ package final class H1Session: HTTPSession {
     }
 
     package var wantsInput: Bool { parts.isEmpty && phase != .over }
+
+    package var inputBytesMax: Int {
+        // A body is one part, however long; small requests are a hundred times their bytes.
+        let isInBody = !isRequestRead && (phase == .asked || phase == .answering)
+        return isInBody ? 4 * Limits.httpRequestsBytesMax : Limits.httpRequestsBytesMax
+    }
+
     package var isOver: Bool { phase == .over && output.isEmpty }
 }
 
@@ -98,20 +105,22 @@ extension H1Session {
     }
 
     package func takeEvents() -> [HTTPEvent] {
-        if phase == .idle, !parts.isEmpty { tell() }
         defer { events = [] }
         return events
     }
 
-    /// Tells what belongs to the exchange under way, and begins the next when that is over and the
-    /// answers before it were taken.
+    package var isWaiting: Bool {
+        phase == .idle && !parts.isEmpty && !isWinding && output.count < Limits.httpWriteBytes
+    }
+
+    package func goOn() { if isWaiting { tell() } }
+
+    /// Tells what belongs to the exchange under way, or begins one when none is.
     private func tell() {
         while let part = parts.first {
             switch part {
             case .head(let head):
-                guard phase == .idle, !isWinding, output.count < Limits.httpWriteBytes else {
-                    return
-                }
+                guard isWaiting else { return }
                 begin(head)
             case .body(let buffer): events.append(.body(stream, Array(buffer.readableBytesView)))
             case .end:
@@ -263,7 +272,7 @@ extension H1Session {
         }
     }
 
-    /// Ends the exchange once it is read and answered, and begins the next if it is here.
+    /// Ends the exchange once it is read and answered.
     private func endIfDone() {
         guard phase == .answering, case .none = body else { return }
         guard isRequestRead || !keepsAlive else { return }

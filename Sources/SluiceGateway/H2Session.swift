@@ -12,10 +12,11 @@ package final class H2Session: HTTPSession {
         var headerBytes = 0
         var isTooLarge = false
         var body: ResponseBody = .none
-        /// How far bytes of a known body are sent.
+        /// Bytes of the body that were taken.
         var sent = 0
         var isDeferred = false
         var isAnswered = false
+        var patience = Patience()
 
         init(_ id: Int32) { self.id = id }
     }
@@ -152,7 +153,22 @@ extension H2Session {
         nghttp2_session_consume(session, stream, bytes)
     }
 
-    package var wantsInput: Bool { nghttp2_session_want_read(session) != 0 }
+    package var wantsInput: Bool {
+        // An answer for each stream and its end: more are refusals, which nothing else bounds.
+        let framesMax = 2 * Limits.http2StreamsMax
+        return nghttp2_session_want_read(session) != 0
+            && nghttp2_session_get_outbound_queue_size(session) < framesMax
+    }
+
+    // One frame of the largest size, which may as well be a thousand small ones.
+    package var inputBytesMax: Int { Limits.http2InputBytesMax }
+
+    package func stalled(at now: UInt64) -> [Int32] {
+        streams.values.filter { stream in
+            let isWaiting = stream.isAnswered && !stream.isDeferred
+            return stream.patience.isOver(isWaiting: isWaiting, moved: stream.sent, at: now)
+        }.map(\.id)
+    }
 
     package var isOver: Bool {
         nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
@@ -311,10 +327,14 @@ extension H2Session {
         _ body: (UnsafeBufferPointer<nghttp2_nv>) -> Void
     ) {
         var texts: [UInt8] = []
-        for header in headers { texts += Array(header.name.utf8) + Array(header.value.utf8) }
+        for header in headers {
+            texts += header.name.utf8
+            texts += header.value.utf8
+        }
         texts.withUnsafeMutableBufferPointer { texts in
             var next = texts.baseAddress
             var fields: [nghttp2_nv] = []
+            fields.reserveCapacity(headers.count)
             for header in headers {
                 let (nameCount, valueCount) = (header.name.utf8.count, header.value.utf8.count)
                 fields.append(
@@ -344,7 +364,7 @@ extension H2Session {
             session,
             UInt8(NGHTTP2_FLAG_NONE.rawValue),
             id,
-            UInt32(NGHTTP2_INTERNAL_ERROR.rawValue)
+            UInt32(NGHTTP2_CANCEL.rawValue)
         )
     }
 
@@ -394,7 +414,9 @@ extension H2Session.Stream {
             return count
         case .source(let source):
             switch source.read(into: buffer) {
-            case .bytes(let count): return count
+            case .bytes(let count):
+                sent += count
+                return count
             case .nothingNow:
                 isDeferred = true
                 return Int(NGHTTP2_ERR_DEFERRED.rawValue)

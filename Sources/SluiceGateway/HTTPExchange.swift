@@ -10,6 +10,7 @@ final class HTTPExchange {
     /// Takes the request's body and makes the answer.
     var handler: (any ExchangeHandler)?
     private(set) var isAnswered = false
+    private var isConnection = false
     private(set) var isBodyComplete = false
     /// When it began, and how much of its body has come since.
     let since: UInt64
@@ -57,13 +58,19 @@ final class HTTPExchange {
     }
 
     /// The connection itself becomes the answer.
-    func takeOver() { isAnswered = true }
+    func takeOver() {
+        isAnswered = true
+        isConnection = true
+    }
 
     /// The body of the answer has something again.
     func resume() { connection.resume(stream) }
 
     /// Ends the answer before its body is whole.
     func abort() { connection.abort(stream) }
+
+    /// Whether its client may leave the answer lying.
+    var isOpenEnded: Bool { isConnection || handler?.isOpenEnded ?? false }
 
     /// It is over: answered, or nobody waits for the answer.
     func end() {
@@ -97,6 +104,9 @@ protocol ExchangeHandler: AnyObject {
     func leave()
     /// Whether the client is to send nothing more of the body for now.
     var isHolding: Bool { get }
+    /// Whether the answer is a stream without a known end: what its client does not take stays with
+    /// the topic, and so may wait for as long as the client likes.
+    var isOpenEnded: Bool { get }
 }
 
 extension ExchangeHandler {
@@ -105,4 +115,5 @@ extension ExchangeHandler {
     func end() {}
     func leave() {}
     var isHolding: Bool { false }
+    var isOpenEnded: Bool { false }
 }

@@ -96,12 +96,31 @@ package protocol HTTPSession: AnyObject {
     func abort(_ stream: Int32)
     /// Appends what is to be sent, until there are `limit` bytes.
     func drain(into output: inout [UInt8], upTo limit: Int)
+    /// Whether a request is here whose turn has come: those before it are answered and taken.
+    var isWaiting: Bool { get }
+    /// Begins the request that waits.
+    func goOn()
+    /// Exchanges whose client has taken too little of the answer that is here, at this time; looked
+    /// at several times a second.
+    func stalled(at now: UInt64) -> [Int32]
     /// Lets exchanges that are under way come to their end, and begins no more.
     func wind()
     /// Whether it may be read now.
     var wantsInput: Bool { get }
+    /// Whether it is read also while its socket takes nothing, of what is said there.
+    var readsWhileBlocked: Bool { get }
+    /// Bytes that it may be given at once: what it makes of them is work, and memory.
+    var inputBytesMax: Int { get }
     /// Whether all is said and nothing more is expected.
     var isOver: Bool { get }
     /// Gives back what it holds; nothing is called after it.
     func close()
+}
+
+extension HTTPSession {
+    package var isWaiting: Bool { false }
+    package func goOn() {}
+    package func stalled(at now: UInt64) -> [Int32] { [] }
+    package var inputBytesMax: Int { .max }
+    package var readsWhileBlocked: Bool { false }
 }

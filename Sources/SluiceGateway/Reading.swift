@@ -85,6 +85,13 @@ final class Reading: LinkHandler, BodySource {
         }
     }
 
+    var isOpenEnded: Bool {
+        switch demand {
+        case .window, .spoken: true
+        case .exactly, .round: false
+        }
+    }
+
     private var isServerSent: Bool { if case .serverSent = form { true } else { false } }
 
     private func ask(_ events: UInt32 = 0, flags: AskFlags = []) {

@@ -79,6 +79,8 @@ final class WebSocketSession: HTTPSession, IOHandler {
 // MARK: - From the client
 
 extension WebSocketSession {
+    // A silent client would be taken for dead.
+    var readsWhileBlocked: Bool { true }
     var wantsInput: Bool { incoming.isEmpty && farewell == nil }
 
     func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) {

@@ -82,6 +82,11 @@ extension Descriptor {
 
     package func setKeepAlive() throws(SystemError) { try set(SOL_SOCKET, SO_KEEPALIVE, 1) }
 
+    /// Lets the kernel take no more than `bytes` beyond what it may send at once.
+    package func setUnsentMark(bytes: Int) throws(SystemError) {
+        try set(CInt(IPPROTO_TCP), TCP_NOTSENT_LOWAT, CInt(clamping: bytes))
+    }
+
     package func setReuseAddress() throws(SystemError) { try set(SOL_SOCKET, SO_REUSEADDR, 1) }
 
     /// Asks for a kernel send buffer of `bytes`; the kernel books twice that, up to its own limit.

@@ -39,9 +39,9 @@ struct H1SessionTests {
             var story = ""
             for start in stride(from: 0, to: bytes.count, by: cut) {
                 try session.feed(Array(bytes[start..<min(start + cut, bytes.count)]))
-                var events = session.takeEvents()
-                while !events.isEmpty {
-                    for event in events {
+                repeat {
+                    session.goOn()
+                    for event in session.takeEvents() {
                         switch event {
                         case .request(let stream, let head, _): story += "\(head.method)\(stream) "
                         case .body(_, let part): story += String(decoding: part, as: UTF8.self)
@@ -51,8 +51,7 @@ struct H1SessionTests {
                         case .gone: break
                         }
                     }
-                    events = session.takeEvents()
-                }
+                } while session.isWaiting
             }
             #expect(story == "GET1 . POST2 abc. GET3 . ", "cut at \(cut)")
             #expect(text(session).split(separator: "HTTP/1.1 204").count == 3)
@@ -67,14 +66,13 @@ struct H1SessionTests {
         try session.feed(Array(String(repeating: get, count: count).utf8))
         var answered = 0
         func answer() {
-            var events = session.takeEvents()
-            while !events.isEmpty {
-                for case .end(let stream) in events {
+            repeat {
+                session.goOn()
+                for case .end(let stream) in session.takeEvents() {
                     session.respond(to: stream, ResponseHead(204), .none)
                     answered += 1
                 }
-                events = session.takeEvents()
-            }
+            } while session.isWaiting
         }
         answer()
         #expect(answered > 100 && answered < count, "\(answered)")
@@ -86,6 +84,39 @@ struct H1SessionTests {
             answer()
         }
         #expect(answered == count && session.wantsInput)
+    }
+
+    @Test("of requests in a row the next begins when it is told to, and not before its turn")
+    func turns() throws {
+        let session = try session()
+        defer { session.close() }
+        try session.feed(Array((get + get + get).utf8))
+        func begun() -> [Int32] {
+            session.takeEvents().compactMap { event in
+                if case .request(let stream, _, _) = event { stream } else { nil }
+            }
+        }
+        #expect(begun() == [1] && !session.isWaiting)
+        session.goOn()
+        #expect(begun().isEmpty, "the first is not answered")
+        session.respond(to: 1, ResponseHead(204), .none)
+        #expect(begun().isEmpty && session.isWaiting)
+        session.goOn()
+        #expect(begun() == [2] && !session.isWaiting)
+        session.respond(to: 2, ResponseHead(204), .none)
+        session.wind()
+        #expect(!session.isWaiting, "no more are begun")
+    }
+
+    @Test("little is taken in before a request is known, more of its body")
+    func appetite() throws {
+        let session = try session()
+        defer { session.close() }
+        #expect(session.inputBytesMax == Limits.httpRequestsBytesMax)
+        try session.feed(Array("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n".utf8))
+        #expect(session.inputBytesMax > Limits.httpRequestsBytesMax)
+        try session.feed(Array("123456789".utf8))
+        #expect(session.inputBytesMax == Limits.httpRequestsBytesMax)
     }
 
     @Test("what comes behind the last request is not read, and a target may name its host")

@@ -20,6 +20,11 @@ final class Well: BodySource {
     }
 }
 
+/// A body that has nothing now.
+final class Dry: BodySource {
+    func read(into buffer: UnsafeMutableRawBufferPointer) -> BodyPart { .nothingNow }
+}
+
 extension HTTPSession {
     func feed(_ bytes: [UInt8]) throws(HTTPFailure) {
         var failure: HTTPFailure?
@@ -105,6 +110,31 @@ struct H2SessionTests {
         try session.feed(more.bytes)
         #expect(data(frames(of: session)).count == 25)
         #expect(well.taken == 35)
+    }
+
+    @Test("an answer whose window stays shut is told of; one that has nothing to give is not")
+    func stalls() throws {
+        let second: UInt64 = 1_000_000_000
+        let limit = UInt64(Limits.httpStallSecondsMax)
+        let session = try H2Session()
+        var client = HTTP2Frames()
+        client.begin(HTTP2Frames.initialWindow, 0)
+        for stream: UInt32 in [1, 3, 5] { client.request("GET", "/", stream: stream) }
+        try session.feed(client.bytes)
+        session.respond(to: 1, ResponseHead(200), .bytes([1, 2, 3]))
+        session.respond(to: 3, ResponseHead(200), .source(Dry()))
+        _ = session.drained()
+        for time in 0..<limit { #expect(session.stalled(at: time * second).isEmpty) }
+        // Nothing can be read into a window of 0: only with one is it known that it is dry.
+        var more = HTTP2Frames()
+        more.window(1, stream: 3)
+        try session.feed(more.bytes)
+        _ = session.drained()
+        #expect(session.stalled(at: limit * second) == [1], "5 has no answer yet")
+        session.abort(1)
+        #expect(frames(of: session).map(\.kind) == [HTTP2Frames.Kind.reset.rawValue])
+        #expect(session.takeEvents().contains(.gone(1)))
+        #expect(session.stalled(at: 2 * limit * second).isEmpty)
     }
 
     @Test("a request's body opens its window again only when it is dealt with")

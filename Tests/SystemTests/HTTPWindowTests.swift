@@ -7,6 +7,7 @@ import Testing
 final class BareClient {
     private let number: Int32
     private var received: [UInt8] = []
+    private var offered = 0
 
     init(_ address: String) throws {
         let port = try #require(address.split(separator: ":").last.flatMap { UInt16($0) })
@@ -28,6 +29,18 @@ final class BareClient {
 
     deinit { close(number) }
 
+    /// Says it over and over, as far as the kernel takes it at once; false if the server closed.
+    func offer(_ bytes: [UInt8]) -> Bool {
+        while true {
+            let flags = Int32(MSG_NOSIGNAL | MSG_DONTWAIT)
+            let count = bytes[offered...].withUnsafeBytes {
+                send(number, $0.baseAddress, $0.count, flags)
+            }
+            guard count > 0 else { return errno == EAGAIN }
+            offered = (offered + count) % bytes.count
+        }
+    }
+
     func say(_ bytes: [UInt8]) { _ = send(number, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
 
     /// The next bytes; empty once the server has closed.
@@ -35,6 +48,17 @@ final class BareClient {
         var buffer = [UInt8](repeating: 0, count: 65_536)
         let count = recv(number, &buffer, buffer.count, 0)
         return Array(buffer.prefix(max(0, count)))
+    }
+
+    /// Reads frames until one of a kind comes; the stream that it is about, nil if none comes.
+    func take(_ kind: HTTP2Frames.Kind) -> UInt32? {
+        while true {
+            let bytes = listen()
+            guard !bytes.isEmpty else { return nil }
+            received += bytes
+            let frames = HTTP2Frames.parse(&received)
+            if let frame = frames.first(where: { $0.kind == kind.rawValue }) { return frame.stream }
+        }
     }
 
     /// Reads frames until so many bytes of bodies came; how many it were.
@@ -97,6 +121,30 @@ extension SystemTests {
             let taken = try broker.curl("/v1/topics/t").decoded(Groups.self).groups[0].delivered
             #expect(taken > 400)
             #expect(taken < 700, "no more than the window and what waits behind it")
+        }
+
+        @Test("an answer that nobody takes is cut, a stream beside it waits", .timeLimit(.minutes(1)))
+        func leftLying() throws {
+            let broker = try Broker.withHTTP(shards: 1)
+            try broker.run("pub", "t", "hello")
+            let client = try BareClient(try #require(broker.http))
+            var frames = HTTP2Frames()
+            frames.begin(HTTP2Frames.initialWindow, 0)
+            frames.request("GET", "/v1/topics/t/stream?demand=1", stream: 1)
+            frames.request("GET", "/livez", stream: 3)
+            client.say(frames.bytes)
+            #expect(client.take(.reset) == 3)
+            var more = HTTP2Frames()
+            more.window(1_000, stream: 1)
+            client.say(more.bytes)
+            #expect(client.takeData(5) >= 5)
+
+            // On one socket, what waits for it waits together: here it is the answer alone.
+            let lazy = try BareClient(try #require(broker.http))
+            let request = Array("GET /v1/topics HTTP/1.1\r\nHost: test\r\n\r\n".utf8)
+            try eventually("the connection is closed, and nothing of it is read before") {
+                !lazy.offer(request)
+            }
         }
 
         @Test(
