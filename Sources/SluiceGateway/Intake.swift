@@ -114,31 +114,48 @@ final class Intake: GatewayLink {
 // MARK: - Credit
 
 extension Intake {
-    /// Hands over what there is credit for, in the order in which it came.
+    /// Hands over what there is credit for, in the order in which it came: small batches together.
     private func publish() {
         guard isOpen else { return }
-        while let batch = waiting.first, batch.events <= ledger.credit {
-            guard batch.records.count <= ledger.bytesAllowed else {
-                if !hasToldBytes { wantReport() }
-                return
-            }
-            waiting.removeFirst()
-            forget(batch)
-            hasToldBytes = false
+        while let first = next(after: 0) {
             let sequence = ledger.delivered + 1
-            ledger.deliver(events: batch.events, bytes: UInt64(batch.records.count))
-            underWay.append(batch)
+            var batches: [Batch] = []
+            var events: UInt64 = 0
+            var bytes = 0
+            var following: Batch? = first
+            while let batch = following {
+                waiting.removeFirst()
+                forget(batch)
+                ledger.deliver(events: batch.events, bytes: UInt64(batch.records.count))
+                events += batch.events
+                bytes += batch.records.count
+                batches.append(batch)
+                following = next(after: bytes)
+            }
+            hasToldBytes = false
+            underWay.append(contentsOf: batches)
             intakes.session.publish(
                 link,
                 Publication(
                     firstSequence: sequence,
-                    events: batch.events,
-                    bytes: UInt64(batch.records.count),
-                    run: intakes.run(of: batch),
+                    events: events,
+                    bytes: UInt64(bytes),
+                    run: intakes.run(of: batches, events: events, bytes: bytes),
                     time: intakes.session.engine.time
                 )
             )
         }
+        guard let batch = waiting.first, batch.events <= ledger.credit, !hasToldBytes else { return }
+        wantReport()
+    }
+
+    /// The batch that waits first, if there is credit for it and room in a run of so many bytes.
+    private func next(after bytes: Int) -> Batch? {
+        guard let batch = waiting.first, batch.events <= ledger.credit,
+            batch.records.count <= ledger.bytesAllowed,
+            bytes == 0 || bytes + batch.records.count <= intakes.runBytesMax
+        else { return nil }
+        return batch
     }
 
     private func wantReport() {
@@ -290,19 +307,26 @@ final class Intakes {
 
     fileprivate func remove(_ topic: String) { intakes[topic] = nil }
 
-    fileprivate func run(of batch: Batch) -> Run {
-        let records = batch.records
+    /// Bytes of small batches that go together.
+    fileprivate var runBytesMax: Int { slabs.slabBytes / 4 }
+
+    fileprivate func run(of batches: [Batch], events: UInt64, bytes: Int) -> Run {
         let target: Slab
-        if records.count > slabs.slabBytes / 4 {
-            target = Slab(capacity: records.count)
-        } else if let slab, slab.room >= records.count {
+        if bytes > runBytesMax {
+            target = Slab(capacity: bytes)
+        } else if let slab, slab.room >= bytes {
             target = slab
         } else {
             target = slabs.make()
             slab = target
         }
-        let range = target.append(records.span.bytes)
-        return Run(slab: target, bytes: range, count: UInt32(batch.events))
+        var range: Range<Int>?
+        for batch in batches {
+            let records = batch.records
+            let part = target.append(records.span.bytes)
+            range = (range?.lowerBound ?? part.lowerBound)..<part.upperBound
+        }
+        return Run(slab: target, bytes: range ?? 0..<0, count: UInt32(events))
     }
 
     /// At the end of a turn: what the topics have to know.

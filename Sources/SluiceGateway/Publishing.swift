@@ -111,12 +111,22 @@ final class Publishing: ExchangeHandler {
             exchange.refuse(Problem(Close(code, reason: "the topic takes none of it")))
             return
         }
-        var text = Array("{\"topic\":".utf8)
+        var text: [UInt8] = []
+        text.reserveCapacity(96 + topic.utf8.count)
+        text += "{\"topic\":".utf8
         JSONText.append(topic, to: &text)
-        if let offset = outcome.offset { text += Array(",\"offset\":\(offset)".utf8) }
-        text += Array(",\"count\":\(outcome.count)".utf8)
-        if outcome.refused > 0 { text += Array(",\"refused\":\(outcome.refused)".utf8) }
-        exchange.respond(json: text + Array("}\n".utf8))
+        if let offset = outcome.offset {
+            text += ",\"offset\":".utf8
+            text += String(offset).utf8
+        }
+        text += ",\"count\":".utf8
+        text += String(outcome.count).utf8
+        if outcome.refused > 0 {
+            text += ",\"refused\":".utf8
+            text += String(outcome.refused).utf8
+        }
+        text += "}\n".utf8
+        exchange.respond(json: text)
     }
 
     /// Nobody waits for the answer: what has no credit yet is not brought.
