@@ -16,6 +16,7 @@
 //   -X COUNT  ping-pong: rounds with one event in flight, on one thread
 //   -J COUNT  jobs for -f workers that take one at a time, the first of which is slow
 //   -j, -k    microseconds that a job takes a worker, and the slow one
+//   -N        nobody produces here: events come to the topic from elsewhere
 //   -I COUNT  connections that say nothing  -i bare|linked   without a link, or with one
 #include <pthread.h>
 #include <stdio.h>
@@ -46,7 +47,7 @@ const char *topicName(char *into, int index) {
 }
 
 static void parse(int count, char **arguments) {
-    const char *letters = "p:P:s:e:b:BL:Dd:w:t:H:G:T:f:S:c:Z:z:R:X:J:j:k:I:i:";
+    const char *letters = "p:P:s:e:b:BL:Dd:w:t:H:G:T:f:S:c:Z:z:R:X:J:j:k:NI:i:";
     for (int letter; (letter = getopt(count, arguments, letters)) != -1;) switch (letter) {
         case 'p': options.port = atoi(optarg); break;
         case 'P': options.broker = atoi(optarg); break;
@@ -75,6 +76,7 @@ static void parse(int count, char **arguments) {
         case 'J': options.jobs = atol(optarg); break;
         case 'j': options.service = atol(optarg); break;
         case 'k': options.slowService = atol(optarg); break;
+        case 'N': options.onlyConsumes = true; break;
         case 'I': options.idle = atoi(optarg); break;
         case 'i': options.idleKind = strcmp(optarg, "linked") ? IDLE_BARE : IDLE_LINKED; break;
         default: exit(64);
@@ -145,7 +147,7 @@ int main(int count, char **arguments) {
     if (options.idle) rest(0.5);
     long withIdle = statusKiB(options.broker, "VmRSS:");
     if (options.jobs) openWorkers(); else openConsumers();
-    openProducers();
+    if (!options.onlyConsumes) openProducers();
 
     Reading start;
     if (options.rounds) {
@@ -158,7 +160,9 @@ int main(int count, char **arguments) {
     } else {
         pthread_t consumer, producer;
         pthread_create(&consumer, NULL, consume, NULL);
-        pthread_create(&producer, NULL, options.rate > 0 ? producePaced : produce, NULL);
+        if (!options.onlyConsumes) {
+            pthread_create(&producer, NULL, options.rate > 0 ? producePaced : produce, NULL);
+        }
         rest(options.warmUp);
         startLatency();
         start = readNow();

@@ -20,6 +20,7 @@ typedef struct {
     long service, slowService;         // microseconds that a job takes a worker, and the slow one
     int idle;                          // connections that say nothing
     IdleKind idleKind;
+    bool onlyConsumes;                 // events come to the topic from elsewhere
     bool broadcasts;                   // each consumer gets every event, in lockstep
     bool independent;                  // each gets every event, at its own pace
     int stalledLag;                    // what becomes then of events for those that stall: a policy
