@@ -1,5 +1,6 @@
 """What a WebSocket of the broker does at its edges: websocket_checks.py HOST:PORT CHECK."""
 
+import contextlib
 import pathlib
 import sys
 import time
@@ -14,6 +15,7 @@ import frames  # noqa: E402
 import sluice  # noqa: E402
 
 HOST = ""
+OPEN = contextlib.ExitStack()
 
 
 def dial(**options):
@@ -25,7 +27,7 @@ class Wire:
     """A WebSocket with the manners of a socket, for the client in Protocol/python."""
 
     def __init__(self):
-        self.outer = dial()
+        self.outer = OPEN.enter_context(dial())
         self.timeout = None
 
     def setsockopt(self, *words):
@@ -149,4 +151,5 @@ def stalled():
 
 if __name__ == "__main__":
     HOST = sys.argv[1]
-    globals()[sys.argv[2]]()
+    with OPEN:
+        globals()[sys.argv[2]]()
