@@ -120,7 +120,9 @@ package struct ServeSettings: Sendable {
         }
         let bytes = "a number of bytes from 1 to \(Limits.eventBytesMax)"
         let largest = try source.value("max-event-bytes", bytes) { text in
-            ByteCount(argument: text).flatMap { (1...Limits.eventBytesMax).contains($0.value) ? $0 : nil }
+            ByteCount(argument: text).flatMap {
+                (1...Limits.eventBytesMax).contains($0.value) ? $0 : nil
+            }
         }
         if let largest { topic.limits.eventBytes = UInt32(largest.value) }
         return topic

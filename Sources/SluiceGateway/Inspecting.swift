@@ -149,7 +149,13 @@ extension Gateway {
         _ done: @escaping ([[UInt8]]) -> Void
     ) {
         var documents: [[UInt8]] = []
-        collect(topic, most: most, exchange, each: { documents.append($0) }) { done(documents) }
+        collect(
+            topic,
+            most: most,
+            exchange,
+            each: { documents.append($0) },
+            done: { done(documents) }
+        )
     }
 
     /// Hands over the documents of an inspection as they come, at most so many.
