@@ -14,7 +14,8 @@ extension Gateway {
         guard exchange.connection.mayChange else {
             throw Refusal("a WebSocket is asked for over HTTP/1.1")
         }
-        guard request.lists("upgrade", "websocket"), request["sec-websocket-version"] == "13"
+        guard request.lists("upgrade", "websocket"), request.lists("connection", "upgrade"),
+            request["sec-websocket-version"] == "13"
         else {
             let text = "this is a WebSocket: upgrade to it, version 13"
             let headers = [

@@ -106,6 +106,21 @@ def bytewise():
         assert outer.recv(timeout=10)[3] == frames.WELCOME
 
 
+def silent():
+    """Who opens one and says nothing hears IDLE, as on a socket."""
+    with dial() as outer:
+        message = outer.recv(timeout=20)
+        length, type, flags, link = frames.read_header(message[: frames.HEADER_BYTES])
+        assert type == frames.CLOSE, type
+        found = frames.decode(type, flags, link, message[frames.HEADER_BYTES :])
+        assert frames.code_name(found.code) == "IDLE", found
+        try:
+            outer.recv(timeout=10)
+            raise AssertionError("it goes on")
+        except ConnectionClosed as error:
+            assert error.rcvd.code == 1000, error
+
+
 def conversation():
     broker = client()
     producer = broker.producer("ws", available=3)

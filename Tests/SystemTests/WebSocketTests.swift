@@ -17,7 +17,7 @@ extension SystemTests {
         @Test(
             "the protocol goes through it, and what does not belong there is refused",
             .timeLimit(.minutes(1)),
-            arguments: ["handshake", "faults", "bytewise", "conversation", "large"],
+            arguments: ["handshake", "faults", "bytewise", "silent", "conversation", "large"],
             Broker.shardCounts
         )
         func checks(check: String, shards: Int) throws {
