@@ -65,19 +65,19 @@ extension SluiceClient {
 }
 
 /// When a subscription that has ended is made anew, as a value.
-struct Revival: Sendable {
-    let subscribe: @Sendable () -> Subscription
+package struct Revival: Sendable {
+    package let subscribe: @Sendable () -> Subscription
     private let policy: ReconnectPolicy
     /// Subscriptions in a row that were not opened.
     private var failures = 0
 
-    init(_ policy: ReconnectPolicy, _ subscribe: @escaping @Sendable () -> Subscription) {
+    package init(_ policy: ReconnectPolicy, _ subscribe: @escaping @Sendable () -> Subscription) {
         self.policy = policy
         self.subscribe = subscribe
     }
 
     /// One has ended; returns how long to wait before the next, or nil to give up.
-    mutating func pause(wasOpened: Bool) -> Duration? {
+    package mutating func pause(wasOpened: Bool) -> Duration? {
         failures = wasOpened ? 0 : failures + 1
         guard !policy.givesUp(after: failures) || wasOpened else { return nil }
         return policy.delay(after: failures)

@@ -205,4 +205,29 @@ struct ResubscribeTests {
         #expect(error?.code == .invalidArgument)
         #expect(error?.hint.isEmpty == false)
     }
+
+    @Test("the wait doubles with each that was not opened, and begins anew behind one that was")
+    func waits() {
+        let client = SluiceClient()
+        let policy = ReconnectPolicy(
+            initialDelay: .milliseconds(16),
+            maximumDelay: .milliseconds(64)
+        )
+        var revival = Revival(policy) { client.subscribe(to: "t") }
+        for most in [16, 32, 64, 64] {
+            let pause = revival.pause(wasOpened: false) ?? .zero
+            #expect((.milliseconds(most / 2) ... .milliseconds(most)).contains(pause))
+        }
+        let pause = revival.pause(wasOpened: true) ?? .zero
+        #expect((.milliseconds(8) ... .milliseconds(16)).contains(pause))
+    }
+
+    @Test("it gives up after as many in a row as are borne")
+    func givesUp() {
+        let client = SluiceClient()
+        var revival = Revival(Self.soon(attempts: 3)) { client.subscribe(to: "t") }
+        let opened = [false, false, true, false, false, false]
+        let goesOn = opened.map { revival.pause(wasOpened: $0) != nil }
+        #expect(goesOn == [true, true, true, true, true, false])
+    }
 }
