@@ -132,12 +132,6 @@ extension Topic {
             }
         }
         if bytes != laneBytes { found.append("lane bytes \(laneBytes), counted \(bytes)") }
-        // L3: beside their room, a window's worth for each group to begin with and one frame.
-        let share = UInt64(Limits.eventBytesMax + 2 * Limits.writeWindowBytes)
-        let most = options.bufferBytes + Limits.grantWindowBytes
-        if bytes > most + UInt64(lanedGroups + 1) * share {
-            found.append("L3 lanes: \(bytes) bytes in lanes of \(lanedGroups) groups")
-        }
     }
 
     /// Every attached producer stands in the one queue that its backlog belongs to.
