@@ -125,6 +125,25 @@ struct PassedMarkTests {
         }
     }
 
+    @Test("an input that goes on takes its end back, and may say it again")
+    func again() async throws {
+        try await Broker.withClient { _, client in
+            let pipeline = Pipeline(client, [Self.copy(["a"], to: "b")])
+            async let running: Void = pipeline.run()
+            var iterator = client.subscribe(to: "b").makeAsyncIterator()
+            for word in ["first", "second"] {
+                let producer = client.producer(for: "a")
+                try await producer.send(OutgoingEvent(word))
+                try await producer.end()
+                try await producer.close()
+                #expect(try await iterator.next()?.map(\.payloadString) == [word])
+                #expect(try await iterator.next()?.marks.map(\.kind) == [.end])
+            }
+            pipeline.drain()
+            try await running
+        }
+    }
+
     @Test("drained before its input ends it says no end")
     func drained() async throws {
         try await Broker.withClient { _, client in
