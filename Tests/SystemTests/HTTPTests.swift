@@ -111,6 +111,32 @@ extension SystemTests {
             }
         }
 
+        @Test("trace context goes through untouched, either way", .timeLimit(.minutes(1)))
+        func traceContext() throws {
+            let broker = try Broker.withHTTP(shards: 1)
+            let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            let state = "rojo=00f067aa0ba902b7, congo=t61rcWkgMzE"
+            let wanted = ["traceparent": parent, "tracestate": state]
+            let posted = try broker.curl(
+                "/v1/topics/t/events",
+                "-d",
+                "one",
+                "-H",
+                "traceparent: \(parent)",
+                "-H",
+                "tracestate: \(state)"
+            )
+            #expect(posted.status == 200)
+            let taken = try broker.run("sub", "t", "-n", "1", "-o", "jsonl")
+            #expect(
+                try JSONDecoder().decode(Shown.self, from: Data(taken.output)).headers == wanted
+            )
+            let (first, second) = ("traceparent:\(parent)", "tracestate:\(state)")
+            try broker.run("pub", "t", "two", "-H", first, "-H", second)
+            let fetched = try broker.curl("/v1/topics/t/events?demand=1&wait=5s")
+            #expect(try fetched.decoded([Shown].self).map(\.headers) == [wanted])
+        }
+
         @Test(
             "who asks for seven gets seven, and the rest stays",
             .timeLimit(.minutes(1)),
