@@ -27,6 +27,8 @@ let package = Package(
         // Environment over file over default, under the flags. Without its traits: that for JSON
         // brings all of Foundation with it: half of the whole program.
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+        // The tracing API that libraries and servers share: spans of what is sent and processed.
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         // The logging API that libraries and servers share.
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         // `Service`, so that a client starts and drains with the program around it.
@@ -88,6 +90,7 @@ let package = Package(
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             swiftSettings: rules
         ),
@@ -260,7 +263,9 @@ let package = Package(
             dependencies: [
                 "Sluice", "SluiceCore", "SluiceEmbedded", "SluiceEngine", "SluiceNet",
                 "SluiceServer", "SluiceTestKit", "SluiceWire",
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: rules

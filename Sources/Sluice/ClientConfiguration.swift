@@ -1,3 +1,5 @@
+public import Tracing
+
 /// How a client reaches its broker and how it behaves when the broker is away.
 public struct ClientConfiguration: Sendable {
     /// Where brokers listen, tried in turn: "host:port", "unix:PATH" or "sluice://host:port".
@@ -22,6 +24,13 @@ public struct ClientConfiguration: Sendable {
     /// How long a stopping client waits for drained links and confirmed events.
     public var drainTimeout: Duration
 
+    /// Whom the client tells spans of what it sends, receives and handles, and who gives the
+    /// headers of events their trace context.
+    ///
+    /// Nil is the tracer that the program has bootstrapped by the time it makes the client. Without
+    /// any, nothing is done for it.
+    public var tracer: (any Tracer)?
+
     /// Makes a configuration; the defaults suit a broker on this machine.
     public init(
         servers: [String] = ["127.0.0.1:7450"],
@@ -29,7 +38,8 @@ public struct ClientConfiguration: Sendable {
         connectTimeout: Duration = .seconds(5),
         keepaliveSeconds: Int = 10,
         reconnect: ReconnectPolicy = ReconnectPolicy(),
-        drainTimeout: Duration = .seconds(5)
+        drainTimeout: Duration = .seconds(5),
+        tracer: (any Tracer)? = nil
     ) {
         self.servers = servers
         self.name = name
@@ -37,6 +47,7 @@ public struct ClientConfiguration: Sendable {
         self.keepaliveSeconds = keepaliveSeconds
         self.reconnect = reconnect
         self.drainTimeout = drainTimeout
+        self.tracer = tracer
     }
 }
 

@@ -46,6 +46,7 @@ final class Connector: IOHandler, @unchecked Sendable {
     let home: ClientLoop
     let configuration: ClientConfiguration
     let logger: Logger
+    let spans: Spans?
     var loop: EventLoop { home.loop }
 
     var isDirty = false
@@ -93,6 +94,7 @@ final class Connector: IOHandler, @unchecked Sendable {
         self.home = home
         self.configuration = configuration
         self.logger = logger
+        spans = Spans(configuration)
         let keepalive = min(max(1, configuration.keepaliveSeconds), Limits.keepaliveSecondsMax)
         session = ClientSession(name: configuration.name, keepaliveSeconds: UInt16(keepalive))
     }

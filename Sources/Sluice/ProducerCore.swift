@@ -61,6 +61,7 @@ final class ProducerCore: Sendable {
     let topic: String
     let options: ProducerOptions
     let connector: Connector?
+    let spans: Spans?
     let state = Lock(State())
     /// Opens when the link is gone.
     let ended = Latch()
@@ -77,6 +78,7 @@ final class ProducerCore: Sendable {
         self.topic = topic
         self.options = options
         self.connector = connector
+        spans = connector?.spans?.of(topic)
     }
 
     var counts: ProducerCounts {
@@ -111,7 +113,10 @@ final class ProducerCore: Sendable {
 extension ProducerCore {
     func send(_ batch: OutgoingBatch) async throws(ClientError) {
         guard let run = batch.run else { return }
-        try await send(.run(run))
+        guard let spans else { return try await send(.run(run)) }
+        try await spans.send(batch, to: topic) { (batch) throws(ClientError) in
+            if let run = batch.run { try await send(.run(run)) }
+        }
     }
 
     /// Says a mark behind all that was sent before.

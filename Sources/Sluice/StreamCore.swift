@@ -251,6 +251,7 @@ extension StreamCore {
         case .batch(let batch):
             if hasMore { tell(core) }
             spend(batch.count)
+            core.noteReceived(batch)
             return .batch(batch, member.subscription)
         case .end(_, let reason):
             let returns = revive(member, after: reason)

@@ -61,6 +61,7 @@ final class SubscriptionCore: Sendable {
     let topic: String
     let connector: Connector?
     let open: Open
+    let spans: Spans?
     /// The demand that goes with OPEN.
     let firstAsk: (events: UInt64, bytes: UInt64)
     let batchMax: UInt32
@@ -102,6 +103,7 @@ final class SubscriptionCore: Sendable {
         self.batchMax = batchMax
         stopsAtEnd = options.stopsAtEnd
         self.state = Lock(state)
+        spans = connector?.spans?.of(topic)
         open = Self.open(topic, options)
     }
 
@@ -139,12 +141,19 @@ extension SubscriptionCore {
             }
             carryOut(wish)
             switch step {
-            case .batch(let batch): return batch
+            case .batch(let batch):
+                noteReceived(batch)
+                return batch
             case .end(nil, _): return nil
             case .end(let error?, _): throw error
             case .wait: await wait()
             }
         }
+    }
+
+    /// Tells who traces that a batch is handed out.
+    func noteReceived(_ batch: EventBatch) {
+        spans?.noteReceived(batch, from: topic, group: open.group)
     }
 
     private func carryOut(_ wish: Wish) {

@@ -199,4 +199,6 @@ package enum Limits {
     package static let grpcTopicsMax = 1_000
     /// Topics that metrics tell of one by one.
     package static let metricsTopicsMax = 1_000
+    /// Contexts that the span of a batch names.
+    package static let spanLinksMax = 128
 }

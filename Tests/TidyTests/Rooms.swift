@@ -23,7 +23,7 @@ enum Rooms {
         "Sources/SluiceGrpcMessages": ["Foundation", "FoundationEssentials", "SwiftProtobuf"],
         "Sources/Sluice": [
             "DequeModule", "Dispatch", "Glibc", "Logging", "ServiceLifecycle", "SluiceCore",
-            "SluiceNet", "SluiceWire", "Synchronization",
+            "SluiceNet", "SluiceWire", "Synchronization", "Tracing",
         ],
         "Sources/SluiceEmbedded": [
             "Logging", "Sluice", "SluiceCore", "SluiceEngine", "SluiceNet", "SluiceServer",
@@ -66,7 +66,8 @@ enum Rooms {
             "SwiftProtobuf"
         ),
         "Tests/SluiceTests": tests(
-            of: "Logging",
+            of: "InMemoryTracing",
+            "Logging",
             "ServiceLifecycle",
             "Sluice",
             "SluiceCore",
@@ -74,7 +75,8 @@ enum Rooms {
             "SluiceEngine",
             "SluiceNet",
             "SluiceServer",
-            "SluiceWire"
+            "SluiceWire",
+            "Tracing"
         ),
         "Tests/SystemTests": tests(
             of: "Foundation",

@@ -81,7 +81,9 @@ extension Stage {
                 while let step = try await stream.core.next() {
                     switch step {
                     case .batch(let batch, let subscription):
-                        try await stage.handleEvents(batch, from: subscription)
+                        try await subscription.process(batch) {
+                            try await stage.handleEvents(batch, from: subscription)
+                        }
                     case .ended(let subscription, let reason, _):
                         try await stage.handleCancel(reason, of: subscription)
                     case .begun(let subscription):

@@ -90,8 +90,16 @@ extension SluiceClient {
                 let limit = UInt32(clamping: most)
                 guard let step = try await core.next(upTo: limit, until: .now) else { break }
                 try await words.pass(step, on: producer)
-                let events = try await body(step)
-                if !events.isEmpty { try await producer.send(contentsOf: events) }
+                func handle() async throws {
+                    let events = try await body(step)
+                    if !events.isEmpty { try await producer.send(contentsOf: events) }
+                }
+                if case .batch(let batch, let subscription) = step {
+                    // What is made of it is sent within its span.
+                    try await subscription.process(batch) { try await handle() }
+                } else {
+                    try await handle()
+                }
                 core.finishHeld()
                 manual.handled(step)
             }
