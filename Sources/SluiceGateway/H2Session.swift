@@ -48,6 +48,7 @@ package final class H2Session: HTTPSession {
         nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onFrame)
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onData)
+        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, onFrameSent)
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onStreamClose)
         // Each is said, whatever the library's default is or becomes.
         nghttp2_option_set_no_auto_window_update(options, 1)
@@ -293,7 +294,6 @@ extension H2Session {
         withFields(status + head.headers) { fields in
             if case .none = stream.body {
                 nghttp2_submit_response(session, id, fields.baseAddress, fields.count, nil)
-                stopBody(of: id)
                 return
             }
             var provider = nghttp2_data_provider()
@@ -303,9 +303,14 @@ extension H2Session {
         }
     }
 
-    /// RFC 9113, 8.1: who is still sending a body that nobody needs is asked to stop.
-    fileprivate func stopBody(of id: Int32) {
-        guard nghttp2_session_get_stream_remote_close(session, id) == 0 else { return }
+    /// RFC 9113, 8.1: who is still sending a body that nobody needs is asked to stop, behind the
+    /// answer's last frame.
+    fileprivate func sent(_ frame: nghttp2_frame) {
+        let id = frame.hd.stream_id
+        guard frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
+            [NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue].contains(UInt32(frame.hd.type)),
+            nghttp2_session_get_stream_remote_close(session, id) == 0
+        else { return }
         nghttp2_submit_rst_stream(
             session,
             UInt8(NGHTTP2_FLAG_NONE.rawValue),
@@ -464,21 +469,23 @@ private let onData: nghttp2_on_data_chunk_recv_callback = { _, _, stream, bytes,
     return 0
 }
 
+private let onFrameSent: nghttp2_on_frame_send_callback = { _, frame, user in
+    if let frame { session(user)?.sent(frame.pointee) }
+    return 0
+}
+
 private let onStreamClose: nghttp2_on_stream_close_callback = { _, stream, _, user in
     session(user)?.closed(stream)
     return 0
 }
 
 private let onRead: nghttp2_data_source_read_callback = {
-    (_, id, buffer, count, flags, source, user) in
+    (_, _, buffer, count, flags, source, user) in
     guard let flags, let pointer = source?.pointee.ptr else { return 0 }
     let stream = Unmanaged<H2Session.Stream>.fromOpaque(pointer).takeUnretainedValue()
-    let filled = stream.read(
+    return stream.read(
         into: UnsafeMutableRawBufferPointer(start: buffer, count: count),
         &flags.pointee,
         of: session(user)
     )
-    let hasEnded = flags.pointee & NGHTTP2_DATA_FLAG_EOF.rawValue != 0
-    if hasEnded { session(user)?.stopBody(of: id) }
-    return filled
 }
