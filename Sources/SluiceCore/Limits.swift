@@ -195,6 +195,8 @@ package enum Limits {
     package static let grpcBatchBytes = 65_536
     /// Seconds of a deadline that gRPC may set; above it there is none.
     package static let grpcTimeoutSecondsMax = 31_536_000
+    /// Answers to a gRPC producer that wait to be taken before it may bring more.
+    package static let grpcConfirmsMax = 1_024
     /// Topics in one answer to a gRPC client.
     package static let grpcTopicsMax = 1_000
     /// Topics that metrics tell of one by one.

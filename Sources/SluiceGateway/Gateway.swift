@@ -28,6 +28,8 @@ package final class Gateway: Face {
     private(set) var isWinding = false
     /// Bytes of events that wait in answers.
     package var queuedBytes = 0
+    /// Calls that want to know whether the broker serves.
+    var watches: [ObjectIdentifier: GrpcWatch] = [:]
     /// Bytes of requests that are held until they are complete or have credit.
     var heldBytes = 0
 
@@ -134,6 +136,7 @@ extension Gateway {
     package func wind() {
         isWinding = true
         listener.close()
+        tellWatches()
         intakes.wind()
     }
 

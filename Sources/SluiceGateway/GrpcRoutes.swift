@@ -63,6 +63,9 @@ extension Gateway {
         guard parts.count == 2 else { return nil }
         switch parts[0] {
         case "sluice.v1.Broker": return brokerMethod(parts[1], exchange)
+        case "grpc.health.v1.Health": return healthMethod(parts[1], exchange)
+        case "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection":
+            return parts[1] == "ServerReflectionInfo" ? GrpcReflection(exchange) : nil
         default: return nil
         }
     }

@@ -11,6 +11,7 @@ import SwiftProtobuf
 extension Gateway {
     func brokerMethod(_ name: Substring, _ exchange: HTTPExchange) -> (any GrpcMethod)? {
         switch name {
+        case "Publish": return GrpcPublish(exchange, self)
         case "Subscribe": return GrpcSubscribe(exchange, self)
         case "ListTopics": return unary(exchange, listTopics)
         case "GetTopic":

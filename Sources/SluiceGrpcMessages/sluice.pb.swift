@@ -231,13 +231,16 @@ package nonisolated struct Sluice_V1_PublishRequest: Sendable {
     package init() {}
   }
 
-  /// Says anew how many events wait beyond credit.
+  /// Says anew how many events wait beyond credit; once they have credit it is unknown again.
   package nonisolated struct Backlog: Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
     package var available: UInt64 = 0
+
+    /// The `total` of the last credit that it knew of: what came since is for what it says here.
+    package var creditTotal: UInt64 = 0
 
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1494,7 +1497,7 @@ nonisolated extension Sluice_V1_PublishRequest.Batch: SwiftProtobuf.Message, Swi
 
 nonisolated extension Sluice_V1_PublishRequest.Backlog: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = Sluice_V1_PublishRequest.protoMessageName + ".Backlog"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}available\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}available\0\u{3}credit_total\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1503,6 +1506,7 @@ nonisolated extension Sluice_V1_PublishRequest.Backlog: SwiftProtobuf.Message, S
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.available) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.creditTotal) }()
       default: break
       }
     }
@@ -1512,11 +1516,15 @@ nonisolated extension Sluice_V1_PublishRequest.Backlog: SwiftProtobuf.Message, S
     if self.available != 0 {
       try visitor.visitSingularUInt64Field(value: self.available, fieldNumber: 1)
     }
+    if self.creditTotal != 0 {
+      try visitor.visitSingularUInt64Field(value: self.creditTotal, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Sluice_V1_PublishRequest.Backlog, rhs: Sluice_V1_PublishRequest.Backlog) -> Bool {
     if lhs.available != rhs.available {return false}
+    if lhs.creditTotal != rhs.creditTotal {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
