@@ -145,7 +145,8 @@ extension Intake {
                 )
             )
         }
-        guard let batch = waiting.first, batch.events <= ledger.credit, !hasToldBytes else { return }
+        guard let batch = waiting.first, batch.events <= ledger.credit, !hasToldBytes
+        else { return }
         wantReport()
     }
 

@@ -123,7 +123,10 @@ extension SystemTests {
             #expect(taken < 700, "no more than the window and what waits behind it")
         }
 
-        @Test("an answer that nobody takes is cut, a stream beside it waits", .timeLimit(.minutes(1)))
+        @Test(
+            "an answer that nobody takes is cut, a stream beside it waits",
+            .timeLimit(.minutes(1))
+        )
         func leftLying() throws {
             let broker = try Broker.withHTTP(shards: 1)
             try broker.run("pub", "t", "hello")
