@@ -145,9 +145,8 @@ extension Intake {
                 )
             )
         }
-        guard let batch = waiting.first, batch.events <= ledger.credit, !hasToldBytes
-        else { return }
-        wantReport()
+        let lacksBytes = waiting.first.map { $0.events <= ledger.credit } ?? false
+        if lacksBytes, !hasToldBytes { wantReport() }
     }
 
     /// The batch that waits first, if there is credit for it and room in a run of so many bytes.

@@ -123,10 +123,7 @@ extension SystemTests {
             #expect(taken < 700, "no more than the window and what waits behind it")
         }
 
-        @Test(
-            "an answer that nobody takes is cut, a stream beside it waits",
-            .timeLimit(.minutes(1))
-        )
+        @Test("an answer left lying is cut, a stream beside it waits", .timeLimit(.minutes(1)))
         func leftLying() throws {
             let broker = try Broker.withHTTP(shards: 1)
             try broker.run("pub", "t", "hello")
