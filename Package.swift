@@ -36,8 +36,8 @@ let package = Package(
         // Only NIOHTTP1 (its parser is llhttp) and NIOWebSocket, as pure codecs without its event
         // loop.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-        // The messages of gRPC, generated once and committed. Without its traits: what they add reads
-        // streams and masks, and brings all of Foundation with it.
+        // The messages of gRPC, generated once and committed. Without its traits: what they add
+        // reads streams and masks, and brings all of Foundation with it.
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         // Latency percentiles of `sluice bench` with a bounded error.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
