@@ -26,9 +26,7 @@ final class GrpcPublish: GrpcMethod, GatewayLink, BodySource {
 
     private unowned let gateway: Gateway
     private let exchange: HTTPExchange
-    private let session: GatewaySession
-    private var link: UInt32 = 0
-    private var isLinked = false
+    private let link: HeldLink
     private var isOpen = false
     private var hasBegun = false
     private var isWhole = false
@@ -55,7 +53,7 @@ final class GrpcPublish: GrpcMethod, GatewayLink, BodySource {
     init(_ exchange: HTTPExchange, _ gateway: Gateway) {
         self.exchange = exchange
         self.gateway = gateway
-        session = exchange.connection.session(for: exchange.request)
+        link = HeldLink(of: exchange)
     }
 
     /// Whoever does not read what became of its events brings no more of them.
@@ -97,10 +95,7 @@ extension GrpcPublish {
         guard !gateway.isWinding else {
             throw GrpcFailure(.unavailable, "the broker is stopping", reason: .goingAway)
         }
-        isLinked = true
-        // The link may end before its number is known.
-        let number = session.open(open, for: self)
-        link = number
+        link.open(open, for: self)
         publish()
     }
 
@@ -182,15 +177,14 @@ extension GrpcPublish {
 
     /// Asynchronously: the engine may be in the midst of telling.
     private func close() {
-        guard isLinked else { return }
+        guard link.isOpen else { return }
         gateway.loop.schedule(after: .zero) { [self] in closeNow() }
     }
 
     private func closeNow() {
-        guard isLinked else { return }
-        isLinked = false
+        guard link.isOpen else { return }
         gateway.readClocks()
-        session.close(link)
+        link.close()
     }
 
     func end() {
@@ -206,7 +200,7 @@ extension GrpcPublish {
     /// Brings what is granted, in the order in which it came, and promises the rest of the grant.
     private func publish() {
         // Whoever opened may hear of a grant before the link's number is known.
-        guard isOpen, link > 0 else { return }
+        guard isOpen, link.number > 0 else { return }
         while var next = waiting.first, ledger.credit > 0 {
             var cursor = RecordCursor(at: next.position)
             let events = next.slab.withBytes { records in
@@ -235,14 +229,13 @@ extension GrpcPublish {
         waitingEvents -= UInt64(events)
         hold(-bytes.count)
         hasToldBytes = false
-        session.publish(
-            link,
+        link.publish(
             Publication(
                 firstSequence: sequence,
                 events: UInt64(events),
                 bytes: UInt64(bytes.count),
                 run: Run(slab: slab, bytes: bytes, count: events),
-                time: session.engine.time
+                time: gateway.engine.time
             )
         )
     }
@@ -270,7 +263,7 @@ extension GrpcPublish {
     private var needsBytes: Bool { !waiting.isEmpty && ledger.credit > 0 }
 
     private func reportIfNews() {
-        guard isOpen, link > 0, isLinked else { return }
+        guard isOpen, link.number > 0, link.isOpen else { return }
         guard backlog != announced || needsBytes && !hasToldBytes else { return }
         report(isDrained: false)
     }
@@ -286,7 +279,7 @@ extension GrpcPublish {
             status.blockedBy = .bytes
             status.needBytes = UInt32(clamping: sizeOfFirst(next))
         }
-        session.report(link, status)
+        link.report(status)
     }
 
     private func sizeOfFirst(_ next: Waiting) -> Int {
@@ -340,7 +333,7 @@ extension GrpcPublish {
     func refused(_ close: Close) { closed(close) }
 
     func closed(_ close: Close) {
-        isLinked = false
+        link.lose()
         isOpen = false
         fail(GrpcStatus(close))
     }

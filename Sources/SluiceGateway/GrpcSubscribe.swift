@@ -25,9 +25,7 @@ final class GrpcSubscribe: GrpcMethod, GatewayLink, BodySource {
     let isOpenEnded = true
     private unowned let gateway: Gateway
     private let exchange: HTTPExchange
-    private let session: GatewaySession
-    private var link: UInt32 = 0
-    private var isLinked = false
+    private let link: HeldLink
     private var hasBegun = false
     private var isWhole = false
     private var ledger = Ledger()
@@ -42,7 +40,7 @@ final class GrpcSubscribe: GrpcMethod, GatewayLink, BodySource {
     init(_ exchange: HTTPExchange, _ gateway: Gateway) {
         self.exchange = exchange
         self.gateway = gateway
-        session = exchange.connection.session(for: exchange.request)
+        link = HeldLink(of: exchange)
     }
 }
 
@@ -76,10 +74,7 @@ extension GrpcSubscribe {
         guard !gateway.isWinding else {
             throw GrpcFailure(.unavailable, "the broker is stopping", reason: .goingAway)
         }
-        isLinked = true
-        // The link may end before its number is known.
-        let number = session.open(open, for: self)
-        link = number
+        link.open(open, for: self)
     }
 
     private func check(_ events: UInt32) throws(GrpcFailure) {
@@ -106,7 +101,7 @@ extension GrpcSubscribe {
         }
         try check(demand.events)
         let ask = ledger.ask(events: demand.events, flags: flags)
-        if isLinked { session.demand(link, ask) }
+        link.demand(ask)
     }
 
     /// The client asks for nothing more: the call ends with the last event that it asked for.
@@ -128,7 +123,7 @@ extension GrpcSubscribe {
         self.status = status
         exchange.resume()
         // Asynchronously: the engine may be in the midst of telling.
-        guard isLinked else { return }
+        guard link.isOpen else { return }
         gateway.loop.schedule(after: .zero) { [self] in close() }
     }
 
@@ -151,10 +146,9 @@ extension GrpcSubscribe {
     }
 
     private func close() {
-        guard isLinked else { return }
-        isLinked = false
+        guard link.isOpen else { return }
         gateway.readClocks()
-        session.close(link)
+        link.close()
     }
 
     func end() {
@@ -174,7 +168,7 @@ extension GrpcSubscribe {
     }
 
     func refused(_ close: Close) {
-        isLinked = false
+        link.lose()
         status = GrpcStatus(close)
         exchange.refuse(GrpcStatus(close))
     }
@@ -234,7 +228,7 @@ extension GrpcSubscribe {
     }
 
     func closed(_ close: Close) {
-        isLinked = false
+        link.lose()
         if status == nil { finish(GrpcStatus(close)) }
     }
 
@@ -303,6 +297,6 @@ extension GrpcSubscribe {
         guard window > 0 else { return }
         queuedBytes -= window
         gateway.queuedBytes -= window
-        if isLinked { session.wrote(link, bytes: window) }
+        link.wrote(bytes: window)
     }
 }

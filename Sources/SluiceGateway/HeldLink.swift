@@ -25,6 +25,8 @@ final class HeldLink {
         if isOpen { session.publish(number, publication) }
     }
 
+    func report(_ status: Status) { if isOpen { session.report(number, status) } }
+
     func wrote(bytes: Int) { if isOpen { session.wrote(number, bytes: bytes) } }
 
     /// The engine has ended it.
