@@ -46,6 +46,10 @@ final class GatewaySession: Peer {
         self.name = name
         self.address = address
         countTraffic = traffic
+        connect()
+    }
+
+    private func connect() {
         session = engine.connect(name: name, face: .http, peerAddress: address, peer: self)
     }
 
@@ -124,7 +128,7 @@ extension GatewaySession {
         let open = links
         end()
         // Requests of others may share it: they go on in a session that is new to operators.
-        session = engine.connect(name: name, peerAddress: address, peer: self)
+        connect()
         for owner in open.values { owner.closed(close) }
         isKicked()
     }
