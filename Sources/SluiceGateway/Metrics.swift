@@ -96,7 +96,7 @@ extension Gateway {
             let server = servers.first.flatMap {
                 try? JSONDecoder().decode(Snapshot.Server.self, from: Data($0))
             }
-            exchange.handler?.end()
+            exchange.endHandler()
             let decoder = JSONDecoder()
             var topics: [Snapshot.Topic] = []
             var other: Snapshot.Topic?
@@ -109,10 +109,8 @@ extension Gateway {
                     else { return }
                     if topics.count < Limits.metricsTopicsMax {
                         topics.append(topic)
-                    } else if other == nil {
-                        other = Snapshot.Topic(topic: MetricsText.other)
-                        other?.add(topic)
                     } else {
+                        if other == nil { other = Snapshot.Topic(topic: MetricsText.other) }
                         other?.add(topic)
                     }
                 },
