@@ -142,6 +142,8 @@ package enum Limits {
     package static let httpBodyBytesPerSecondMin = 1_024
     /// Seconds for which an answer that waits for its client may not move.
     package static let httpStallSecondsMax = 3
+    /// Bytes that a connection is read in one turn until it has brought something.
+    package static let httpFirstBytesMax = 1_024
     /// Bytes of requests in a row that are taken in at once.
     package static let httpRequestsBytesMax = 4_096
     /// Requests that connections with several in a row are given in one turn, all of them together.
@@ -178,13 +180,19 @@ package enum Limits {
     /// Settings in one SETTINGS frame.
     package static let http2SettingsMax = 32
     /// Answers to PING and SETTINGS that wait to be written.
-    package static let http2AcksMax = 1_000
+    package static let http2AcksMax = 100
     /// Streams that a client may reset at once after a rest.
     package static let http2ResetsMax: UInt64 = 100
     /// Streams that a client may reset in each second.
     package static let http2ResetsPerSecond: UInt64 = 5
     /// Frames a second that bring nothing: PING, SETTINGS, PRIORITY, resets, empty DATA.
-    package static let http2IdleFramesPerSecond = 1_000
+    package static let http2IdleFramesPerSecond = 100
+    /// As many more for each DATA frame that is not empty, in either direction.
+    package static let http2IdleFramesPerUseful = 10
+    /// Such frames that a connection may have earned.
+    package static let http2IdleFramesMax = 1_000
+    /// Bytes that are passed over behind the last word to a client that broke the protocol.
+    package static let http2LingerBytesMax = 65_536
     /// Bytes of one frame that a client sends on a WebSocket; a larger message is sent as several.
     package static let webSocketFrameBytesMax = 65_536
     /// Bytes of one message that the broker sends on a WebSocket.

@@ -27,6 +27,8 @@ final class GatewayConnection: IOHandler {
     private(set) var isClosed = false
     private var isBlocked = false
     private var isEnding = false
+    /// What came since then.
+    private var lingeredBytes = 0
     private var isHeld = false
     private var isLeaving = false
     private var needsFlush = false
@@ -86,14 +88,14 @@ final class GatewayConnection: IOHandler {
 
 extension GatewayConnection {
     private func read() {
-        for _ in 0..<Self.roundsPerTurnMax {
+        rounds: for _ in 0..<Self.roundsPerTurnMax {
             guard !isClosed, wantsInput else { break }
             if gateway.engine.isCongested {
                 isHeld = true
                 gateway.hold(self)
                 break
             }
-            let wanted = http?.inputBytesMax ?? Limits.httpRequestsBytesMax
+            let wanted = isEnding ? .max : http?.inputBytesMax ?? Limits.httpFirstBytesMax
             let most = min(gateway.readBuffer.count, wanted)
             let receipt: Descriptor.Receipt
             do {
@@ -112,12 +114,20 @@ extension GatewayConnection {
                 return
             case .bytes(let count):
                 bytesIn += UInt64(count)
-                guard !isEnding else { continue }
+                guard !isEnding else { return linger(count) }
                 understand(UnsafeRawBufferPointer(rebasing: gateway.readBuffer[..<count]))
-                if count < most { break }
+                if count < most || isEnding || wanted <= Limits.httpFirstBytesMax { break rounds }
             }
         }
         if !isClosed { updateInterest() }
+    }
+
+    /// Passes over what still comes, so that closing does not take the last answer from the client;
+    /// but not for as long as it likes to send.
+    private func linger(_ count: Int) {
+        lingeredBytes += count
+        let most = speaksHTTP2 ? Limits.http2LingerBytesMax : Limits.httpBodyBytesMax
+        if lingeredBytes > most { close() }
     }
 
     private var wantsInput: Bool {
@@ -249,6 +259,7 @@ extension GatewayConnection {
         }
         isEnding = true
         flush()
+        if failure == .flood { close() }
     }
 
     /// Begins the next of requests in a row; whether there is one more.

@@ -25,9 +25,7 @@ package final class H2Session: HTTPSession {
     private var streams: [Int32: Stream] = [:]
     private var events: [HTTPEvent] = []
     private var isWinding = false
-    /// Frames that asked for work and brought none, in the second that began then.
-    private var idleFrames = 0
-    private var second: UInt64 = 0
+    private var idleAllowance = IdleAllowance()
     private var isFlooded = false
     /// Set by the owner before it feeds: monotonic nanoseconds.
     package var now: UInt64 = 0
@@ -121,10 +119,7 @@ package final class H2Session: HTTPSession {
 
 extension H2Session {
     package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) {
-        if now - min(now, second) >= 1_000_000_000 {
-            second = now
-            idleFrames = 0
-        }
+        idleAllowance.refresh(at: now)
         framing.take(bytes)
         let count = nghttp2_session_mem_recv(
             session,
@@ -161,8 +156,11 @@ extension H2Session {
             && nghttp2_session_get_outbound_queue_size(session) < framesMax
     }
 
-    // One frame of the largest size, which may as well be a thousand small ones.
-    package var inputBytesMax: Int { Limits.http2InputBytesMax }
+    // One frame of the largest size, which may as well be a thousand small ones: who has brought
+    // nothing waits for more turns.
+    package var inputBytesMax: Int {
+        idleAllowance.isEarned ? Limits.http2InputBytesMax : Limits.httpFirstBytesMax
+    }
 
     package func stalled(at now: UInt64) -> [Int32] {
         streams.values.filter { stream in
@@ -225,6 +223,7 @@ extension H2Session {
         case NGHTTP2_DATA.rawValue:
             if hasEnded { events.append(.end(id)) }
             if frame.hd.length == 0, !hasEnded { return countIdle() }
+            idleAllowance.earn()
         case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue,
             NGHTTP2_RST_STREAM.rawValue:
             return countIdle()
@@ -234,8 +233,7 @@ extension H2Session {
     }
 
     private func countIdle() -> Bool {
-        idleFrames += 1
-        isFlooded = idleFrames > Limits.http2IdleFramesPerSecond
+        isFlooded = !idleAllowance.spend()
         return !isFlooded
     }
 
@@ -306,6 +304,8 @@ extension H2Session {
     /// RFC 9113, 8.1: who is still sending a body that nobody needs is asked to stop, behind the
     /// answer's last frame.
     fileprivate func sent(_ frame: nghttp2_frame) {
+        let isData = UInt32(frame.hd.type) == NGHTTP2_DATA.rawValue
+        if isData, frame.hd.length > 0 { idleAllowance.earn() }
         let id = frame.hd.stream_id
         guard frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
             [NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue].contains(UInt32(frame.hd.type)),

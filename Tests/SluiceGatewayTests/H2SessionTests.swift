@@ -212,9 +212,9 @@ struct H2SessionTests {
         client.begin()
         try session.feed(client.bytes)
         var pings = HTTP2Frames()
-        for _ in 0..<100 { pings.add(.ping, payload: [UInt8](repeating: 0, count: 8)) }
+        for _ in 0..<10 { pings.add(.ping, payload: [UInt8](repeating: 0, count: 8)) }
         // The client reads its answers: what waits to be written is not what stops it.
-        for _ in 1..<Limits.http2IdleFramesPerSecond / 100 {
+        for _ in 1..<Limits.http2IdleFramesPerSecond / 10 {
             try session.feed(pings.bytes)
             _ = session.drained()
         }
@@ -231,10 +231,51 @@ struct H2SessionTests {
         let session = try H2Session()
         var client = HTTP2Frames()
         client.begin()
+        // What its body earned is more than what may wait to be written.
+        client.request("POST", "/t", stream: 1, hasBody: true)
+        for _ in 0..<20 { client.add(.data, stream: 1, payload: [1]) }
         for _ in 0...Limits.http2AcksMax {
             client.add(.ping, payload: [UInt8](repeating: 0, count: 8))
         }
         #expect(throws: HTTPFailure.flood) { try session.feed(client.bytes) }
+    }
+
+    @Test("turns are small until something moves, and again when most of it is nothing")
+    func turns() throws {
+        let session = try H2Session()
+        var client = HTTP2Frames()
+        client.begin()
+        client.request("POST", "/t", stream: 1, hasBody: true)
+        try session.feed(client.bytes)
+        #expect(session.inputBytesMax == Limits.httpFirstBytesMax)
+        var body = HTTP2Frames()
+        body.add(.data, stream: 1, payload: [1])
+        try session.feed(body.bytes)
+        #expect(session.inputBytesMax == Limits.http2InputBytesMax)
+        var pings = HTTP2Frames()
+        for _ in 0...Limits.http2IdleFramesPerUseful {
+            pings.add(.ping, payload: [UInt8](repeating: 0, count: 8))
+        }
+        try session.feed(pings.bytes)
+        #expect(session.inputBytesMax == Limits.httpFirstBytesMax)
+    }
+
+    @Test("who reads a long answer may ping for each part of it")
+    func earnedPings() throws {
+        let session = try H2Session()
+        var client = HTTP2Frames()
+        client.begin()
+        client.request("GET", "/t", stream: 1)
+        try session.feed(client.bytes)
+        session.respond(to: 1, ResponseHead(200), .source(Well(100_000_000)))
+        for _ in 0..<3 * Limits.http2IdleFramesPerSecond {
+            let bytes = UInt32(data(frames(of: session)).count)
+            try #require(bytes > 0)
+            var next = HTTP2Frames()
+            next.add(.ping, payload: [UInt8](repeating: 0, count: 8))
+            for stream: UInt32 in 0...1 { next.window(bytes, stream: stream) }
+            try session.feed(next.bytes)
+        }
     }
 
     @Test("requests that are taken back at once end the connection")
