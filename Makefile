@@ -27,8 +27,8 @@ export SWIFT_BACKTRACE := enable=no
 SEEDS ?= 2000
 SLUICE_FUZZ_CASES ?= 2000000
 
-.PHONY: setup grpc-messages demo test build release check bench bench-quick bench-setup budget \
-    budget-update floods simulate break-laws fuzz sanitize clean peers
+.PHONY: setup grpc-messages demo test build release check bench bench-quick bench-gateway \
+    bench-setup budget budget-update floods simulate break-laws fuzz sanitize clean peers
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -106,6 +106,11 @@ bench: bench-setup release
 # Fewer cells and shorter ones, in under 3 minutes; prints its report.
 bench-quick: bench-setup release
 	Benchmarks/bench.py --quick $(BENCH_FLAGS)
+
+# The HTTP face beside nghttpd, in a minute.
+bench-gateway: setup release
+	@$(MAKE) --no-print-directory setup packages=nghttp2-server
+	Benchmarks/gateway.py $(BENCH_FLAGS)
 
 # The others to measure against. Without them the suite runs too, and says whom it left out.
 bench-setup: setup

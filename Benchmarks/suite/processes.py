@@ -135,6 +135,14 @@ class Foreign:
         return time.monotonic(), used
 
 
+def cpu_seconds(pid):
+    """What a process took of the processors so far, user and system."""
+    with open(f"/proc/{pid}/stat") as line:
+        # Behind the name in brackets, which may hold anything.
+        fields = line.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory(pid, key):
     """VmRSS or VmHWM of a process, in KiB."""
     with open(f"/proc/{pid}/status") as lines:

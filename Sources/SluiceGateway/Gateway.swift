@@ -21,6 +21,8 @@ package final class Gateway: Face {
     private var held: [GatewayConnection] = []
     /// Those with requests in a row, which take turns.
     private var waiting = Deque<GatewayConnection>()
+    /// The last target that was taken apart.
+    var lastTarget: (text: String, target: Target)?
     /// What one read brings; all connections share it.
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
     /// What brings the events of requests to their topics.

@@ -23,7 +23,13 @@ package final class H2Session: HTTPSession {
 
     private var session: OpaquePointer?
     private var streams: [Int32: Stream] = [:]
+    /// The stream that was spoken of last: most of what comes is about that again.
+    private var recent: Stream?
+    /// The last path, which many requests in a row have in common.
+    private var path = ""
     private var events: [HTTPEvent] = []
+    /// As many as came at once before: room for those that come next.
+    private var eventsBefore = 0
     private var isWinding = false
     private var idleAllowance = IdleAllowance()
     private var isFlooded = false
@@ -111,6 +117,7 @@ package final class H2Session: HTTPSession {
 
     package func close() {
         streams = [:]
+        recent = nil
         events = []
     }
 }
@@ -121,6 +128,7 @@ extension H2Session {
     package func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) {
         idleAllowance.refresh(at: now)
         framing.take(bytes)
+        events.reserveCapacity(eventsBefore)
         let count = nghttp2_session_mem_recv(
             session,
             bytes.bindMemory(to: UInt8.self).baseAddress,
@@ -140,8 +148,11 @@ extension H2Session {
     }
 
     package func takeEvents() -> [HTTPEvent] {
-        defer { events = [] }
-        return events
+        guard !events.isEmpty else { return [] }
+        let taken = events
+        eventsBefore = taken.count
+        events = []
+        return taken
     }
 
     package func took(_ bytes: Int, of stream: Int32) {
@@ -175,7 +186,15 @@ extension H2Session {
 
     fileprivate func beginHeaders(_ frame: nghttp2_frame) {
         guard frame.headers.cat == NGHTTP2_HCAT_REQUEST else { return }
-        streams[frame.hd.stream_id] = Stream(frame.hd.stream_id)
+        let stream = Stream(frame.hd.stream_id)
+        streams[stream.id] = stream
+        recent = stream
+    }
+
+    private func stream(_ id: Int32) -> Stream? {
+        if let recent, recent.id == id { return recent }
+        recent = streams[id]
+        return recent
     }
 
     /// Notes a header; false if there is so much of them that the connection has to go.
@@ -184,21 +203,22 @@ extension H2Session {
         _ name: UnsafeBufferPointer<UInt8>,
         _ value: UnsafeBufferPointer<UInt8>
     ) -> Bool {
-        guard let stream = streams[id] else { return true }
+        guard let stream = stream(id) else { return true }
         // RFC 9113, 10.5.1: each counts 32 bytes beside its own.
         stream.headerBytes += name.count + value.count + 32
         guard stream.headerBytes <= Limits.httpHeadersBytesMax else {
             stream.isTooLarge = true
             return stream.headerBytes <= 4 * Limits.httpHeadersBytesMax
         }
-        let name = String(decoding: name, as: UTF8.self)
-        let value = String(decoding: value, as: UTF8.self)
-        switch name {
-        case ":method": stream.head.method = value
-        case ":path": stream.head.target = value
-        case ":authority": stream.head.authority = value
+        switch String(decoding: name, as: UTF8.self) {
+        case ":method": stream.head.method = String(decoding: value, as: UTF8.self)
+        case ":path":
+            if !path.utf8.elementsEqual(value) { path = String(decoding: value, as: UTF8.self) }
+            stream.head.target = path
+        case ":authority": stream.head.authority = String(decoding: value, as: UTF8.self)
         case ":scheme": break
-        default: stream.head.headers.append(Header(name, value))
+        case let name:
+            stream.head.headers.append(Header(name, String(decoding: value, as: UTF8.self)))
         }
         return true
     }
@@ -209,7 +229,7 @@ extension H2Session {
         let id = frame.hd.stream_id
         switch UInt32(frame.hd.type) {
         case NGHTTP2_HEADERS.rawValue:
-            guard let stream = streams[id] else { return true }
+            guard let stream = stream(id) else { return true }
             guard frame.headers.cat == NGHTTP2_HCAT_REQUEST else {
                 if hasEnded { events.append(.end(id)) }
                 return true
@@ -238,7 +258,7 @@ extension H2Session {
     }
 
     fileprivate func data(_ id: Int32, _ bytes: UnsafeBufferPointer<UInt8>) {
-        guard let stream = streams[id], !stream.isTooLarge else {
+        guard let stream = stream(id), !stream.isTooLarge else {
             nghttp2_session_consume_connection(session, bytes.count)
             return
         }
@@ -246,38 +266,8 @@ extension H2Session {
     }
 
     fileprivate func closed(_ id: Int32) {
+        if recent?.id == id { recent = nil }
         if streams.removeValue(forKey: id) != nil { events.append(.gone(id)) }
-    }
-}
-
-/// Where in a frame the bytes that came so far end, which the library does not tell.
-private struct Framing {
-    /// What is left of the preface, or of a frame's payload.
-    private var left = 24
-    private var head: [UInt8] = []
-    private var isHead = false
-    private var goesOn = false
-
-    /// Whether a frame of a head, or any frame's own head, is not complete.
-    var isInHead: Bool { !head.isEmpty || isHead && left > 0 || goesOn }
-
-    mutating func take(_ bytes: UnsafeRawBufferPointer) {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            if left > 0 {
-                let count = min(left, rest.count)
-                left -= count
-                rest = rest.dropFirst(count)
-                continue
-            }
-            head.append(rest.removeFirst())
-            guard head.count == 9 else { continue }
-            left = head[..<3].reduce(0) { $0 << 8 | Int($1) }
-            let kind = UInt32(head[3])
-            isHead = kind == NGHTTP2_HEADERS.rawValue || kind == NGHTTP2_CONTINUATION.rawValue
-            if isHead { goesOn = head[4] & UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue) == 0 }
-            head.removeAll(keepingCapacity: true)
-        }
     }
 }
 
@@ -332,6 +322,9 @@ extension H2Session {
         _ body: (UnsafeBufferPointer<nghttp2_nv>) -> Void
     ) {
         var texts: [UInt8] = []
+        texts.reserveCapacity(
+            headers.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        )
         for header in headers {
             texts += header.name.utf8
             texts += header.value.utf8

@@ -9,11 +9,13 @@ final class Batch {
     let events: UInt64
     /// Its records, one behind the other.
     let records: [UInt8]
-    fileprivate var timer: TimerID?
+    /// When it is given up, in the loop's time.
+    fileprivate var deadline: UInt64 = .max
     /// Events that are not settled yet, once it is in the topic's hands.
     fileprivate var unsettled: UInt64
     fileprivate var outcome = BatchOutcome()
-    fileprivate let done: (Result<BatchOutcome, BatchRefusal>) -> Void
+    /// Who waits for the outcome; let go with it.
+    private var done: ((Result<BatchOutcome, BatchRefusal>) -> Void)?
 
     init(
         events: UInt64,
@@ -24,6 +26,12 @@ final class Batch {
         self.records = records
         self.done = done
         unsettled = events
+    }
+
+    fileprivate func end(_ result: Result<BatchOutcome, BatchRefusal>) {
+        let done = self.done
+        self.done = nil
+        done?(result)
     }
 }
 
@@ -61,6 +69,9 @@ final class Intake: GatewayLink {
     private var announced: UInt64
     private var hasToldBytes = false
     private var needsReport = false
+    /// Runs while something waits, until the first of it is due or earlier: what gets its credit at
+    /// once, as most does, has set no timer of its own.
+    private var timer: (id: TimerID, deadline: UInt64)?
     private(set) var usedAt: UInt64 = 0
 
     init(_ topic: String, first batch: Batch, _ intakes: Intakes) {
@@ -87,10 +98,25 @@ final class Intake: GatewayLink {
         waitingEvents += batch.events
         publish()
         guard batch === waiting.last else { return }
-        batch.timer = intakes.loop.schedule(after: wait) { [weak self, unowned batch] in
-            self?.giveUp(batch)
-        }
+        batch.deadline = intakes.loop.deadline(after: wait)
+        awaitDeadline(batch.deadline)
         wantReport()
+    }
+
+    private func awaitDeadline(_ deadline: UInt64) {
+        if let timer {
+            guard deadline < timer.deadline else { return }
+            intakes.loop.cancel(timer.id)
+        }
+        let id = intakes.loop.schedule(at: deadline) { [weak self] in self?.giveUpLate() }
+        timer = (id, deadline)
+    }
+
+    private func giveUpLate() {
+        timer = nil
+        let now = intakes.loop.now
+        for batch in waiting where batch.deadline <= now { giveUp(batch) }
+        if let next = waiting.lazy.map(\.deadline).min() { awaitDeadline(next) }
     }
 
     /// Its time is over, or nobody waits for its answer any more.
@@ -98,7 +124,7 @@ final class Intake: GatewayLink {
         guard let index = waiting.firstIndex(where: { $0 === batch }) else { return }
         waiting.remove(at: index)
         forget(batch)
-        batch.done(.failure(.noCredit(ledger.credit)))
+        batch.end(.failure(.noCredit(ledger.credit)))
         publish()
         wantReport()
     }
@@ -106,8 +132,6 @@ final class Intake: GatewayLink {
     private func forget(_ batch: Batch) {
         waitingEvents -= batch.events
         intakes.hold(-batch.records.count)
-        if let timer = batch.timer { intakes.loop.cancel(timer) }
-        batch.timer = nil
     }
 }
 
@@ -232,7 +256,7 @@ extension Intake {
             guard batch.unsettled == 0 else { continue }
             underWay.removeFirst()
             usedAt = intakes.loop.now
-            batch.done(.success(batch.outcome))
+            batch.end(.success(batch.outcome))
         }
     }
 
@@ -251,7 +275,7 @@ extension Intake {
         for batch in batches { forget(batch) }
         let lost = underWay
         underWay = []
-        for batch in Array(batches) + Array(lost) { batch.done(.failure(.closed(close))) }
+        for batch in Array(batches) + Array(lost) { batch.end(.failure(.closed(close))) }
     }
 
     /// Refuses what has no credit: there will be none any more.
@@ -265,7 +289,7 @@ extension Intake {
         )
         for batch in batches {
             forget(batch)
-            batch.done(.failure(.closed(close)))
+            batch.end(.failure(.closed(close)))
         }
     }
 }

@@ -12,7 +12,7 @@ final class Publishing: ExchangeHandler {
     private let form: EventForm
     private var body: [UInt8] = []
     private var batch: Batch?
-    private weak var intake: Intake?
+    private var intake: Intake?
 
     init(
         _ exchange: HTTPExchange,
@@ -40,7 +40,7 @@ final class Publishing: ExchangeHandler {
             return refuse(Problem(Close(.busy, reason: text, retryMilliseconds: retry)))
         }
         gateway.heldBytes += bytes.count
-        body += bytes
+        if body.isEmpty { body = bytes } else { body += bytes }
     }
 
     private func refuse(_ problem: Problem) {
@@ -76,16 +76,18 @@ final class Publishing: ExchangeHandler {
         let batch = Batch(
             events: UInt64(records.events),
             records: records.bytes
-        ) { [weak self] result in
-            self?.finish(result)
+        ) { result in
+            self.finish(result)
         }
         self.batch = batch
-        intake = gateway.intakes.add(batch, to: topic, wait: wait)
+        let intake = gateway.intakes.add(batch, to: topic, wait: wait)
+        if self.batch != nil { self.intake = intake }
     }
 
     private func finish(_ result: Result<BatchOutcome, BatchRefusal>) {
         guard let batch, !exchange.isAnswered else { return }
         self.batch = nil
+        intake = nil
         switch result {
         case .success(let outcome): answer(outcome)
         case .failure(.closed(let close)): exchange.refuse(Problem(close))
@@ -135,6 +137,7 @@ final class Publishing: ExchangeHandler {
         guard let batch else { return }
         self.batch = nil
         intake?.giveUp(batch)
+        intake = nil
     }
 }
 

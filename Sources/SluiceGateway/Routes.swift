@@ -116,7 +116,7 @@ extension Gateway {
     /// Finds who answers a request; each answers or sets its handler.
     func begin(_ exchange: HTTPExchange) {
         if beginGrpc(exchange) { return }
-        guard let target = Target(exchange.request.target) else {
+        guard let target = target(of: exchange.request) else {
             exchange.refuse(Problem(400, .badOption, "the path or the query is badly written"))
             return
         }
@@ -128,6 +128,14 @@ extension Gateway {
         }
         let text = "there is nothing at this path; Protocol/openapi.yaml lists what there is"
         exchange.refuse(Problem(404, .notFound, text))
+    }
+
+    /// Takes a request's target apart; many in a row have the same.
+    private func target(of request: RequestHead) -> Target? {
+        if let lastTarget, lastTarget.text == request.target { return lastTarget.target }
+        guard let target = Target(request.target) else { return nil }
+        lastTarget = (request.target, target)
+        return target
     }
 
     private func route(

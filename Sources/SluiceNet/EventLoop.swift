@@ -202,9 +202,13 @@ extension EventLoop {
     /// Runs `job` once `delay` has passed since the turn began.
     @discardableResult
     package func schedule(after delay: Duration, _ job: @escaping () -> Void) -> TimerID {
+        schedule(at: deadline(after: delay), job)
+    }
+
+    /// The loop's time once `delay` has passed since the turn began.
+    package func deadline(after delay: Duration) -> UInt64 {
         let (seconds, attoseconds) = max(delay, .zero).components
-        let nanoseconds = UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
-        return schedule(at: now + nanoseconds, job)
+        return now + UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
     }
 
     /// Forgets a timer; one that ran already is ignored.
