@@ -258,7 +258,8 @@ extension Topic {
         for id in draining {
             guard let link = consumer(id), let until = link.drainsUntil else { continue }
             let due = link.ledger.credit(upTo: link.ledger.drainedTo)
-            guard due == 0 || isPaused || link.needBytes > 0 || hasPassed(until, id.index) else {
+            let isOver = due == 0 || isPaused || link.needBytes > 0 || hasPassed(until, id.index)
+            guard isOver, link.untoldGaps == 0 else {
                 unfinished.append(id)
                 continue
             }

@@ -41,15 +41,18 @@ package struct ConsumerLink: Sendable {
     var unreceived = Deque<Stretch>()
     /// A loss that could not be announced yet.
     var gap: Gap?
-    /// Gaps that were announced, and those of them that may not have arrived, oldest first.
+    /// Gaps that were announced.
     var gapsTold: UInt64 = 0
-    var told = Deque<ToldGap>()
+    /// Those of them that may not have arrived, oldest first, and behind them those that a resume
+    /// has left to be told again.
+    var gaps = Deque<PlacedGap>()
     /// Marks that it was told and may not have received, and behind them those it is to be told.
     var words = Deque<Word>()
     var toldWords = 0
     var untoldWords = 0
     /// Whether it stands among those that have something to announce.
     var isAnnounced = false
+    var untoldGaps: UInt32 = 0
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 
@@ -90,8 +93,8 @@ package struct ConsumerLink: Sendable {
 
     package var isWritable: Bool { Self.isWritable(room, of: window) }
 
-    /// A gap that is on its way, as far as the sink has said.
-    struct ToldGap: Sendable {
+    /// A gap that the sink may not have, in its place.
+    struct PlacedGap: Sendable {
         var gap: Gap
         /// Which of the link's gaps it is; the last of them if it stands for several.
         var number: UInt64
@@ -119,42 +122,53 @@ package struct ConsumerLink: Sendable {
         )
     }
 
-    /// Counts a gap that is announced, and keeps it until the sink is known to have it.
-    mutating func tell(_ gap: Gap) {
-        gapsTold += 1
-        if told.count >= Limits.cutRangesMax {
-            // Beyond the limit the two oldest become one that covers both.
-            let oldest = told.removeFirst()
-            told[0].gap.cover(oldest.gap)
+    /// The gap to be told next.
+    var nextGap: Gap? { untoldGaps > 0 ? gaps[gaps.count - Int(untoldGaps)].gap : gap }
+
+    /// Counts that gap as told, and keeps it until the sink is known to have it.
+    mutating func noteGapTold() {
+        if untoldGaps == 0, let gap {
+            self.gap = nil
+            leave(gap)
         }
-        told.append(ToldGap(gap: gap, number: gapsTold, sequence: ledger.delivered + 1))
+        gapsTold += 1
+        untoldGaps -= 1
+        guard gaps.count - Int(untoldGaps) > Limits.cutRangesMax else { return }
+        // Beyond the limit the two oldest become one that covers both.
+        let oldest = gaps.removeFirst()
+        gaps[0].gap.cover(oldest.gap)
     }
 
-    /// Gaps to be announced to a sink that is back and has had `heard` of them: those that it has
-    /// not, and what it was given and has not received, each in its place.
-    mutating func retell(after heard: UInt64) -> [Gap] {
-        var gaps: [Gap] = []
-        var unheard = told.filter { $0.number > heard }[...]
+    private mutating func leave(_ gap: Gap) {
+        untoldGaps += 1
+        let number = gapsTold + UInt64(untoldGaps)
+        gaps.append(PlacedGap(gap: gap, number: number, sequence: ledger.delivered + 1))
+    }
+
+    /// Leaves to be told, to a sink that is back and has had `heard` gaps, those that it has not,
+    /// and what it was given and has not received, each in its place.
+    // Not all at once: there may be many more of them than a step has effects.
+    mutating func retell(after heard: UInt64) {
+        var unheard = gaps.filter { $0.number > heard }[...]
+        gaps = []
+        gapsTold = heard
+        untoldGaps = 0
         for stretch in unreceived {
             while let next = unheard.first, next.sequence <= stretch.sequence {
-                gaps.append(next.gap)
+                leave(next.gap)
                 unheard.removeFirst()
             }
             let end = stretch.offset + stretch.span
-            gaps.append(Gap(from: stretch.offset, to: end, count: stretch.count, reason: .cut))
+            leave(Gap(from: stretch.offset, to: end, count: stretch.count, reason: .cut))
         }
-        gaps += unheard.map(\.gap)
+        for next in unheard { leave(next.gap) }
         unreceived = []
-        told = []
-        gapsTold = heard
-        for gap in gaps { tell(gap) }
-        return gaps
     }
 
     /// Forgets what the sink has received.
     mutating func forget(upTo received: UInt64) {
         self.received = received
-        while let first = told.first, first.sequence <= received { told.removeFirst() }
+        while let first = gaps.first, first.sequence <= received { gaps.removeFirst() }
         if toldWords > 0 { forgetWords(upTo: received) }
         while let first = unreceived.first {
             guard first.sequence + first.count - 1 > received else {

@@ -250,10 +250,11 @@ extension Topic {
     }
 
     /// Leaves a word for a member, and says it if nothing stands in its way.
+    // One effect at most: what it is still to be told before that may be many.
     mutating func say(_ mark: PlacedMark, to member: UInt32, into effects: inout Effects) {
         let place = Int(member)
         consumerLinks[place].add(Word(mark: mark))
-        announce(member, limit: .max, into: &effects)
+        announce(member, limit: effects.list.count + 1, into: &effects)
         awaitAnnouncement(member)
         refresh(member, requeue: false)
     }
@@ -283,7 +284,7 @@ extension Topic {
         gapped = waiting
     }
 
-    /// Tells a member of its loss and the words for it, in their order, while it can be written to.
+    /// Tells a member of its losses and the words for it in their order, while there is room.
     mutating func announce(_ member: UInt32, limit: Int, into effects: inout Effects) {
         let place = Int(member)
         while consumerLinks[place].isAttached, consumerLinks[place].room > 0,
@@ -291,31 +292,16 @@ extension Topic {
         {
             let next = consumerLinks[place].ledger.delivered + 1
             let word = consumerLinks[place].nextWord
-            if let gap = consumerLinks[place].gap,
+            if let gap = consumerLinks[place].nextGap,
                 word.map({ gap.from < $0.mark.offset }) ?? true
             {
-                consumerLinks[place].gap = nil
+                consumerLinks[place].noteGapTold()
                 consumerLinks[place].room -= Limits.gapWindowBytes
-                consumerLinks[place].tell(gap)
                 effects.list.append(.gap(id(member), gap, nextSequence: next))
                 continue
             }
             guard let word else { return }
             tell(member, word, at: next, into: &effects)
-        }
-    }
-
-    /// Tells a member that is back the losses that it may not know of, each behind what was said
-    /// before it.
-    mutating func announce(_ gaps: [Gap], again member: UInt32, into effects: inout Effects) {
-        let place = Int(member)
-        let next = consumerLinks[place].ledger.delivered + 1
-        for gap in gaps {
-            while let word = consumerLinks[place].nextWord, word.mark.offset <= gap.from {
-                tell(member, word, at: next, into: &effects)
-            }
-            consumerLinks[place].room -= Limits.gapWindowBytes
-            effects.list.append(.gap(id(member), gap, nextSequence: next))
         }
     }
 
@@ -336,7 +322,7 @@ extension Topic {
 
 extension ConsumerLink {
     /// Whether something is to be told before the next event.
-    var hasNews: Bool { gap != nil || untoldWords > 0 }
+    var hasNews: Bool { gap != nil || untoldGaps > 0 || untoldWords > 0 }
 
     /// The first word that it was not told.
     var nextWord: Word? { untoldWords > 0 ? words[toldWords] : nil }

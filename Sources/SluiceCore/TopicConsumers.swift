@@ -20,7 +20,6 @@ extension Topic {
         eventBytesMax: Int,
         into effects: inout Effects
     ) {
-        var gaps: [Gap] = []
         var lost: UInt64 = 0
         let head = log.head
         do {
@@ -43,7 +42,7 @@ extension Topic {
                     link.drainsUntil = head
                 }
                 link.forget(upTo: point.position)
-                gaps = link.retell(after: point.gaps)
+                link.retell(after: point.gaps)
                 link.isAttached = true
                 link.eventBytesMax = eventBytesMax
                 link.room = link.window
@@ -58,7 +57,6 @@ extension Topic {
         counters.cut += lost
         groupTable[consumerLinks[Int(id.index)].group].cut += lost
         effects.list.append(.opened(id, resumed: true))
-        announce(gaps, again: id.index, into: &effects)
         awaitAnnouncement(id.index)
         if consumer(id)?.drainsUntil != nil { draining.append(id) }
         refresh(id.index, requeue: true)

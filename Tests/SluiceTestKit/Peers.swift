@@ -24,7 +24,7 @@ package struct FakeSink {
     /// The partitions that it has.
     package var lanes: [Int] = []
     package var bucket: HandBucket?
-    /// What it was given and has not received when its wire was cut, and what it was told of that.
+    /// What was on its wire when that was cut, and what it was told of that since.
     package var lost: [Range<UInt64>] = []
     package var toldLost: [Gap] = []
     /// What the broker knew of its asks when its wire was cut, and what was left of them.
@@ -47,6 +47,9 @@ package struct FakeSink {
     package var outbox = Deque<Ask>()
     /// Bytes that the broker wrote and the kernel has not taken.
     package var unwritten = 0
+
+    /// Whether it was not seen to be told all that a cut took from its wire.
+    var lacksNews: Bool { !lost.isEmpty || !toldLost.isEmpty || !lostGaps.isEmpty }
 }
 
 /// A producer's end of a link, with what is on its way in both directions.

@@ -45,6 +45,8 @@ package struct World {
     var isEnding = false
     /// Whether its producers bring so large events that few fill the topic.
     let isHeavy: Bool
+    /// The step in which one consumer loses more stretches than a step has effects; 0 for none.
+    private let scattersIn: UInt64
     /// How many of each kind may be there at a time.
     private let linksMax: Int
 
@@ -74,6 +76,9 @@ package struct World {
             options.limits.eventBytes = UInt32.random(in: 20...60, using: &limitRandom)
         }
         isHeavy = isNew && Int.random(in: 0..<10, using: &limitRandom) == 0
+        var scatterRandom = SeededGenerator(seed: seed ^ 0x7363_6174_7465_72)
+        let scatters = isNew && Int.random(in: 0..<20, using: &scatterRandom) == 0
+        scattersIn = scatters ? UInt64.random(in: 1...200, using: &scatterRandom) : 0
         changesSettings = isNew
         policies = [options.onFull]
         self.random = random
@@ -136,6 +141,7 @@ package struct World {
         }
         sayMark()
         settle()
+        if steps == scattersIn { scatter() }
     }
 
     /// Time goes on by a little, up to where the topic wants a step, or far beyond.
@@ -154,7 +160,7 @@ package struct World {
         touch(command)
         let head = topic.log.head
         if topic.apply(command, at: now, into: &effects) { isDue = true }
-        if case .publish = command { checkCount() }
+        checkCount()
         if topic.log.head != head { touched.addAll() }
         book()
         noteOwners()
@@ -168,12 +174,7 @@ package struct World {
             if isWoken { touched.addAll() }
             guard isWoken || isDue else { break }
             // What time brings members, they have before their turn comes.
-            let orders = isWoken ? [:] : firstInOrder()
-            isDue = topic.advance(at: now, into: &effects)
-            checkStep()
-            checkOrder(orders)
-            book()
-            noteOwners()
+            advance(in: isWoken ? [:] : firstInOrder())
             rounds += 1
             guard rounds < 10_000 else {
                 violations.append("never comes to rest")
@@ -181,6 +182,7 @@ package struct World {
             }
         }
         for index in sources.indices { checkAnswers(index) }
+        checkCuts()
         if steps & 63 == 0 { return checkAll() }
         guard !touched.isEmpty else { return }
         checks += 1
@@ -191,6 +193,15 @@ package struct World {
         }
         checkRate()
         touched.removeAll()
+    }
+
+    /// A step of the topic, which serves these members first of their groups.
+    mutating func advance(in orders: [Int: [UInt32]] = [:]) {
+        isDue = topic.advance(at: now, into: &effects)
+        checkStep()
+        checkOrder(orders)
+        book()
+        noteOwners()
     }
 
     /// Whose turn it is in the groups where that is certain.

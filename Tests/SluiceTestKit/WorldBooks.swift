@@ -116,6 +116,7 @@ extension World {
     mutating func checkGap(_ gap: Gap, _ index: Int) {
         guard gap.reason != .cut else {
             sinks[index].toldLost.append(gap)
+            if !sinks[index].isAttached { violations.append("L7: a gap for nobody") }
             return
         }
         if sinks[index].lostGaps.first == gap {
@@ -152,8 +153,17 @@ extension World {
         if !mayLose { violations.append("\(name(book, index)) may not lose: \(gap)") }
     }
 
-    /// What was cut off on the wire is told exactly when the link comes back.
+    /// At rest, who has come back and has room was told exactly what a cut took from its wire.
+    mutating func checkCuts() {
+        for index in sinks.indices where sinks[index].isAttached && sinks[index].lacksNews {
+            guard let room = topic.consumer(sinks[index].id)?.room, room > 0 else { continue }
+            checkCut(index)
+        }
+    }
+
+    /// What was cut off on the wire of a link that came back is told exactly, before all else.
     mutating func checkCut(_ index: Int) {
+        guard sinks[index].lacksNews else { return }
         let sink = sinks[index]
         let lost = sink.lost.reduce(0) { $0 + UInt64($1.count) }
         let told = sink.toldLost.reduce(0) { $0 + $1.count }

@@ -12,16 +12,7 @@ extension World {
             guard sinks[index].isAttached else { return }
             // Some of what is on the wire arrives still, the rest never does.
             for _ in 0..<roll(4) { read(index) }
-            sinks[index].isAttached = false
-            lose(sinks[index].inbox, index)
-            sinks[index].inbox = []
-            sinks[index].outbox = []
-            sinks[index].unwritten = 0
-            if let ledger = topic.consumer(sinks[index].id)?.ledger {
-                sinks[index].askedAtCut = ledger.asked
-                sinks[index].creditAtCut = ledger.credit
-            }
-            apply(.detach(sinks[index].id))
+            cutSink(index)
         case 3: sinks[index].reads.toggle()
         default:
             guard sinks[index].isAttached else { return }
@@ -29,19 +20,56 @@ extension World {
         }
     }
 
+    private mutating func cutSink(_ index: Int) {
+        sinks[index].isAttached = false
+        lose(sinks[index].inbox, index)
+        sinks[index].inbox = []
+        sinks[index].outbox = []
+        sinks[index].unwritten = 0
+        if let ledger = topic.consumer(sinks[index].id)?.ledger {
+            sinks[index].askedAtCut = ledger.asked
+            sinks[index].creditAtCut = ledger.credit
+        }
+        apply(.detach(sinks[index].id))
+    }
+
+    /// A consumer of every other event has a window full of them when its wire is cut, comes back,
+    /// and is cut off again while it is told of more losses than a step has effects.
+    mutating func scatter() {
+        var opening = ConsumerOpening(events: 4_000)
+        opening.wish.dispatcher = .independent
+        opening.member.sampleOneIn = 2
+        open(opening, Taste(oneIn: 2), nil)
+        guard let id = sinks.last?.id else { return }
+        for _ in 0..<100 where sink(id) != nil {
+            emitLocally()
+            settle()
+        }
+        for steps in [1 + roll(3), 10_000] {
+            guard let index = sink(id) else { return }
+            cutSink(index)
+            attachSink(index)
+            for _ in 0..<steps where isDue { advance() }
+            for _ in 0..<roll(600) { if let index = sink(id) { read(index) } }
+        }
+    }
+
     /// What was on the wire of a consumer goes with it, and has to be told when it comes back.
     private mutating func lose(_ frames: Deque<FakeSink.Frame>, _ index: Int) {
+        var gaps = Deque<Gap>()
         for frame in frames {
             switch frame {
             case .events(_, _, let offsets): sinks[index].lost += offsets
             case .gap(let gap, _) where gap.reason == .cut:
                 sinks[index].lost.append(gap.from..<gap.to)
-            case .gap(let gap, _): sinks[index].lostGaps.append(gap)
+            case .gap(let gap, _): gaps.append(gap)
             // What was said on the wire that broke is said again.
             case .mark(let number, _): sinks[index].awaited.insert(number)
             case .status: continue
             }
         }
+        // What was on the wire was told before what an earlier cut has left to be told.
+        sinks[index].lostGaps.prepend(contentsOf: gaps)
     }
 
     mutating func attachSink(_ index: Int) {
@@ -59,7 +87,6 @@ extension World {
         let largest = Limits.eventBytesMax
         let id = sinks[index].id
         apply(.attachConsumer(id, point, eventBytesMax: largest))
-        if let index = sink(id) { checkCut(index) }
     }
 
     mutating func disturbSource(_ index: Int) {

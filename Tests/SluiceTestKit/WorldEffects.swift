@@ -30,6 +30,9 @@ extension World {
                 touched.add(sinks[index].group)
                 checkGap(gap, index)
                 sinks[index].inbox.append(.gap(gap, nextSequence: next))
+                if sinks[index].unwritten >= Limits.writeWindowBytes {
+                    violations.append("a gap beyond \(sinks[index].unwritten) bytes in a window")
+                }
                 sinks[index].unwritten += Limits.gapWindowBytes
             case .status(let id, let kind):
                 guard let index = sink(id) else {
@@ -91,6 +94,7 @@ extension World {
             return
         }
         touched.add(sinks[index].group)
+        checkCut(index)
         if topic.isPaused { violations.append("EVENTS while the topic is paused") }
         var events: UInt64 = 0
         var bytes = 0

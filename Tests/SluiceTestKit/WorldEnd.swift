@@ -45,7 +45,7 @@ extension World {
         guard topic.buffered == 0 else { return false }
         for index in sinks.indices {
             guard sinks[index].inbox.isEmpty, sinks[index].outbox.isEmpty,
-                sinks[index].awaited.isEmpty
+                sinks[index].awaited.isEmpty, !sinks[index].lacksNews
             else { return false }
         }
         return true
@@ -121,6 +121,9 @@ extension World {
         }
         for sink in sinks where !sink.awaited.isEmpty {
             violations.append("\(sink.awaited.sorted()) are never told to \(sink.id)")
+        }
+        for sink in sinks where sink.lacksNews {
+            violations.append("what \(sink.id) lost is never told: \(sink.lost), \(sink.lostGaps)")
         }
         if topic.buffered > 0 { violations.append("\(topic.buffered) events wait for ever") }
         guard violations.isEmpty else {
