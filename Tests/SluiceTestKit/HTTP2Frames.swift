@@ -62,6 +62,19 @@ package struct HTTP2Frames {
         add(.headers, flags: flags, stream: stream, payload: block)
     }
 
+    /// Begins a call of the broker's gRPC service.
+    package mutating func call(_ method: String, stream: UInt32) {
+        let headers = [("content-type", "application/grpc"), ("te", "trailers")]
+        let path = "/sluice.v1.Broker/\(method)"
+        request("POST", path, stream: stream, headers: headers, hasBody: true)
+    }
+
+    /// One message of a call.
+    package mutating func message(_ bytes: [UInt8], stream: UInt32) {
+        let prefix = [0] + Self.big(UInt32(bytes.count))
+        add(.data, stream: stream, payload: prefix + bytes)
+    }
+
     package mutating func window(_ bytes: UInt32, stream: UInt32) {
         add(.windowUpdate, stream: stream, payload: Self.big(bytes))
     }

@@ -222,6 +222,17 @@ final class Broker {
         )
     }
 
+    /// What of it was resident at most, in bytes.
+    var peakBytes: Int {
+        get throws {
+            let number = running.process.processIdentifier
+            let text = try String(contentsOfFile: "/proc/\(number)/status", encoding: .utf8)
+            let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") })
+            return try #require(line.split(separator: " ").dropFirst().first.flatMap { Int($0) })
+                << 10
+        }
+    }
+
     /// One document of `topic info`.
     func topic(_ name: String) throws -> Facts {
         let outcome = try run("topic", "info", name, "-o", "jsonl")

@@ -9,9 +9,14 @@ final class BareClient {
     private var received: [UInt8] = []
     private var offered = 0
 
-    init(_ address: String) throws {
+    /// Without a number of bytes its kernel buffer is as large as the machine likes.
+    init(_ address: String, bufferBytes: Int32? = nil) throws {
         let port = try #require(address.split(separator: ":").last.flatMap { UInt16($0) })
         number = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        if var bufferBytes {
+            let size = socklen_t(MemoryLayout<Int32>.size)
+            setsockopt(number, SOL_SOCKET, SO_RCVBUF, &bufferBytes, size)
+        }
         var place = sockaddr_in()
         place.sin_family = sa_family_t(AF_INET)
         place.sin_port = port.bigEndian
