@@ -241,9 +241,11 @@ extension Topic {
     }
 
     /// Bytes a record will likely have, with a margin: what is left over is granted again.
+    // No more than it can have: one alone may be granted them where there is no room for more.
     @inline(__always)
     private var likelyRecordBytes: UInt64 {
-        meanRecordBytes == 0 ? 1_024 : meanRecordBytes + meanRecordBytes / 4 + 16
+        guard meanRecordBytes > 0 else { return 1_024 }
+        return min(meanRecordBytes + meanRecordBytes / 4 + 16, UInt64(Limits.eventBytesMax))
     }
 
     /// Bytes that may still be granted under law L3.

@@ -86,7 +86,10 @@ extension Topic {
         into effects: inout Effects
     ) -> Bool {
         let owners = owners(of: lane, group)
+        let resting = owners.filter { isResting($0) }
         var shares = shares(of: owners, lane, group, at: now)
+        // Lanes before this one may have what fits into a batch that began here.
+        let hasBegun = resting.contains { !isResting($0) }
         // One that waits for a batch still says what it will never have.
         guard !shares.isEmpty || owners.contains(where: { turn(of: $0) != nil }) else {
             return false
@@ -128,7 +131,7 @@ extension Topic {
             let told = tellReached(shares, group, isSeen: isSeen, limit: limit, into: &effects)
             moved = moved || told
         }
-        return refused > 0 || moved
+        return refused > 0 || moved || hasBegun
     }
 
     /// Tells members their next mark before which nothing that waits is for them; true if there

@@ -135,6 +135,19 @@ struct GrantingTests {
         #expect(harness.givenBytes[consumer] == Limits.eventBytesMax)
     }
 
+    @Test("guesses no event larger than one may be")
+    func likelyLargest() {
+        var harness = TopicHarness(ahead: 0) { $0.bufferBytes = 1_000 }
+        let producer = harness.producer(.events(2))
+        _ = harness.consumer(asks: 1)
+        harness.report(producer, available: 1, needs: 1_000_000)
+        harness.publish(producer, 1, bytes: 1_000_000)
+        _ = harness.consumer(asks: 1)
+        #expect(harness.credit(producer) == 1)
+        #expect(harness.ledgers[producer]?.byteCredit == UInt64(Limits.eventBytesMax))
+        #expect(harness.topic.overGrantedBytes() == [])
+    }
+
     @Test("lets producers of large events take turns instead of holding each other up")
     func largeEvents() {
         var harness = TopicHarness(ahead: 1_000)

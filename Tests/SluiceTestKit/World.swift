@@ -106,6 +106,10 @@ package struct World {
         9_312,
         // A window opened for one that lacked bytes in a partition, and no other was served.
         18_446_744_073_709_000_546,
+        // A producer alone was granted more bytes for an event than any may have.
+        77_009_878,
+        // A batch began in one partition, where nothing fitted, and one before it was not looked at.
+        77_013_824,
     ]
 
     /// Lets the world of a seed live and end, as long as no law is broken.
