@@ -38,6 +38,7 @@ package final class Engine {
     var windowBytes = Limits.writeWindowBytes
     @exclusivity(unchecked) var eventsIn: UInt64 = 0
     @exclusivity(unchecked) var eventsOut: UInt64 = 0
+    var complaints: [SessionFace: Complaints] = [:]
 
     package init(
         configuration: EngineConfiguration,

@@ -34,6 +34,9 @@ extension Engine {
             faces[face].detachedSessions += session.peer == nil ? 1 : 0
             faces[face].queuedBytes += session.peer?.traffic.queuedBytes ?? 0
         }
+        for (place, face) in SessionFace.allCases.enumerated() {
+            if let complaints = complaints[face] { fill(&faces[place], complaints) }
+        }
         return faces
     }
 

@@ -87,6 +87,11 @@ extension Snapshot.Server {
             faces[place].connections += other.faces[place].connections
             faces[place].detachedSessions += other.faces[place].detachedSessions
             faces[place].queuedBytes += other.faces[place].queuedBytes
+            faces[place].rejects.merge(other.faces[place].rejects, uniquingKeysWith: +)
+            faces[place].protocolErrors.merge(
+                other.faces[place].protocolErrors,
+                uniquingKeysWith: +
+            )
         }
     }
 }

@@ -52,7 +52,8 @@ package final class Gateway: Face {
         self.readClocks = readClocks
         try listener.start { [unowned self] socket, address in
             accept(socket, from: address)
-        } failed: { [logger] error in
+        } failed: { [engine, logger] error in
+            engine.countReject(.system, at: .http)
             logger.warning("HTTP connection not accepted", metadata: ["reason": "\(error)"])
         }
     }
@@ -62,6 +63,7 @@ package final class Gateway: Face {
     private func accept(_ socket: consuming Socket, from address: SocketAddress) {
         let descriptor = socket.release()
         guard !isWinding, connectionCount < Limits.httpConnectionsMax else {
+            engine.countReject(isWinding ? .stopping : .limit, at: .http)
             descriptor.close()
             return
         }
@@ -81,10 +83,14 @@ package final class Gateway: Face {
         do {
             try connection.start()
         } catch {
+            engine.countReject(.system, at: .http)
             logger.warning("HTTP connection not taken", metadata: ["reason": "\(error)"])
             connection.close()
         }
     }
+
+    /// Counts what a call is ended with if its client is to blame.
+    func count(_ code: CloseCode) { engine.countBreach(code, at: .http) }
 
     func forget(_ connection: GatewayConnection) {
         connections[connection.slot] = nil

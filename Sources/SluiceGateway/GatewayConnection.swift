@@ -248,6 +248,7 @@ extension GatewayConnection {
             "HTTP connection ended",
             metadata: ["peer": "\(address)", "reason": "\(failure)"]
         )
+        gateway.engine.countBreach(failure.breach, at: .http)
         if case .malformed(let status, let text) = failure, http is H1Session {
             let body = Array("\(text)\n".utf8)
             let head =
@@ -401,6 +402,11 @@ extension GatewayConnection {
     /// All is said: the socket goes once the client has read it and closed its end.
     private func finish() {
         guard endsAt == nil else { return }
+        if !isEnding, let session = http as? H2Session,
+            let failure = HTTPFailure(goAway: session.lastError)
+        {
+            gateway.engine.countBreach(failure.breach, at: .http)
+        }
         isEnding = true
         endExchanges()
         endsAt = gateway.loop.now + UInt64(Limits.httpHeadSecondsMax) * 1_000_000_000
@@ -420,6 +426,7 @@ extension GatewayConnection {
             return
         }
         if let owesSince, now - min(now, owesSince) > UInt64(Limits.httpHeadSecondsMax) * second {
+            if !hasAsked { gateway.engine.countReject(.timeout, at: .http) }
             close()
             return
         }
@@ -455,6 +462,7 @@ extension GatewayConnection {
 
     /// The broker has stopped: what is open is answered now.
     func leave() {
+        if !hasAsked { gateway.engine.countReject(.stopping, at: .http) }
         for exchange in exchanges.values { exchange.handler?.leave() }
         wind()
     }

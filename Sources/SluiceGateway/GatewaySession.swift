@@ -98,6 +98,7 @@ extension GatewaySession {
     func opened(_ link: UInt32, _ opened: Opened) { links[link]?.opened(opened) }
 
     func refused(_ link: UInt32, _ close: Close) {
+        engine.countBreach(close.code, at: .http)
         links.removeValue(forKey: link)?.refused(close)
     }
 
@@ -118,6 +119,7 @@ extension GatewaySession {
     func status(_ link: UInt32, _ status: Status) { links[link]?.status(status) }
 
     func closed(_ link: UInt32, _ close: Close) {
+        engine.countBreach(close.code, at: .http)
         links.removeValue(forKey: link)?.closed(close)
     }
 

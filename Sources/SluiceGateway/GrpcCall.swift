@@ -65,6 +65,7 @@ final class GrpcCall: ExchangeHandler {
     private func fail(_ status: GrpcStatus) {
         guard !isOver else { return }
         isOver = true
+        if let code = status.reason { gateway.count(code) }
         method.fail(status)
     }
 

@@ -33,6 +33,8 @@ package final class H2Session: HTTPSession {
     private var isWinding = false
     private var idleAllowance = IdleAllowance()
     private var isFlooded = false
+    /// The code of the last GOAWAY that was written.
+    package private(set) var lastError: UInt32 = 0
     /// Set by the owner before it feeds: monotonic nanoseconds.
     package var now: UInt64 = 0
     private var framing = Framing()
@@ -296,6 +298,7 @@ extension H2Session {
     fileprivate func sent(_ frame: nghttp2_frame) {
         let isData = UInt32(frame.hd.type) == NGHTTP2_DATA.rawValue
         if isData, frame.hd.length > 0 { idleAllowance.earn() }
+        if UInt32(frame.hd.type) == NGHTTP2_GOAWAY.rawValue { lastError = frame.goaway.error_code }
         let id = frame.hd.stream_id
         guard frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
             [NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue].contains(UInt32(frame.hd.type)),

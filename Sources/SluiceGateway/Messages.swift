@@ -1,3 +1,5 @@
+import SluiceEngine
+
 /// A field of a request or of an answer; names are in lower case.
 package struct Header: Hashable, Sendable {
     package let name: String
@@ -77,6 +79,18 @@ package enum HTTPFailure: Error, Hashable, Sendable {
     case flood
     /// The library gave up.
     case broken(String)
+
+    /// What a GOAWAY of ours says of the client, by its code (RFC 9113, 7); nil if nothing.
+    init?(goAway code: UInt32) {
+        switch code {
+        case 0: return nil
+        // The library has the first for streams that are reset too often.
+        case 2, 11: self = .flood
+        default: self = .broken("GOAWAY \(code)")
+        }
+    }
+
+    var breach: Breach { self == .flood ? .flood : .malformed }
 }
 
 /// One version of HTTP, without a socket: bytes in and events out, answers in and bytes out.

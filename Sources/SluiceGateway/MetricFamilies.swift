@@ -52,7 +52,33 @@ extension MetricsText {
             "Bytes that wait until peers read.",
             server.faces.map { ([("face", $0.face)], Double($0.queuedBytes)) }
         )
+        addComplaints(server.faces)
         addProcess(server)
+    }
+
+    private mutating func addComplaints(_ faces: [Snapshot.Face]) {
+        func samples(
+            _ label: String,
+            _ counts: (Snapshot.Face) -> [String: UInt64]
+        ) -> [(labels: [Label], value: Double)] {
+            faces.flatMap { face in
+                counts(face).sorted { $0.key < $1.key }.map { key, count in
+                    ([("face", face.face), (label, key)], Double(count))
+                }
+            }
+        }
+        add(
+            "sluice_connection_rejects_total",
+            .counter,
+            "Connections that were turned away before they could ask for anything.",
+            samples("reason", \.rejects)
+        )
+        add(
+            "sluice_protocol_errors_total",
+            .counter,
+            "Connections and links that ended because the client broke the protocol.",
+            samples("code", \.protocolErrors)
+        )
     }
 
     private mutating func addProcess(_ server: Snapshot.Server) {

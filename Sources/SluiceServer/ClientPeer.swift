@@ -238,6 +238,7 @@ extension ClientPeer {
             end(close)
             return
         }
+        engine.countBreach(close.code, at: .binary)
         if let session { engine.close(session, link) }
         out.settleNow(link: link)
         out.drop(link: link)
@@ -276,6 +277,11 @@ extension ClientPeer {
     /// Says why and ends the connection; what the session's links were owed dies with it.
     package func end(_ close: Close) {
         guard !isEnding else { return }
+        if isGreeted {
+            engine.countBreach(close.code, at: .binary)
+        } else {
+            engine.countReject(RejectReason(close.code), at: .binary)
+        }
         machine.closed()
         if let session {
             self.session = nil
@@ -356,6 +362,7 @@ extension ClientPeer {
     }
 
     package func refused(_ link: UInt32, _ close: Close) {
+        engine.countBreach(close.code, at: .binary)
         machine.refused(link)
         urgently { $0.append(close, link: link) }
     }
@@ -401,6 +408,7 @@ extension ClientPeer {
             out.drop(link: link)
             return
         }
+        engine.countBreach(close.code, at: .binary)
         out.settleNow(link: link)
         if close.code.blame == .nobody {
             out.append(link: link) { $0.append(close, link: link) }

@@ -87,6 +87,7 @@ final class Shard {
             try listener.start { [unowned self] socket, address in
                 accept(socket, from: address)
             } failed: { [unowned self] error in
+                engine.countReject(.system, at: .binary)
                 logger.warning("connection not accepted", metadata: ["reason": "\(error)"])
             }
         }
@@ -234,6 +235,7 @@ extension Shard {
     /// Serves a new connection, or turns it away.
     func take(_ carrier: Carrier, from address: String) {
         guard drainDeadline == nil, house.enter(configuration.connectionsMax) else {
+            engine.countReject(drainDeadline == nil ? .limit : .stopping, at: .binary)
             turnAway(carrier)
             return
         }
@@ -243,6 +245,7 @@ extension Shard {
         do {
             try connection.start()
         } catch {
+            engine.countReject(.system, at: .binary)
             logger.warning("connection not taken", metadata: ["reason": "\(error)"])
             connection.close()
         }

@@ -54,6 +54,10 @@ package enum Snapshot {
         package var detachedSessions = 0
         /// Bytes that wait to be written.
         package var queuedBytes = 0
+        /// Connections that were turned away before they could ask for anything, by reason.
+        package var rejects: [String: UInt64] = [:]
+        /// Connections and links that ended because the client broke the protocol, by code.
+        package var protocolErrors: [String: UInt64] = [:]
 
         package init(_ face: String) { self.face = face }
     }

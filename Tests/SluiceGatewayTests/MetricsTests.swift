@@ -42,6 +42,8 @@ struct MetricsTests {
     private var server: Snapshot.Server {
         var server = Snapshot.Server(name: "test", version: "1")
         server.faces = [Snapshot.Face("binary"), Snapshot.Face("http")]
+        server.faces[0].rejects = ["limit": 2]
+        server.faces[1].protocolErrors = ["FLOOD": 3]
         return server
     }
 
@@ -135,6 +137,17 @@ struct MetricsTests {
         #expect(text.contains("\n\(held) 0.25\n"))
         let blocked = #"sluice_producer_blocked_seconds_total{topic="t",reason="no-demand"} 1.5"#
         #expect(text.contains("\n\(blocked)\n"))
+    }
+
+    @Test("tell what was turned away, and of what kind the mistakes were")
+    func complaints() {
+        let text = page()
+        for sample in [
+            #"sluice_connection_rejects_total{face="binary",reason="limit"} 2"#,
+            #"sluice_protocol_errors_total{face="http",code="FLOOD"} 3"#,
+        ] {
+            #expect(text.contains("\n\(sample)\n"))
+        }
     }
 
     @Test("add up the groups that have no name, with those that are gone")
