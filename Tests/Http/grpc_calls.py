@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 
 import grpc
@@ -20,7 +22,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from grpc_peer import (
-    Consumer, In, Out, PATIENCE, PROTOCOL, Producer, Talk, event, events_of, pb, publish, rpc,
+    Consumer, EVENTS_PER_MESSAGE, In, Out, PATIENCE, PROTOCOL, Producer, Talk, event, events_of, pb,
+    publish, rpc,
 )
 
 Code = grpc.StatusCode
@@ -380,10 +383,65 @@ def last_case_a_stop_is_told_to_all(broker, pid):
     consumer = Consumer(broker, "stop", demand=1)
     producer = Producer(broker, "stop")
     assert consumer.hear().HasField("opened") and producer.hear().HasField("opened")
+    busy = [Confirmed(broker, "busy") for _ in range(4)]
+    reader = Taken(broker, "busy")
+    for peer in (*busy, reader):
+        peer.start()
+    while reader.count < 2_000 or not all(peer.producer.confirmed for peer in busy):
+        time.sleep(0.01)
     os.kill(pid, signal.SIGTERM)
     assert next(watch).status == Health.NOT_SERVING
     assert consumer.status()[0] == Code.UNAVAILABLE
     assert producer.status()[0] == Code.UNAVAILABLE
+    for peer in (*busy, reader):
+        peer.join(PATIENCE)
+    confirmed = {
+        offset
+        for peer in busy
+        for confirm in peer.producer.confirmed
+        for offset in range(confirm.offset, confirm.offset + confirm.count)
+    }
+    taken = set(reader.offsets)
+    assert len(taken) == len(reader.offsets) and taken <= confirmed, len(taken - confirmed)
+
+
+class Confirmed(threading.Thread):
+    """Publishes on a connection of its own for as long as the broker lets it."""
+
+    def __init__(self, broker, topic: str):
+        super().__init__(daemon=True)
+        self.channel = grpc.insecure_channel(broker.address)
+        self.producer = Producer(rpc.BrokerStub(self.channel), topic)
+
+    def run(self) -> None:
+        try:
+            while True:
+                self.producer.send([event("x")] * EVENTS_PER_MESSAGE)
+        except grpc.RpcError as error:
+            assert error.code() == Code.UNAVAILABLE, error
+        self.channel.close()
+
+
+class Taken(threading.Thread):
+    """Takes all that comes, on a connection of its own."""
+
+    def __init__(self, broker, topic: str):
+        super().__init__(daemon=True)
+        self.channel = grpc.insecure_channel(broker.address)
+        self.consumer = Consumer(rpc.BrokerStub(self.channel), topic, demand=1_000_000)
+        self.offsets: list[int] = []
+
+    @property
+    def count(self) -> int:
+        return len(self.offsets)
+
+    def run(self) -> None:
+        try:
+            for word in self.consumer.call:
+                self.offsets += [offset for offset, _ in events_of(word)]
+        except grpc.RpcError as error:
+            assert error.code() == Code.UNAVAILABLE, error
+        self.channel.close()
 
 
 def main() -> int:
@@ -392,7 +450,7 @@ def main() -> int:
     misses = 0
     with grpc.insecure_channel(address) as channel:
         broker = rpc.BrokerStub(channel)
-        broker.channel = channel
+        broker.channel, broker.address = channel, address
         cases = [(name, case, address) for name, case in globals().items()
                  if name.startswith("case_")]
         if len(sys.argv) > 2:
