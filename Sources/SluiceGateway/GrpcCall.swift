@@ -167,9 +167,8 @@ final class GrpcReply: BodySource {
     func finish(_ status: GrpcStatus) { if self.status == nil { self.status = status } }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) -> BodyPart {
-        let count = min(waiting, buffer.count)
+        let count = bytes.copy(from: taken, into: buffer)
         guard count > 0 else { return status.map { .endedWith($0.trailers) } ?? .nothingNow }
-        bytes[taken..<taken + count].withUnsafeBytes { buffer.copyMemory(from: $0) }
         taken += count
         return .bytes(count)
     }

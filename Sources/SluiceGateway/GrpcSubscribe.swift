@@ -251,11 +251,7 @@ extension GrpcSubscribe {
         var filled = 0
         while filled < buffer.count {
             guard taken < message.count || encode() else { break }
-            let count = min(message.count - taken, buffer.count - filled)
-            message[taken..<taken + count].withUnsafeBytes { part in
-                UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
-                    .copyMemory(from: part)
-            }
+            let count = message.copy(from: taken, into: buffer, behind: filled)
             taken += count
             filled += count
         }

@@ -408,8 +408,7 @@ extension H2Session.Stream {
         switch body {
         case .none: break
         case .bytes(let bytes):
-            let count = min(buffer.count, bytes.count - sent)
-            bytes[sent..<sent + count].withUnsafeBytes { buffer.copyMemory(from: $0) }
+            let count = bytes.copy(from: sent, into: buffer)
             sent += count
             if sent == bytes.count { flags |= NGHTTP2_DATA_FLAG_EOF.rawValue }
             return count

@@ -43,6 +43,21 @@ package protocol BodySource: AnyObject {
     func read(into buffer: UnsafeMutableRawBufferPointer) -> BodyPart
 }
 
+extension [UInt8] {
+    /// Copies what begins at `start` behind the first `filled` bytes of a buffer, as far as it fits.
+    func copy(
+        from start: Int,
+        into buffer: UnsafeMutableRawBufferPointer,
+        behind filled: Int = 0
+    ) -> Int {
+        let count = Swift.min(self.count - start, buffer.count - filled)
+        self[start..<start + count].withUnsafeBytes { part in
+            UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]).copyMemory(from: part)
+        }
+        return count
+    }
+}
+
 /// What a body had to give.
 package enum BodyPart: Hashable, Sendable {
     /// More than none.

@@ -311,11 +311,7 @@ extension Reading {
                 guard give(&window) else { break }
                 continue
             }
-            let count = min(text.count - taken, buffer.count - filled)
-            text[taken..<taken + count].withUnsafeBytes { part in
-                UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
-                    .copyMemory(from: part)
-            }
+            let count = text.copy(from: taken, into: buffer, behind: filled)
             taken += count
             filled += count
         }
