@@ -119,6 +119,10 @@ struct ClientMarkTests {
         talk.grant(2, total: 6)
         talk.send(0, on: key)
         #expect(talk.lines() == ["3+1", "d before 4", "4+1", "end before 5"])
+        #expect(talk.session.isPingDue, "they are asked for again")
+        talk.session.ping(2, into: &talk.output.frames)
+        talk.broker { $0.append(Ping(opaque: 2, isAnswer: true)) }
+        #expect(talk.told().contains(.marksArrived(key, count: 3)), "c, d and the end")
     }
 
     @Test("a broker that has forgotten the session is told all that may not have arrived")
