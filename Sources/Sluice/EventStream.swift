@@ -26,6 +26,9 @@ public final class EventStream: AsyncSequence, Sendable {
 
     let core = StreamCore()
 
+    /// Whether the task waits for something to come, and when it is woken if nothing does.
+    package var sleep: (isAsleep: Bool, until: ContinuousClock.Instant?) { core.sleep }
+
     /// Makes a stream of subscriptions, each of which nobody else may iterate.
     public init(_ subscriptions: [Subscription] = [], cancel mode: CancelMode = .permanent) {
         for subscription in subscriptions { core.add(subscription, mode) }

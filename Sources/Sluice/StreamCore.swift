@@ -300,6 +300,10 @@ extension StreamCore {
         }
     }
 
+    var sleep: (isAsleep: Bool, until: ContinuousClock.Instant?) {
+        state.withLock { ($0.waiter != nil, $0.alarm) }
+    }
+
     private func ring(_ time: ContinuousClock.Instant) {
         let waiter = state.withLock { state in
             if state.alarm == time { state.alarm = nil }

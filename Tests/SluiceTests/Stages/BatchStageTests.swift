@@ -112,6 +112,66 @@ struct BatchStageTests {
         }
     }
 
+    /// Gathers from `stream` until a batch is given or, after `count` events, the task sleeps and
+    /// `isWrong` says that it should not.
+    private static func sleeps(
+        _ stream: EventStream,
+        within time: Duration,
+        after count: Int,
+        wrongly isWrong: @escaping (_ until: ContinuousClock.Instant?) -> Bool
+    ) async throws -> Bool {
+        let gathered = Log<Int>()
+        let isGiven = Log<Bool>()
+        let batches = stream.batches(of: 100, within: time) { event in
+            gathered.add(number(event))
+            return 0
+        }
+        let task = Task {
+            for try await _ in batches { isGiven.add(true) }
+        }
+        defer { task.cancel() }
+        var isAsleep = false
+        // Whoever woke the task for the last event did so before it was gathered.
+        try await until {
+            if gathered.all.count == count {
+                let sleep = stream.sleep
+                isAsleep = sleep.isAsleep && isWrong(sleep.until) && isGiven.all.isEmpty
+            }
+            return isAsleep || !isGiven.all.isEmpty
+        }
+        return isAsleep
+    }
+
+    @Test("the task that holds an open batch never sleeps without an alarm")
+    func alarm() async throws {
+        try await Broker.withClient { _, client in
+            try await client.publish(0..<1, to: "t")
+            let stream = client.stream(of: ["t"])
+            let isAsleep = try await Self.sleeps(
+                stream,
+                within: .milliseconds(1),
+                after: 1,
+                wrongly: { $0 == nil }
+            )
+            #expect(!isAsleep, "a batch waits for ever: nothing wakes its task in time")
+        }
+    }
+
+    @Test("the task whose batches hold all that may be asked for does not sleep at all")
+    func noSleep() async throws {
+        try await Broker.withClient { _, client in
+            try await client.publish(0..<8, to: "t")
+            let stream = client.stream(of: [Input("t", options: options(8, 4))])
+            let isAsleep = try await Self.sleeps(
+                stream,
+                within: Self.long,
+                after: 8,
+                wrongly: { _ in true }
+            )
+            #expect(!isAsleep, "a batch waits for ever: only it can bring more")
+        }
+    }
+
     @Test("when all that may be asked for waits in batches, the oldest is closed")
     func stuck() async throws {
         try await Broker.withClient(Broker.strict) { _, client in
