@@ -108,7 +108,7 @@ package struct World {
         18_446_744_073_709_000_546,
         // A producer alone was granted more bytes for an event than any may have.
         77_009_878,
-        // A batch began in one partition, where nothing fitted, and one before it was not looked at.
+        // A batch began in one partition, where nothing fitted, and no other was looked at.
         77_013_824,
     ]
 
