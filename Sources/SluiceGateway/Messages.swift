@@ -44,7 +44,7 @@ package protocol BodySource: AnyObject {
 }
 
 extension [UInt8] {
-    /// Copies what begins at `start` behind the first `filled` bytes of a buffer, as far as it goes.
+    /// Copies what begins at `start` behind the first `filled` bytes of a buffer: what fits.
     func copy(
         from start: Int,
         into buffer: UnsafeMutableRawBufferPointer,
