@@ -9,6 +9,11 @@ extension SystemTests {
             let link: UInt32
         }
 
+        private struct Client: Decodable {
+            let connection: UInt64
+            let name: String
+        }
+
         @Test(
             "a topic is changed on the command line and over HTTP, and loses nothing by less room",
             .timeLimit(.minutes(1)),
@@ -79,6 +84,43 @@ extension SystemTests {
             #expect(stream.wait().text.contains("KICKED"))
             #expect(try broker.curl(path, "-X", "DELETE").status == 404)
             #expect(try broker.curl("/v1/connections/x", "-X", "DELETE").status == 400)
+        }
+
+        @Test(
+            "what brings the events of POST goes on at its face when it is ended",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func kickedFace(shards: Int) throws {
+            let broker = try Broker.withHTTP(shards: shards)
+            func intake() throws -> UInt64? {
+                let lines = try broker.run("conn", "ls", "-o", "jsonl").lines
+                let all = try lines.map { line in
+                    try JSONDecoder().decode(Client.self, from: Data(line.utf8))
+                }
+                return all.first { $0.name == "http" }?.connection
+            }
+            func post() throws {
+                let answer = try broker.curl("/v1/topics/t/events", "-d", "one")
+                #expect(answer.status == 200, "\(answer.text)")
+            }
+            /// Clients by face, whoever scrapes among them.
+            func attached() throws -> [String] {
+                try broker.curl("/metrics").text.split(separator: "\n").map { String($0) }
+                    .filter { $0.hasPrefix("sluice_connections{") && $0.contains("attached") }
+            }
+            let wanted = [
+                #"sluice_connections{face="binary",state="attached"} 0"#,
+                #"sluice_connections{face="http",state="attached"} 2"#,
+            ]
+            try post()
+            let first = try #require(try intake())
+            try eventually("nobody else is left") { try attached() == wanted }
+            #expect(try broker.run("conn", "kick", "\(first)").code == 0)
+            try post()
+            let second = try intake()
+            #expect(second != nil && second != first)
+            try eventually("it counts where it did") { try attached() == wanted }
         }
 
         @Test(
