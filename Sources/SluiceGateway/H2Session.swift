@@ -159,7 +159,7 @@ extension H2Session {
 
     package func took(_ bytes: Int, of stream: Int32) {
         guard bytes > 0 else { return }
-        nghttp2_session_consume(session, stream, bytes)
+        nghttp2_session_consume_stream(session, stream, bytes)
     }
 
     package var wantsInput: Bool {
@@ -260,10 +260,9 @@ extension H2Session {
     }
 
     fileprivate func data(_ id: Int32, _ bytes: UnsafeBufferPointer<UInt8>) {
-        guard let stream = stream(id), !stream.isTooLarge else {
-            nghttp2_session_consume_connection(session, bytes.count)
-            return
-        }
+        // One stream that is held must not stall the others: its own window bounds what it brings.
+        nghttp2_session_consume_connection(session, bytes.count)
+        guard let stream = stream(id), !stream.isTooLarge else { return }
         events.append(.body(id, Array(bytes)))
     }
 

@@ -137,6 +137,37 @@ struct H2SessionTests {
         #expect(session.stalled(at: 2 * limit * second).isEmpty)
     }
 
+    @Test("bodies that are not dealt with leave the connection's window to the others")
+    func others() throws {
+        let session = try H2Session()
+        var client = HTTP2Frames()
+        client.begin()
+        try session.feed(client.bytes)
+        let part = Array(repeating: UInt8(1), count: 16_000)
+        var streams: [UInt32] = []
+        var given = 0
+        _ = frames(of: session)
+        while streams.count * 4 * part.count < 2 * Limits.http2ConnectionWindowBytes {
+            let stream = UInt32(2 * streams.count + 1)
+            streams.append(stream)
+            var body = HTTP2Frames()
+            body.request("POST", "/", stream: stream, hasBody: true)
+            for _ in 0..<4 { body.add(.data, stream: stream, payload: part) }
+            try session.feed(body.bytes)
+            for frame in frames(of: session)
+            where frame.kind == HTTP2Frames.Kind.windowUpdate.rawValue {
+                #expect(frame.stream == 0, "each stream's own stays as it is")
+                given += frame.payload.reduce(0) { $0 << 8 | Int($1) }
+            }
+        }
+        #expect(given >= Limits.http2ConnectionWindowBytes, "twice as much came")
+        for stream in streams { session.took(4 * part.count, of: Int32(stream)) }
+        let updates = frames(of: session).filter {
+            $0.kind == HTTP2Frames.Kind.windowUpdate.rawValue
+        }
+        #expect(Set(updates.map(\.stream)) == Set(streams))
+    }
+
     @Test("a request's body opens its window again only when it is dealt with")
     func bodyWindow() throws {
         let session = try H2Session()
