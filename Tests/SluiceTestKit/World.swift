@@ -110,6 +110,8 @@ package struct World {
         77_009_878,
         // A batch began in one partition, where nothing fitted, and no other was looked at.
         77_013_824,
+        // It ended before all that waited had flowed, one event a round.
+        77_384_479,
     ]
 
     /// Lets the world of a seed live and end, as long as no law is broken.
