@@ -61,16 +61,13 @@ extension Topic {
         sayBlocked(shortfall, of: group, into: &effects)
         let first = groupTable[group].firstWaiting
         enforceLag(of: group)
-        if !groupTable[group].blocked.isEmpty, groupTable[group].firstWaiting > first {
-            // What a member lacked bytes for is gone: the next event may fit, behind the loss.
+        let isHeld = !groupTable[group].blocked.isEmpty || groupTable[group].nextMark < marks.next
+        if isHeld, groupTable[group].firstWaiting > first {
+            // What a member lacked bytes for is gone, and what was said behind it: the next event
+            // may be for it, behind the loss.
             announce(limit: limit, into: &effects)
             dispatchLanes(group, at: now, limit: limit, into: &effects)
             return
-        }
-        if groupTable[group].firstWaiting > first, groupTable[group].nextMark < marks.next {
-            // What was said behind the loss is not kept from anybody by what is lost.
-            announce(limit: limit, into: &effects)
-            _ = tellInLanes(group, limit: limit, into: &effects)
         }
         setLanes(of: group)
         if groupTable[group].isLockstep { settleCredit(group) }

@@ -112,6 +112,8 @@ package struct World {
         77_013_824,
         // It ended before all that waited had flowed, one event a round.
         77_384_479,
+        // What was said to one that lags came with the loss, and it was not looked at again.
+        77_923_941,
     ]
 
     /// Lets the world of a seed live and end, as long as no law is broken.
