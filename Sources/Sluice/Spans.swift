@@ -104,12 +104,7 @@ struct Spans: Sendable {
     /// Notes that a batch was taken, by the contexts that came with it.
     func noteReceived(_ batch: EventBatch, from topic: String, group: String?) {
         guard !batch.isEmpty else { return }
-        let current = InstrumentationContext.current ?? .topLevel
-        let span = start(.receive, topic, group: group, events: batch.count, in: current)
-        for context in contexts(of: batch) {
-            span.addLink(SpanLink(context: context, attributes: [:]))
-        }
-        span.end()
+        start(.receive, batch, from: topic, group: group).end()
     }
 
     /// Handles one event as the child of the span that sent it.
@@ -132,12 +127,7 @@ struct Spans: Sendable {
         group: String?,
         _ body: () async throws -> Result
     ) async rethrows -> Result {
-        let current = InstrumentationContext.current ?? .topLevel
-        let span = start(.process, topic, group: group, events: batch.count, in: current)
-        for context in contexts(of: batch) {
-            span.addLink(SpanLink(context: context, attributes: [:]))
-        }
-        return try await run(body, in: span)
+        try await run(body, in: start(.process, batch, from: topic, group: group))
     }
 
     private func run<Result>(
@@ -153,6 +143,21 @@ struct Spans: Sendable {
             Self.note(error, on: span)
             throw error
         }
+    }
+
+    /// A span about a batch, with links to those that sent its events.
+    private func start(
+        _ operation: MessagingNames.Operation,
+        _ batch: EventBatch,
+        from topic: String,
+        group: String?
+    ) -> any Span {
+        let current = InstrumentationContext.current ?? .topLevel
+        let span = start(operation, topic, group: group, events: batch.count, in: current)
+        for context in contexts(of: batch) {
+            span.addLink(SpanLink(context: context, attributes: [:]))
+        }
+        return span
     }
 
     /// The contexts that came with events, once where it is the same for some in a row.
