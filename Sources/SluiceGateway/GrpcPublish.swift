@@ -3,7 +3,6 @@ import FoundationEssentials
 import SluiceCore
 import SluiceEngine
 import SluiceGrpcMessages
-import SluiceNet
 import SluiceWire
 import SwiftProtobuf
 
@@ -167,7 +166,7 @@ extension GrpcPublish {
     private func finish(_ status: GrpcStatus) {
         reply.finish(status)
         exchange.resume()
-        close()
+        link.closeSoon()
     }
 
     func fail(_ status: GrpcStatus) {
@@ -175,22 +174,10 @@ extension GrpcPublish {
         finish(status)
     }
 
-    /// Asynchronously: the engine may be in the midst of telling.
-    private func close() {
-        guard link.isOpen else { return }
-        gateway.loop.schedule(after: .zero) { [self] in closeNow() }
-    }
-
-    private func closeNow() {
-        guard link.isOpen else { return }
-        gateway.readClocks()
-        link.close()
-    }
-
     func end() {
         waiting = []
         hold(-waitingBytes)
-        closeNow()
+        link.close()
     }
 }
 

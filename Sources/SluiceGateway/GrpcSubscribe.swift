@@ -3,7 +3,6 @@ import FoundationEssentials
 import SluiceCore
 import SluiceEngine
 import SluiceGrpcMessages
-import SluiceNet
 import SluiceWire
 import SwiftProtobuf
 
@@ -122,9 +121,7 @@ extension GrpcSubscribe {
     private func finish(_ status: GrpcStatus) {
         self.status = status
         exchange.resume()
-        // Asynchronously: the engine may be in the midst of telling.
-        guard link.isOpen else { return }
-        gateway.loop.schedule(after: .zero) { [self] in close() }
+        link.closeSoon()
     }
 
     /// Ends the call with what is wrong, without what waits.
@@ -145,16 +142,10 @@ extension GrpcSubscribe {
         queuedBytes = 0
     }
 
-    private func close() {
-        guard link.isOpen else { return }
-        gateway.readClocks()
-        link.close()
-    }
-
     func end() {
         status = status ?? .ok
         dropItems()
-        close()
+        link.close()
     }
 }
 

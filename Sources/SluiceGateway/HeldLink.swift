@@ -1,15 +1,18 @@
 import SluiceCore
 import SluiceEngine
+import SluiceNet
 import SluiceWire
 
 /// The one link that a request has in the session of its connection.
 final class HeldLink {
+    private unowned let gateway: Gateway
     private let session: GatewaySession
     /// 0 until its OPEN was heard.
     private(set) var number: UInt32 = 0
     private(set) var isOpen = false
 
     init(of exchange: HTTPExchange) {
+        gateway = exchange.connection.gateway
         session = exchange.connection.session(for: exchange.request)
     }
 
@@ -36,7 +39,14 @@ final class HeldLink {
     func close() {
         guard isOpen else { return }
         isOpen = false
+        gateway.readClocks()
         session.close(number)
+    }
+
+    /// Closes it while the engine is in the midst of telling.
+    func closeSoon() {
+        guard isOpen else { return }
+        gateway.loop.schedule(after: .zero) { [self] in close() }
     }
 }
 

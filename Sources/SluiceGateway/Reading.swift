@@ -216,15 +216,7 @@ extension Reading {
     /// Nothing more comes on the link.
     private func finish() {
         isDone = true
-        // Asynchronously: the engine is in the midst of telling.
-        guard link.isOpen else { return }
-        gateway.loop.schedule(after: .zero) { [self] in close() }
-    }
-
-    private func close() {
-        guard link.isOpen else { return }
-        gateway.readClocks()
-        link.close()
+        link.closeSoon()
     }
 
     func end() {
@@ -234,7 +226,7 @@ extension Reading {
         items = []
         gateway.queuedBytes -= queuedBytes
         queuedBytes = 0
-        close()
+        link.close()
     }
 
     func leave() {
