@@ -67,8 +67,8 @@ package final class Gateway: Face {
             descriptor.close()
             return
         }
+        try? descriptor.prepare(for: address)
         if address.path == nil {
-            try? descriptor.setNoDelay()
             // An answer may last for hours without a word of its client.
             try? descriptor.setKeepAlive()
             // Or it takes megabytes that nobody reads, and each looks like progress.

@@ -73,11 +73,29 @@ package struct Descriptor: Hashable, Sendable {
 
 // Options and names.
 extension Descriptor {
-    /// Sends small writes at once; meaningless, and ignored, on a unix socket.
-    package func setNoDelay() throws(SystemError) {
-        do {
-            try set(CInt(IPPROTO_TCP), TCP_NODELAY, 1)
-        } catch  where error.code == EOPNOTSUPP {}
+    /// Prepares a stream to `peer` for small writes; a unix socket needs nothing.
+    package func prepare(for peer: SocketAddress) throws(SystemError) {
+        guard peer.port != nil else { return }
+        try set(CInt(IPPROTO_TCP), TCP_NODELAY, 1)
+        // Without it everything works, and costs more.
+        if let here = try? localAddress(), peer.isOnTheMachine(of: here) { try? setUnpaced() }
+    }
+
+    /// Lets no timers pace what is written, as some congestion controls do (BBR).
+    ///
+    /// Between programs of one machine there is nothing to congest, and a timer costs as much as a
+    /// write. Reno is in every kernel, and open to every user.
+    private func setUnpaced() throws(SystemError) {
+        let name = "reno"
+        try checking("setsockopt") {
+            setsockopt(
+                number,
+                CInt(IPPROTO_TCP),
+                TCP_CONGESTION,
+                name,
+                socklen_t(name.utf8.count)
+            )
+        }
     }
 
     package func setKeepAlive() throws(SystemError) { try set(SOL_SOCKET, SO_KEEPALIVE, 1) }

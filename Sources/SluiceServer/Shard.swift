@@ -227,7 +227,7 @@ extension Shard {
 extension Shard {
     private func accept(_ socket: consuming Socket, from address: SocketAddress) {
         let descriptor = socket.release()
-        if address.path == nil { try? descriptor.setNoDelay() }
+        try? descriptor.prepare(for: address)
         let text = address.path == nil ? address.description : "unix"
         take(.socket(descriptor), from: text)
     }

@@ -154,7 +154,7 @@ struct SocketTests {
     @Test("options hold on TCP and do no harm on unix sockets")
     func options() throws {
         let tcp = try Socket.open(for: try localAddress())
-        try tcp.descriptor.setNoDelay()
+        try tcp.descriptor.prepare(for: try localAddress())
         try tcp.descriptor.setKeepAlive()
         try tcp.descriptor.setReceiveBuffer(bytes: 65_536)
         var value: CInt = 0
@@ -167,9 +167,30 @@ struct SocketTests {
         #expect(getsockopt(number, SOL_SOCKET, SO_RCVBUF, &value, &size) == 0)
         #expect(value == 2 * 65_536)
         let (near, far) = try socketPair()
-        try near.setNoDelay()
+        try near.prepare(for: try near.peerAddress())
         near.close()
         far.close()
+    }
+
+    @Test("what stays on the machine is not paced; the rest is as the system wants it")
+    func pacing() throws {
+        let near = try Socket.open(for: try localAddress())
+        let usual = congestionControl(of: near.descriptor)
+        try near.descriptor.prepare(for: try localAddress())
+        #expect(congestionControl(of: near.descriptor) == "reno")
+
+        let elsewhere = try #require(try Endpoint(parsing: "192.0.2.1:80").resolve().first)
+        let far = try Socket.open(for: elsewhere)
+        try far.descriptor.prepare(for: elsewhere)
+        #expect(congestionControl(of: far.descriptor) == usual)
+    }
+
+    private func congestionControl(of descriptor: Descriptor) -> String {
+        var name = [UInt8](repeating: 0, count: 16)
+        var size = socklen_t(name.count)
+        let number = descriptor.number
+        #expect(getsockopt(number, CInt(IPPROTO_TCP), TCP_CONGESTION, &name, &size) == 0)
+        return String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
     }
 
     private func localAddress() throws -> SocketAddress {
