@@ -166,7 +166,6 @@ extension Connector {
         let rest = addresses.dropFirst()
         do throws(SystemError) {
             let socket = try Socket.connecting(to: address)
-            try socket.descriptor.prepare(for: address)
             let descriptor = socket.release()
             carrier = .socket(descriptor)
             let attempt = Attempt { [weak self] in

@@ -67,7 +67,6 @@ package final class Gateway: Face {
             descriptor.close()
             return
         }
-        try? descriptor.prepare(for: address)
         if address.path == nil {
             // An answer may last for hours without a word of its client.
             try? descriptor.setKeepAlive()

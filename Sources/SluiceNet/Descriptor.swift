@@ -73,30 +73,30 @@ package struct Descriptor: Hashable, Sendable {
 
 // Options and names.
 extension Descriptor {
-    /// Prepares a stream to `peer` for small writes; a unix socket needs nothing.
-    package func prepare(for peer: SocketAddress) throws(SystemError) {
-        guard peer.port != nil else { return }
-        try set(CInt(IPPROTO_TCP), TCP_NODELAY, 1)
-        // Without it everything works, and costs more.
-        if let here = try? localAddress(), peer.isOnTheMachine(of: here) { try? setUnpaced() }
+    /// Sends small writes at once, also on what a listening socket accepts; for TCP.
+    package func setNoDelay() throws(SystemError) { try set(CInt(IPPROTO_TCP), TCP_NODELAY, 1) }
+
+    /// How writes keep to what the path takes, also on what a listening socket accepts; for TCP.
+    package var congestionControl: String? {
+        var name = [UInt8](repeating: 0, count: 16)
+        var size = socklen_t(name.count)
+        let result = getsockopt(number, CInt(IPPROTO_TCP), TCP_CONGESTION, &name, &size)
+        return result == 0 ? String(decoding: name.prefix { $0 != 0 }, as: UTF8.self) : nil
     }
 
-    /// Lets no timers pace what is written, as some congestion controls do (BBR).
+    package func setCongestionControl(_ name: String) throws(SystemError) {
+        let size = socklen_t(name.utf8.count)
+        try checking("setsockopt") {
+            setsockopt(number, CInt(IPPROTO_TCP), TCP_CONGESTION, name, size)
+        }
+    }
+
+    /// Lets no timers pace what is written, as some congestion controls do (BBR); for TCP, and
+    /// before there is a connection: one that was paced once has timers for ever.
     ///
     /// Between programs of one machine there is nothing to congest, and a timer costs as much as a
     /// write. Reno is in every kernel, and open to every user.
-    private func setUnpaced() throws(SystemError) {
-        let name = "reno"
-        try checking("setsockopt") {
-            setsockopt(
-                number,
-                CInt(IPPROTO_TCP),
-                TCP_CONGESTION,
-                name,
-                socklen_t(name.utf8.count)
-            )
-        }
-    }
+    package func setUnpaced() throws(SystemError) { try setCongestionControl("reno") }
 
     package func setKeepAlive() throws(SystemError) { try set(SOL_SOCKET, SO_KEEPALIVE, 1) }
 

@@ -24,6 +24,8 @@ package final class Listener: IOHandler, @unchecked Sendable {
     private var pause: TimerID?
     /// Given up when descriptors run out, so that a peer is turned away instead of left waiting.
     private var spare: CInt
+    /// What connections to other machines have: the accepted come without pacing.
+    private let usualControl: String?
     private var accepted: Accepted?
     private var failed: ((SystemError) -> Void)?
 
@@ -32,8 +34,12 @@ package final class Listener: IOHandler, @unchecked Sendable {
         let socket = try Socket.open(for: address)
         if let path = address.path {
             file = try SocketFile(binding: socket.descriptor, to: address, path: path)
+            usualControl = nil
         } else {
             file = nil
+            usualControl = socket.descriptor.congestionControl
+            try? socket.descriptor.setUnpaced()
+            try socket.descriptor.setNoDelay()
             try socket.descriptor.setReuseAddress()
             try Self.bind(socket.descriptor, to: address)
         }
@@ -86,6 +92,9 @@ package final class Listener: IOHandler, @unchecked Sendable {
         for _ in 0..<Self.acceptsPerTurnMax where isOpen {
             do {
                 guard let (descriptor, peer) = try Socket.accept(from: socket) else { return }
+                if let usualControl, !peer.isLoopback {
+                    try? descriptor.setCongestionControl(usualControl)
+                }
                 accepted?(Socket(adopting: descriptor), peer)
             } catch {
                 // These are about the one connection that failed before it was accepted.

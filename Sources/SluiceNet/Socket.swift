@@ -25,13 +25,21 @@ package struct Socket: ~Copyable, Sendable {
 
     /// Begins to connect; once the socket is writable, `takePendingError` says how it went.
     package static func connecting(to address: SocketAddress) throws(SystemError) -> Socket {
-        let socket = try open(for: address)
+        let socket = try prepared(for: address)
         let number = socket.descriptor.number
         let result = address.withSockaddr { connect(number, $0, $1) }
         // After EINTR the attempt goes on by itself, as after EINPROGRESS.
         guard result == 0 || errno == EINPROGRESS || errno == EINTR else {
             throw SystemError(code: errno, call: "connect")
         }
+        return socket
+    }
+
+    /// A fresh socket with the options of a connection to `address`.
+    package static func prepared(for address: SocketAddress) throws(SystemError) -> Socket {
+        let socket = try open(for: address)
+        if address.port != nil { try socket.descriptor.setNoDelay() }
+        if address.isLoopback { try? socket.descriptor.setUnpaced() }
         return socket
     }
 

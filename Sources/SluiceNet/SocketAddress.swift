@@ -70,27 +70,19 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
         return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Whether what is sent here does not leave the machine that has the address `here`.
-    package func isOnTheMachine(of here: SocketAddress) -> Bool {
-        guard let host, let hereHost = here.host else { return family == AF_UNIX }
-        return host == hereHost || host == Self.loopback6
-            || host.starts(with: Self.mapping4 + [127])
-    }
-
-    /// The 16 bytes of an IPv6 address without its port, also for one of IPv4; nil without one.
-    private var host: [UInt8]? {
+    /// Whether it is one of the addresses by which a machine reaches itself.
+    package var isLoopback: Bool {
         withUnsafeBytes(of: storage) { storage in
             switch family {
-            case AF_INET: Self.mapping4 + storage[4..<8]
-            case AF_INET6: Array(storage[8..<24])
-            default: nil
+            case AF_INET: storage[4] == 127
+            case AF_INET6:
+                storage[8..<23].allSatisfy { $0 == 0 } && storage[23] == 1
+                    || storage[8..<18].allSatisfy { $0 == 0 } && storage[18] == 0xFF
+                        && storage[19] == 0xFF && storage[20] == 127
+            default: false
             }
         }
     }
-
-    /// What an address of IPv4 begins with as one of IPv6.
-    private static let mapping4 = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF]
-    private static let loopback6 = [UInt8](repeating: 0, count: 15) + [1]
 
     /// `HOST:PORT` in digits, `[IPV6]:PORT` or `unix:PATH`.
     package var description: String {

@@ -227,7 +227,6 @@ extension Shard {
 extension Shard {
     private func accept(_ socket: consuming Socket, from address: SocketAddress) {
         let descriptor = socket.release()
-        try? descriptor.prepare(for: address)
         let text = address.path == nil ? address.description : "unix"
         take(.socket(descriptor), from: text)
     }

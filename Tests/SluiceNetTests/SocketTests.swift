@@ -151,46 +151,49 @@ struct SocketTests {
         }
     }
 
-    @Test("options hold on TCP and do no harm on unix sockets")
+    @Test("options hold on TCP")
     func options() throws {
         let tcp = try Socket.open(for: try localAddress())
-        try tcp.descriptor.prepare(for: try localAddress())
+        try tcp.descriptor.setNoDelay()
         try tcp.descriptor.setKeepAlive()
         try tcp.descriptor.setReceiveBuffer(bytes: 65_536)
-        var value: CInt = 0
-        var size = socklen_t(MemoryLayout<CInt>.size)
-        let number = tcp.descriptor.number
-        #expect(getsockopt(number, CInt(IPPROTO_TCP), TCP_NODELAY, &value, &size) == 0)
-        #expect(value != 0)
-        #expect(getsockopt(number, SOL_SOCKET, SO_KEEPALIVE, &value, &size) == 0)
-        #expect(value != 0)
-        #expect(getsockopt(number, SOL_SOCKET, SO_RCVBUF, &value, &size) == 0)
-        #expect(value == 2 * 65_536)
-        let (near, far) = try socketPair()
-        try near.prepare(for: try near.peerAddress())
-        near.close()
-        far.close()
+        #expect(option(CInt(IPPROTO_TCP), TCP_NODELAY, of: tcp.descriptor) != 0)
+        #expect(option(SOL_SOCKET, SO_KEEPALIVE, of: tcp.descriptor) != 0)
+        let booked: CInt = 2 * 65_536
+        #expect(option(SOL_SOCKET, SO_RCVBUF, of: tcp.descriptor) == booked)
     }
 
     @Test("what stays on the machine is not paced; the rest is as the system wants it")
-    func pacing() throws {
-        let near = try Socket.open(for: try localAddress())
-        let usual = congestionControl(of: near.descriptor)
-        try near.descriptor.prepare(for: try localAddress())
-        #expect(congestionControl(of: near.descriptor) == "reno")
-
+    func pacing() async throws {
+        try await withLoop { loop in
+            let accepted = Sink<Descriptor>()
+            let listener = try await loop.run {
+                let listener = try Listener(on: try self.localAddress(), loop: loop)
+                try listener.start { socket, _ in
+                    accepted.put(socket.release())
+                } failed: { _ in
+                }
+                return listener
+            }
+            let near = try Socket.connecting(to: listener.address)
+            let far = await accepted.take()[0]
+            for end in [near.descriptor, far] {
+                #expect(end.congestionControl == "reno")
+                #expect(option(CInt(IPPROTO_TCP), TCP_NODELAY, of: end) != 0)
+            }
+            far.close()
+            try await loop.run { listener.close() }
+        }
         let elsewhere = try #require(try Endpoint(parsing: "192.0.2.1:80").resolve().first)
-        let far = try Socket.open(for: elsewhere)
-        try far.descriptor.prepare(for: elsewhere)
-        #expect(congestionControl(of: far.descriptor) == usual)
+        let usual = try Socket.open(for: elsewhere).descriptor.congestionControl
+        let leaving = try Socket.prepared(for: elsewhere)
+        #expect(leaving.descriptor.congestionControl == usual)
     }
 
-    private func congestionControl(of descriptor: Descriptor) -> String {
-        var name = [UInt8](repeating: 0, count: 16)
-        var size = socklen_t(name.count)
-        let number = descriptor.number
-        #expect(getsockopt(number, CInt(IPPROTO_TCP), TCP_CONGESTION, &name, &size) == 0)
-        return String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
+    private func option(_ level: CInt, _ name: CInt, of descriptor: Descriptor) -> CInt? {
+        var value: CInt = 0
+        var size = socklen_t(MemoryLayout<CInt>.size)
+        return getsockopt(descriptor.number, level, name, &value, &size) == 0 ? value : nil
     }
 
     private func localAddress() throws -> SocketAddress {
