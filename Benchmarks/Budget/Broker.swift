@@ -94,7 +94,9 @@ class Client {
         needsFlush = false
         let outcome = peer.flush(&broker.scratch) { .bytes(take($0)) }
         for credit in broker.scratch.credits { delivered(credit.bytes, on: credit.link) }
-        let changed = windows.update(after: outcome, links: peer.linkCount) { Self.kernelRoom }
+        let changed = windows.update(after: outcome, isTight: false, links: peer.linkCount) {
+            Self.kernelRoom
+        }
         if let changed { peer.setWindows(bytes: changed) }
     }
 

@@ -57,6 +57,9 @@ package final class Engine {
     /// Topic steps of one turn; what is left over waits until sockets were looked at again.
     private static let stepsPerTurnMax = 64
 
+    /// Whether another turn would move something.
+    package var hasMore: Bool { !dirty.isEmpty || !inspecting.isEmpty }
+
     /// Moves events and demand; true if there is more to do.
     package func turn() -> Bool {
         // One a turn: a look at all topics or links costs as much as there are.
@@ -73,7 +76,7 @@ package final class Engine {
             watchRecalls(of: box)
             if box.core.wakesAt != nil { watchTime(of: box) }
         }
-        return !dirty.isEmpty || !inspecting.isEmpty
+        return hasMore
     }
 
     private func watchRecalls(of box: TopicBox) {

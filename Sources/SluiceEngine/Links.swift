@@ -191,10 +191,7 @@ extension Engine {
     }
 
     /// How much of the events of each of the session's links may wait to be written.
-    ///
-    /// While the loop's queues are full, what `setWindows` said holds.
     package func setWindows(of session: Session, bytes: Int) {
-        guard windowBytes == Limits.writeWindowBytes else { return }
         for link in session.links { setWindow(of: session, link, bytes: bytes) }
     }
 

@@ -304,7 +304,11 @@ extension Connection {
     }
 
     private func updateWindows(_ outcome: OutQueue.Outcome) {
-        let changed = windows.update(after: outcome, links: peer.linkCount) { carrier.sendRoom }
+        let changed = windows.update(
+            after: outcome,
+            isTight: shard.isTight,
+            links: peer.linkCount
+        ) { carrier.sendRoom }
         if let changed { peer.setWindows(bytes: changed) }
     }
 

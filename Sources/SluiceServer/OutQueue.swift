@@ -272,6 +272,11 @@ extension OutQueue {
         package var isBlocked = false
         package var hasFailed = false
         package var byteCount = 0
+
+        package init(isBlocked: Bool = false, byteCount: Int = 0) {
+            self.isBlocked = isBlocked
+            self.byteCount = byteCount
+        }
     }
 
     /// What a flush works with; all queues of a loop share it.

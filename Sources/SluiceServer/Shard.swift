@@ -27,7 +27,8 @@ final class Shard {
     @exclusivity(unchecked) var scratch = OutQueue.Scratch()
     /// Bytes of events in all write queues.
     var queuedBytes = 0 { didSet { checkQueues() } }
-    private var isTight = false
+    /// Whether the queues hold so much that windows are tight.
+    private(set) var isTight = false
     private var assemblyBytes = 0
     private var waitingForAssembly = Deque<Connection>()
     var connections: [Connection?] = []
@@ -115,9 +116,8 @@ extension Shard {
 
     private func endTurn() -> Bool {
         readClocks()
-        var hasMore = false
         for _ in 0..<Self.roundsPerTurnMax {
-            hasMore = engine.turn()
+            _ = engine.turn()
             // First what others can work on while we write.
             sendPost()
             let isFaceBusy = face?.flush() ?? false
@@ -133,7 +133,7 @@ extension Shard {
         reading.removeAll(keepingCapacity: true)
         sendPost()
         if let time = engine.wakesAt { wake(at: time) }
-        return hasMore || !flushing.isEmpty
+        return engine.hasMore || !flushing.isEmpty
     }
 
     /// Rounds between two reads of one connection: as many narrow windows as make a slab.
@@ -194,14 +194,11 @@ extension Shard {
 
     private func checkQueues() {
         let queued = queuedBytes + (face?.queuedBytes ?? 0)
-        if !isTight, queued > Limits.writeLoopBytesMax {
-            isTight = true
-            engine.setWindows(bytes: Limits.writeWindowBytesTight)
-        } else if isTight, queued < Limits.writeLoopBytesMax / 2 {
-            isTight = false
-            engine.setWindows(bytes: Limits.writeWindowBytes)
-            for connection in connections { connection?.forgetWideLinks() }
-        }
+        let isFull = queued > Limits.writeLoopBytesMax / (isTight ? 2 : 1)
+        guard isFull != isTight else { return }
+        isTight.toggle()
+        engine.setWindows(bytes: isTight ? Limits.writeWindowBytesTight : Limits.writeWindowBytes)
+        for connection in connections { connection?.forgetWideLinks() }
     }
 
     /// Makes room for a frame larger than a receive slab; false if the connection has to wait.
