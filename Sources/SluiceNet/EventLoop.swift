@@ -64,6 +64,8 @@ package final class EventLoop: Sendable {
     private nonisolated(unsafe) var freeSlots: [UInt32] = []
     private nonisolated(unsafe) var timers = TimerQueue()
     private nonisolated(unsafe) var turnStart: UInt64
+    /// When the poller's alarm goes off, if it is set.
+    private nonisolated(unsafe) var alarm: UInt64?
     private nonisolated(unsafe) var endOfTurn: (() -> Bool)?
 
     package init(label: String) throws(SystemError) {
@@ -239,10 +241,12 @@ extension EventLoop {
             let count = wait(into: events, hasMoreWork: hasMoreWork)
             turnStart = monotonicNanoseconds()
             for event in events[..<count] {
-                if event.data.u64 == Poller.interruptToken {
-                    poller.clearInterrupt()
-                } else {
-                    tell(Registration(token: event.data.u64), IOEvents(mask: event.events))
+                switch event.data.u64 {
+                case Poller.interruptToken: poller.clearInterrupt()
+                case Poller.alarmToken:
+                    alarm = nil
+                    poller.clearAlarm()
+                case let token: tell(Registration(token: token), IOEvents(mask: event.events))
                 }
             }
             runSubmitted()
@@ -257,13 +261,27 @@ extension EventLoop {
         into events: UnsafeMutableBufferPointer<epoll_event>,
         hasMoreWork: Bool
     ) -> Int {
-        var timeout = hasMoreWork ? 0 : millisecondsToNextTimer()
-        if timeout != 0 {
+        var sleeps = !hasMoreWork && !isTimerDue()
+        if sleeps {
             isAsleep.store(true, ordering: .sequentiallyConsistent)
-            if hasMail.load(ordering: .sequentiallyConsistent) { timeout = 0 }
+            if hasMail.load(ordering: .sequentiallyConsistent) { sleeps = false }
         }
         defer { isAsleep.store(false, ordering: .relaxed) }
-        return poller.wait(into: events, timeoutMilliseconds: timeout)
+        return poller.wait(into: events, sleeps: sleeps)
+    }
+
+    /// Whether a timer is due; if not, the alarm goes off when the next one is.
+    private func isTimerDue() -> Bool {
+        guard let deadline = timers.nextDeadline() else { return false }
+        guard deadline > turnStart else { return true }
+        // Rounded up, so that timers of one millisecond wake the loop once.
+        let millisecond: UInt64 = 1_000_000
+        let time = (deadline + millisecond - 1) / millisecond * millisecond
+        // One that goes off too early, for a timer that was cancelled, costs an empty turn.
+        if let alarm, alarm <= time { return false }
+        alarm = time
+        poller.setAlarm(at: time)
+        return false
     }
 
     private func tell(_ id: Registration, _ events: IOEvents) {
@@ -292,14 +310,6 @@ extension EventLoop {
     private func runTimers() {
         let newest = timers.newest
         while let job = timers.takeDue(at: turnStart, upTo: newest) { job() }
-    }
-
-    private func millisecondsToNextTimer() -> CInt {
-        guard let deadline = timers.nextDeadline() else { return -1 }
-        guard deadline > turnStart else { return 0 }
-        // Rounded up: to wake early is to spin until the deadline.
-        let milliseconds = (deadline - turnStart - 1) / 1_000_000 + 1
-        return CInt(clamping: milliseconds)
     }
 
     private func finish() {

@@ -36,33 +36,35 @@ package struct IOEvents: OptionSet, Sendable {
     }
 }
 
-/// A level-triggered epoll set and the eventfd that interrupts its wait.
+/// A level-triggered epoll set, the eventfd that interrupts its wait, and the timerfd that ends it.
 struct Poller: ~Copyable, Sendable {
-    /// The token of the eventfd; no registration has it.
+    /// The tokens of the eventfd and of the timerfd; no registration has them.
     static let interruptToken = UInt64.max
+    static let alarmToken = UInt64.max - 1
 
     private let epoll: CInt
     private let interrupt: CInt
+    private let alarm: CInt
 
     static func open() throws(SystemError) -> Poller {
         let epoll = try checking("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
-        let interrupt: CInt
-        do {
-            interrupt = try checking("eventfd") {
-                eventfd(0, CInt(EFD_CLOEXEC) | CInt(EFD_NONBLOCK))
-            }
-        } catch {
-            close(epoll)
-            throw error
+        let interrupt = eventfd(0, CInt(EFD_CLOEXEC) | CInt(EFD_NONBLOCK))
+        let alarm = timerfd_create(
+            CLOCK_MONOTONIC,
+            CInt(TFD_CLOEXEC | TFD_NONBLOCK)
+        )
+        let code = errno
+        let poller = Poller(epoll: epoll, interrupt: interrupt, alarm: alarm)
+        guard interrupt >= 0, alarm >= 0 else {
+            throw SystemError(code: code, call: "eventfd or timerfd_create")
         }
-        let poller = Poller(epoll: epoll, interrupt: interrupt)
         try poller.control(EPOLL_CTL_ADD, interrupt, EPOLLIN.rawValue, token: interruptToken)
+        try poller.control(EPOLL_CTL_ADD, alarm, EPOLLIN.rawValue, token: alarmToken)
         return poller
     }
 
     deinit {
-        close(interrupt)
-        close(epoll)
+        for descriptor in [alarm, interrupt, epoll] where descriptor >= 0 { close(descriptor) }
     }
 
     func add(_ descriptor: CInt, _ interest: IOInterest, token: UInt64) throws(SystemError) {
@@ -87,21 +89,27 @@ struct Poller: ~Copyable, Sendable {
         try checking("epoll_ctl") { epoll_ctl(epoll, operation, descriptor, &event) }
     }
 
-    /// Sleeps until something is ready; a signal ends the sleep with nothing.
-    func wait(
-        into events: UnsafeMutableBufferPointer<epoll_event>,
-        timeoutMilliseconds: CInt
-    ) -> Int {
-        let count = epoll_wait(
-            epoll,
-            events.baseAddress,
-            CInt(events.count),
-            timeoutMilliseconds
-        )
+    /// Takes what is ready, and sleeps until something is if it may; a signal ends the sleep with
+    /// nothing.
+    func wait(into events: UnsafeMutableBufferPointer<epoll_event>, sleeps: Bool) -> Int {
+        let count = epoll_wait(epoll, events.baseAddress, CInt(events.count), sleeps ? -1 : 0)
         if count >= 0 { return Int(count) }
         precondition(errno == EINTR, "epoll_wait: our own bug")
         return 0
     }
+
+    /// Ends the wait under way at a time of the monotonic clock, or the next one after it.
+    ///
+    /// A time limit of the wait itself would set and clear a timer of the kernel in each turn.
+    func setAlarm(at nanoseconds: UInt64) {
+        var time = itimerspec()
+        time.it_value.tv_sec = Int(nanoseconds / 1_000_000_000)
+        time.it_value.tv_nsec = Int(nanoseconds % 1_000_000_000)
+        let result = timerfd_settime(alarm, CInt(TFD_TIMER_ABSTIME), &time, nil)
+        precondition(result == 0, "timerfd_settime: our own bug")
+    }
+
+    func clearAlarm() { clear(alarm) }
 
     /// Ends the current wait, or the next one; from any thread.
     func interruptWait() {
@@ -109,8 +117,10 @@ struct Poller: ~Copyable, Sendable {
         while write(interrupt, &one, 8) < 0, errno == EINTR {}
     }
 
-    func clearInterrupt() {
+    func clearInterrupt() { clear(interrupt) }
+
+    private func clear(_ descriptor: CInt) {
         var count: UInt64 = 0
-        while read(interrupt, &count, 8) < 0, errno == EINTR {}
+        while read(descriptor, &count, 8) < 0, errno == EINTR {}
     }
 }
