@@ -71,6 +71,14 @@ def processor():
     return platform.machine()
 
 
+def congestion_control():
+    """What the system gives a connection that asks for none."""
+    try:
+        return pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
 def about(options, there):
     commit = first_line(["git", "rev-parse", "--short=10", "HEAD"])
     if first_line(["git", "status", "--porcelain", "-uno"]) != "unknown":
@@ -81,6 +89,7 @@ def about(options, there):
         "cores": os.cpu_count(),
         "cpu": processor(),
         "system": f"{platform.system()} {platform.release()}",
+        "congestion_control": congestion_control(),
         "repetitions": options.repetitions,
         "seconds": options.seconds,
         "repeat": repeat(options),
@@ -99,7 +108,8 @@ def version(peer):
     if peer.name == "redis":
         words = first_line([peer.executable, "--version"]).split()
         return "redis-server " + next(w[2:] for w in words if w.startswith("v="))
-    return {"cbroker": "C broker", "relay": "C relay"}[peer.name]
+    names = {"cbroker": "C broker", "cbroker-unpaced": "C broker, unpaced", "relay": "C relay"}
+    return names[peer.name]
 
 
 def main():

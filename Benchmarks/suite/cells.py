@@ -45,13 +45,13 @@ def throughput():
     for size in SIZES:
         yield Cell(
             "throughput", f"{size} B, 1→1", {"s": size}, {"s": size},
-            ("cbroker", "relay", "nats", "redis"), is_quick=True,
+            ("cbroker", "cbroker-unpaced", "relay", "nats", "redis"), is_quick=True,
         )
     for size in SIZES:
         # Redis has no groups in its pub/sub, and the relay has one consumer.
         yield Cell(
             "throughput", f"{size} B, 1→4 shared", {"s": size, "f": 4}, {"s": size, "f": 4},
-            ("cbroker", "nats"), is_quick=size == 128,
+            ("cbroker", "cbroker-unpaced", "nats"), is_quick=size == 128,
         )
     for size in SIZES:
         yield Cell(

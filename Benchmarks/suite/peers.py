@@ -41,7 +41,7 @@ class Peer:
                 # Else a subscriber that falls behind for a moment is cut off.
                 "--client-output-buffer-limit", "pubsub 0 0 0",
             ]
-        return [self.executable, str(port)]
+        return [self.executable, str(port), *self.serve]
 
     @functools.cached_property
     def help(self):
@@ -180,6 +180,10 @@ def find(binaries, serve=()):
         name = "sluice" if index == 0 else f"sluice-{index + 1}"
         peers[name] = Peer(name, None, str(pathlib.Path(path).resolve()), tuple(serve))
     peers["cbroker"] = Peer("cbroker", "frame", processes.program("cbroker"))
+    # As Sluice has it for clients on its own machine, whatever the system's default.
+    peers["cbroker-unpaced"] = Peer(
+        "cbroker-unpaced", "frame", processes.program("cbroker"), ("reno",)
+    )
     peers["relay"] = Peer("relay", "relay", processes.program("relay"))
     for name, executable in (("nats", nats_server()), ("redis", redis_server())):
         if executable:

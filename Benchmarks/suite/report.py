@@ -59,6 +59,9 @@ NOTES = """\
   the language. Where a producer has one event at a time the rows of `batches` and `latency` count.
 - The C broker (`anchors/cbroker.c`) re-frames batches and carries demand. It keeps no ledger, knows
   no session, and trusts every byte. The relay copies bytes and is the limit of the sockets.
+- A congestion control that paces (BBR) does so with timers, on loopback too. Sluice leaves what
+  stays on the machine unpaced, the others have what the system gives; the C broker stands there a
+  second time, unpaced as Sluice is, so that its rows tell what this makes.
 - GenStage over gen_tcp is quoted, not of this run: with 128 B, a remote producer and one consumer,
   three BEAMs on two cores moved 2.0–2.4 million events/s at a max_demand of 1,000, on another day,
   and 0.6–0.8 million at 100.
@@ -69,7 +72,8 @@ def heading(meta):
     lines = [
         "# Sluice, measured", "",
         f"{meta['date']}, commit {meta['commit']}, {meta['cores']} cores ({meta['cpu']}), "
-        f"{meta['system']}. {meta['repetitions']} repetitions of {meta['seconds']:g} s "
+        f"{meta['system']}, congestion control {meta['congestion_control']}. "
+        f"{meta['repetitions']} repetitions of {meta['seconds']:g} s "
         f"each, interleaved. Repeat with `{meta['repeat']}`.", "",
     ]
     if meta["others_cores"] is not None:
