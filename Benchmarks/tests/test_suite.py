@@ -11,7 +11,8 @@ from suite import cells, figures, goals, measure, peers, plot, report
 
 META = {
     "date": "2026-01-01", "commit": "0123456789", "cores": 2, "cpu": "A <fast> one",
-    "system": "Linux", "congestion_control": "bbr", "repetitions": 2, "seconds": 2, "repeat": "make bench", "peers": ["NATS"],
+    "system": "Linux", "congestion_control": "bbr", "repetitions": 2, "seconds": 2,
+    "repeat": "make bench", "peers": ["NATS"],
     "others_cores": 0.5,
 }
 THERE = {name: None for name in ("sluice", "cbroker", "nats")}
