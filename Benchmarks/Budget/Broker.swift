@@ -97,7 +97,7 @@ class Client {
         let changed = windows.update(after: outcome, isTight: false, links: peer.linkCount) {
             Self.kernelRoom
         }
-        if let changed { peer.setWindows(bytes: changed) }
+        if let changed { peer.setWindows(changed) }
     }
 
     /// Bytes that a kernel has room for which keeps up.

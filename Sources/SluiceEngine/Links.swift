@@ -190,9 +190,12 @@ extension Engine {
         }
     }
 
-    /// How much of the events of each of the session's links may wait to be written.
-    package func setWindows(of session: Session, bytes: Int) {
-        for link in session.links { setWindow(of: session, link, bytes: bytes) }
+    /// How much of the events of each of the session's links may wait to be written; `crossing` for
+    /// those whose topics are on other engines.
+    package func setWindows(of session: Session, bytes: Int, crossing: Int) {
+        for link in session.links {
+            setWindow(of: session, link, bytes: bytes, crossing: crossing)
+        }
     }
 
     /// How much of each link's events may wait to be written.

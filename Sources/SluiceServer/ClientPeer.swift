@@ -333,9 +333,9 @@ extension ClientPeer {
     package var linkCount: Int { machine.linkCount }
 
     /// How much of the events of each link may wait to be written.
-    package func setWindows(bytes: Int) {
+    package func setWindows(_ widths: WriteWindows.Widths) {
         guard let session else { return }
-        engine.setWindows(of: session, bytes: bytes)
+        engine.setWindows(of: session, bytes: widths.bytes, crossing: widths.crossing)
     }
 
     /// Writes as much as `send` takes.

@@ -309,7 +309,7 @@ extension Connection {
             isTight: shard.isTight,
             links: peer.linkCount
         ) { carrier.sendRoom }
-        if let changed { peer.setWindows(bytes: changed) }
+        if let changed { peer.setWindows(changed) }
     }
 
     /// All write windows were set anew.

@@ -5,7 +5,8 @@ import SluiceCore
 /// A large write costs less than several small ones, and what the kernel takes does not wait. While
 /// the queues of the loop hold too much, windows are tight, and those of a connection whose kernel
 /// takes all at once are as wide as others are narrow: who reads does not pay for who does not.
-// wideLinks > 0 ⇒ when asked last, the kernel had room for the wide windows of so many links
+// wideLinks > 0 ⇒ when asked last, the kernel had room for the wide windows of so many links;
+// isRoomy ⇒ also for half of those of as many links from other shards
 package struct WriteWindows {
     /// Bytes that are written from one question for the kernel's room to the next.
     private static let measuredBytes = 1_048_576
@@ -13,37 +14,54 @@ package struct WriteWindows {
 
     /// Links that have a wide window, because the kernel had room for all of them at once.
     private var wideLinks = 0
+    private var isRoomy = false
     /// Bytes written since the kernel was asked for its room.
     private var unmeasured = measuredBytes - firstMeasuredBytes
 
+    /// Bytes of each link's window.
+    package struct Widths: Equatable {
+        package var bytes: Int
+        /// That of a link to a topic of another shard, with which batches join on the way.
+        package var crossing: Int
+
+        package init(_ bytes: Int, crossing: Int? = nil) {
+            self.bytes = bytes
+            self.crossing = crossing ?? bytes
+        }
+    }
+
     package init() {}
 
-    /// Takes what a flush came to; the bytes of each link's window from now on if they change.
+    /// Takes what a flush came to; how wide windows are from now on if that changes.
     package mutating func update(
         after outcome: OutQueue.Outcome,
         isTight: Bool,
         links: @autoclosure () -> Int,
         room: () -> Int
-    ) -> Int? {
+    ) -> Widths? {
         let wideBytes = isTight ? Limits.writeWindowBytes : Limits.writeBurstBytes
-        var wide = wideLinks
+        var (wide, roomy) = (wideLinks, isRoomy)
         unmeasured += outcome.byteCount
         if outcome.isBlocked {
-            wide = 0
+            (wide, roomy) = (0, false)
         } else if unmeasured >= Self.measuredBytes || isTight && outcome.byteCount > 0 {
             unmeasured = 0
-            let links = links()
-            wide = room() >= 2 * wideBytes * links ? links : 0
+            let (links, room) = (links(), room())
+            wide = room >= 2 * wideBytes * links ? links : 0
+            // Once it is, down to half of that: each change is a message to another shard.
+            let enough = Limits.crossingBurstBytes * links / (isRoomy ? 2 : 1)
+            roomy = !isTight && wide > 0 && room >= enough
         }
-        guard wide != wideLinks else { return nil }
-        wideLinks = wide
-        if wide > 0 { return wideBytes }
-        return isTight ? Limits.writeWindowBytesTight : Limits.writeWindowBytes
+        guard wide != wideLinks || roomy != isRoomy else { return nil }
+        (wideLinks, isRoomy) = (wide, roomy)
+        if roomy { return Widths(wideBytes, crossing: Limits.crossingBurstBytes) }
+        if wide > 0 { return Widths(wideBytes) }
+        return Widths(isTight ? Limits.writeWindowBytesTight : Limits.writeWindowBytes)
     }
 
     /// All windows were set anew, by somebody else.
     package mutating func forget() {
-        wideLinks = 0
+        (wideLinks, isRoomy) = (0, false)
         unmeasured = Self.measuredBytes - Self.firstMeasuredBytes
     }
 }

@@ -125,6 +125,26 @@ import Testing
         #expect(events == 1_000)
     }
 
+    @Test("Of a link whose topic is elsewhere as much waits, and is on its way, as its window says")
+    func crossingWindow() throws {
+        let near = house.engines[0]
+        let (reader, reading) = house.connect(at: 0)
+        near.open(reading, 1, sink(demand: 10_000))
+        let (_, writing) = house.connect(at: 1)
+        house.engines[1].open(writing, 1, source(available: 1_000))
+        house.settle()
+        near.setWindows(of: reading, bytes: 10_000, crossing: 100_000)
+        let payload = String(repeating: "x", count: 996)
+        house.engines[1].publish(
+            writing,
+            1,
+            try Publication(first: 1, Array(repeating: payload, count: 1_000))
+        )
+        house.settle()
+        let queued = reader.unwritten.reduce(0) { $0 + $1.bytes }
+        #expect(queued > 100_000 && queued <= 200_000)
+    }
+
     @Test("A link that is resumed has the narrow window again here, and the internal credit there")
     func resumedWindow() throws {
         let near = house.engines[0]
@@ -133,7 +153,11 @@ import Testing
         let (_, writing) = house.connect(at: 1)
         house.engines[1].open(writing, 1, source(available: 1_000))
         house.settle()
-        near.setWindows(of: reading, bytes: Limits.writeBurstBytes)
+        near.setWindows(
+            of: reading,
+            bytes: Limits.writeBurstBytes,
+            crossing: Limits.crossingBurstBytes
+        )
         near.disconnect(reading, links: LinkTable())
         let payload = String(repeating: "x", count: 996)
         house.engines[1].publish(

@@ -20,11 +20,23 @@ struct WriteWindowTests {
         #expect(short == nil, "there is no room for two")
         windows.forget()
         let first = windows.update(after: written, isTight: false, links: 1) { room }
-        #expect(first == Limits.writeBurstBytes)
+        #expect(first == .init(Limits.writeBurstBytes))
         let again = windows.update(after: written, isTight: false, links: 1) { room }
         #expect(again == nil, "nothing changed")
+        windows.forget()
+        let most = windows.update(after: written, isTight: false, links: 1) {
+            Limits.crossingBurstBytes
+        }
+        let crossing = Limits.crossingBurstBytes
+        #expect(most == .init(Limits.writeBurstBytes, crossing: crossing))
+        let megabyte = OutQueue.Outcome(byteCount: 1_048_576)
+        let less = windows.update(after: megabyte, isTight: false, links: 1) { crossing / 2 }
+        #expect(less == nil, "half of it is enough")
+        let least = windows.update(after: megabyte, isTight: false, links: 1) { crossing / 2 - 1 }
+        #expect(least == .init(Limits.writeWindowBytes))
+        _ = windows.update(after: megabyte, isTight: false, links: 1) { room }
         let last = windows.update(after: blocked, isTight: false, links: 1) { room }
-        #expect(last == Limits.writeWindowBytes)
+        #expect(last == .init(Limits.writeWindowBytes))
     }
 
     @Test("are tight in a full loop, but for a connection whose kernel takes all at once")
@@ -33,12 +45,12 @@ struct WriteWindowTests {
         let room = 2 * Limits.writeWindowBytes
         let few = OutQueue.Outcome(byteCount: 100)
         let first = windows.update(after: few, isTight: true, links: 1) { room }
-        #expect(first == Limits.writeWindowBytes, "the kernel is asked after each write")
+        #expect(first == .init(Limits.writeWindowBytes), "the kernel is asked after each write")
         let full = windows.update(after: few, isTight: true, links: 1) { room - 1 }
-        #expect(full == Limits.writeWindowBytesTight, "before a write blocks")
+        #expect(full == .init(Limits.writeWindowBytesTight), "before a write blocks")
         _ = windows.update(after: few, isTight: true, links: 1) { room }
         let last = windows.update(after: blocked, isTight: true, links: 1) { room }
-        #expect(last == Limits.writeWindowBytesTight)
+        #expect(last == .init(Limits.writeWindowBytesTight))
     }
 
     /// So many, and so many bytes for each, that the queues of a loop are full while they stall.
