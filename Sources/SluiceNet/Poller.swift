@@ -49,10 +49,8 @@ struct Poller: ~Copyable, Sendable {
     static func open() throws(SystemError) -> Poller {
         let epoll = try checking("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
         let interrupt = eventfd(0, CInt(EFD_CLOEXEC) | CInt(EFD_NONBLOCK))
-        let alarm = timerfd_create(
-            CLOCK_MONOTONIC,
-            CInt(TFD_CLOEXEC | TFD_NONBLOCK)
-        )
+        // Its flags are those of files, by its manual.
+        let alarm = timerfd_create(CLOCK_MONOTONIC, O_CLOEXEC | O_NONBLOCK)
         let code = errno
         let poller = Poller(epoll: epoll, interrupt: interrupt, alarm: alarm)
         guard interrupt >= 0, alarm >= 0 else {
@@ -105,7 +103,7 @@ struct Poller: ~Copyable, Sendable {
         var time = itimerspec()
         time.it_value.tv_sec = Int(nanoseconds / 1_000_000_000)
         time.it_value.tv_nsec = Int(nanoseconds % 1_000_000_000)
-        let result = timerfd_settime(alarm, CInt(TFD_TIMER_ABSTIME), &time, nil)
+        let result = timerfd_settime(alarm, CInt(TIMER_ABSTIME), &time, nil)
         precondition(result == 0, "timerfd_settime: our own bug")
     }
 
