@@ -313,7 +313,7 @@ extension Connection {
     }
 
     /// All write windows were set anew.
-    func forgetWideLinks() { windows.forget() }
+    func forgetWideLinks() { windows = WriteWindows() }
 
     private func setBlocked(_ blocked: Bool) {
         guard blocked != isBlocked else { return }

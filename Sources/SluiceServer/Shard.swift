@@ -197,7 +197,7 @@ extension Shard {
         let isFull = queued > Limits.writeLoopBytesMax / (isTight ? 2 : 1)
         guard isFull != isTight else { return }
         isTight.toggle()
-        engine.setWindows(bytes: isTight ? Limits.writeWindowBytesTight : Limits.writeWindowBytes)
+        engine.setWindows(bytes: WriteWindows.narrowBytes(isTight: isTight))
         for connection in connections { connection?.forgetWideLinks() }
     }
 

@@ -10,13 +10,12 @@ import SluiceCore
 package struct WriteWindows {
     /// Bytes that are written from one question for the kernel's room to the next.
     private static let measuredBytes = 1_048_576
-    private static let firstMeasuredBytes = Limits.writeWindowBytes / 2
 
     /// Links that have a wide window, because the kernel had room for all of them at once.
     private var wideLinks = 0
     private var isRoomy = false
     /// Bytes written since the kernel was asked for its room.
-    private var unmeasured = measuredBytes - firstMeasuredBytes
+    private var unmeasured = measuredBytes - Limits.writeWindowBytes / 2
 
     /// Bytes of each link's window.
     package struct Widths: Equatable {
@@ -56,12 +55,11 @@ package struct WriteWindows {
         (wideLinks, isRoomy) = (wide, roomy)
         if roomy { return Widths(wideBytes, crossing: Limits.crossingBurstBytes) }
         if wide > 0 { return Widths(wideBytes) }
-        return Widths(isTight ? Limits.writeWindowBytesTight : Limits.writeWindowBytes)
+        return Widths(Self.narrowBytes(isTight: isTight))
     }
 
-    /// All windows were set anew, by somebody else.
-    package mutating func forget() {
-        (wideLinks, isRoomy) = (0, false)
-        unmeasured = Self.measuredBytes - Self.firstMeasuredBytes
+    /// Bytes of the window of a link whose kernel has shown nothing yet.
+    static func narrowBytes(isTight: Bool) -> Int {
+        isTight ? Limits.writeWindowBytesTight : Limits.writeWindowBytes
     }
 }

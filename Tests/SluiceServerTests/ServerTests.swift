@@ -236,8 +236,7 @@ import Testing
 
     @Test("A unix socket serves as well, and its file goes with the broker")
     func unixSocket() async throws {
-        let name = "sluice-\(UInt32.random(in: 0...UInt32.max)).sock"
-        let path = FileManager.default.temporaryDirectory.appending(path: name).path
+        let path = temporarySocketPath()
         try await withServer {
             $0.listen = ["unix:\(path)"]
         } _: { address in

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Logging
 import SluiceServer
 import SluiceTestKit
@@ -34,4 +35,10 @@ func startServer(
     let server = try Server(configuration: configuration, logger: logger)
     let address = try #require(try await server.start().first)
     return (server, address)
+}
+
+/// A path for a unix socket that nobody else has.
+func temporarySocketPath() -> String {
+    let name = "sluice-\(UInt32.random(in: 0...UInt32.max)).sock"
+    return FileManager.default.temporaryDirectory.appending(path: name).path
 }

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import SluiceCore
 import SluiceEngine
 import SluiceServer
@@ -18,12 +17,12 @@ struct WriteWindowTests {
         #expect(early == nil, "nobody asked the kernel yet")
         let short = windows.update(after: written, isTight: false, links: 2) { 2 * room - 1 }
         #expect(short == nil, "there is no room for two")
-        windows.forget()
+        windows = WriteWindows()
         let first = windows.update(after: written, isTight: false, links: 1) { room }
         #expect(first == .init(Limits.writeBurstBytes))
         let again = windows.update(after: written, isTight: false, links: 1) { room }
         #expect(again == nil, "nothing changed")
-        windows.forget()
+        windows = WriteWindows()
         let most = windows.update(after: written, isTight: false, links: 1) {
             Limits.crossingBurstBytes
         }
@@ -63,11 +62,9 @@ struct WriteWindowTests {
         .timeLimit(.minutes(1))
     )
     func reading() async throws {
-        let name = "sluice-\(UInt32.random(in: 0...UInt32.max)).sock"
-        let path = FileManager.default.temporaryDirectory.appending(path: name).path
         try await withServer {
             // Its kernel buffers are small.
-            $0.listen = ["unix:\(path)"]
+            $0.listen = ["unix:\(temporarySocketPath())"]
             $0.shards = 1
             $0.engine.topicDefaults.capacity = Self.events
             $0.engine.topicDefaults.ahead = Self.events
