@@ -21,6 +21,22 @@ import Testing
         return open
     }
 
+    /// Publishes 1,000 events of 1,000 bytes each, on link 1.
+    private func publishThousand(_ session: Session, at engine: Engine) throws {
+        let payloads = Array(repeating: String(repeating: "x", count: 996), count: 1_000)
+        engine.publish(session, 1, try Publication(first: 1, payloads))
+    }
+
+    /// A consumer at the first engine and a producer at the topic's, which may send 1,000.
+    private func openApart() -> (reader: Listener, reading: Session, writing: Session) {
+        let (reader, reading) = house.connect(at: 0)
+        house.engines[0].open(reading, 1, sink(demand: 10_000))
+        let (_, writing) = house.connect(at: 1)
+        house.engines[1].open(writing, 1, source(available: 1_000))
+        house.settle()
+        return (reader, reading, writing)
+    }
+
     private func resumed(_ open: Open, position: UInt64, bytes: UInt64, asked: UInt64) -> Open {
         var open = open
         open.demandEvents = 0
@@ -105,12 +121,7 @@ import Testing
         near.open(writing, 1, source(available: 1_000))
         house.settle()
         #expect(writer.take().contains(.ask(1, events: 1_000, flags: 0)))
-        let payload = String(repeating: "x", count: 996)
-        near.publish(
-            writing,
-            1,
-            try Publication(first: 1, Array(repeating: payload, count: 1_000))
-        )
+        try publishThousand(writing, at: near)
         house.settle()
         let queued = reader.unwritten.reduce(0) { $0 + $1.bytes }
         #expect(queued > Limits.writeWindowBytes)
@@ -128,18 +139,9 @@ import Testing
     @Test("Of a link whose topic is elsewhere as much waits, and is on its way, as its window says")
     func crossingWindow() throws {
         let near = house.engines[0]
-        let (reader, reading) = house.connect(at: 0)
-        near.open(reading, 1, sink(demand: 10_000))
-        let (_, writing) = house.connect(at: 1)
-        house.engines[1].open(writing, 1, source(available: 1_000))
-        house.settle()
+        let (reader, reading, writing) = openApart()
         near.setWindows(of: reading, bytes: 10_000, crossing: 100_000)
-        let payload = String(repeating: "x", count: 996)
-        house.engines[1].publish(
-            writing,
-            1,
-            try Publication(first: 1, Array(repeating: payload, count: 1_000))
-        )
+        try publishThousand(writing, at: house.engines[1])
         house.settle()
         let queued = reader.unwritten.reduce(0) { $0 + $1.bytes }
         #expect(queued > 100_000 && queued <= 200_000)
@@ -148,23 +150,14 @@ import Testing
     @Test("A link that is resumed has the narrow window again here, and the internal credit there")
     func resumedWindow() throws {
         let near = house.engines[0]
-        let (_, reading) = house.connect(at: 0)
-        near.open(reading, 1, sink(demand: 10_000))
-        let (_, writing) = house.connect(at: 1)
-        house.engines[1].open(writing, 1, source(available: 1_000))
-        house.settle()
+        let (_, reading, writing) = openApart()
         near.setWindows(
             of: reading,
             bytes: Limits.writeBurstBytes,
             crossing: Limits.crossingBurstBytes
         )
         near.disconnect(reading, links: LinkTable())
-        let payload = String(repeating: "x", count: 996)
-        house.engines[1].publish(
-            writing,
-            1,
-            try Publication(first: 1, Array(repeating: payload, count: 1_000))
-        )
+        try publishThousand(writing, at: house.engines[1])
         house.settle()
         let again = try resume(reading)
         near.open(reading, 1, resumed(sink(), position: 0, bytes: 0, asked: 10_000))
