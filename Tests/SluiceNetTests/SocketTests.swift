@@ -151,7 +151,7 @@ struct SocketTests {
         }
     }
 
-    @Test("options hold on TCP")
+    @Test("options hold on TCP and do no harm on unix sockets")
     func options() throws {
         let tcp = try Socket.open(for: try localAddress())
         try tcp.descriptor.setNoDelay()
@@ -161,6 +161,9 @@ struct SocketTests {
         #expect(option(SOL_SOCKET, SO_KEEPALIVE, of: tcp.descriptor) != 0)
         let booked: CInt = 2 * 65_536
         #expect(option(SOL_SOCKET, SO_RCVBUF, of: tcp.descriptor) == booked)
+        let path = try #require(try Endpoint(parsing: "unix:/run/sluice.sock").resolve().first)
+        let unix = try Socket.prepared(for: path)
+        #expect(unix.descriptor.congestionControl == nil, "it is no TCP, and nobody minds")
     }
 
     @Test("what stays on the machine is not paced; the rest is as the system wants it")
