@@ -88,6 +88,14 @@ package enum Limits {
     package static let replyBytesMax = 65_536
     /// Bytes of one receive slab.
     package static let receiveSlabBytes = 262_144
+    /// Bytes that a producer's connection brought in its last turn, for it to be read late.
+    package static let lateReadBytesMin = 32_768
+    /// Events that wait for every group of a topic, for its producers to be read late.
+    package static let lateReadHighEvents: UInt64 = 4_096
+    /// Events that wait for one of the groups, below which they are read again.
+    package static let lateReadLowEvents: UInt64 = 2_048
+    /// Milliseconds after which they are read again whatever waits.
+    package static let lateReadMilliseconds = 5
     /// Receive slabs that a loop keeps for reuse when nobody holds them.
     package static let slabsKeptMax = 16
     /// Bytes of a link's write window that the announcement of a gap takes.

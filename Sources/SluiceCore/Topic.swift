@@ -142,6 +142,18 @@ package struct Topic: Sendable {
         log.head - groupTable[index].cursor.offset + groupTable[index].queued
     }
 
+    /// Events that wait for the group with the fewest: what comes now is behind so many.
+    ///
+    /// None if what comes could be given away before others: without a group, or in a lane.
+    package var leastWaiting: UInt64 {
+        guard hasGroup, lanedGroups == 0 else { return 0 }
+        var least = UInt64.max
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            least = min(least, waiting(ofGroup: index))
+        }
+        return least
+    }
+
     /// The groups by number; nil where one was removed.
     package var groups: [Group?] { groupTable.indices.map(group) }
 

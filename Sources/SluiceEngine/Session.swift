@@ -141,6 +141,8 @@ final class TopicBox {
     /// Whether it ever had a link: an ephemeral topic waits for its first.
     var hadLink = false
     @exclusivity(unchecked) var latency = DispatchLatency()
+    /// How fast its events go out, as far as somebody who may be read late asked.
+    @exclusivity(unchecked) var pace = Pace()
 
     init(_ core: Topic) { self.core = core }
 

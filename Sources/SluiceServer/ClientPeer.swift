@@ -265,6 +265,12 @@ extension ClientPeer {
         }
     }
 
+    /// Whether what its client sends may stay in its socket for now.
+    package var mayReadLate: Bool { session.map { engine.mayReadLate($0) } ?? false }
+
+    /// Whether its client has to be read, late as it was.
+    package var isReadingDue: Bool { session.map { engine.isReadingDue(of: $0) } ?? true }
+
     /// Whether its client has to wait until other engines have dealt with what it said.
     package var isHeldUp: Bool {
         engine.isCongested && session.map { engine.isHeldUp($0) } ?? false

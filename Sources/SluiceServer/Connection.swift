@@ -5,7 +5,7 @@ import SluiceNet
 import SluiceWire
 
 /// One connection: reads into slabs, writes from its peer's queue.
-final class Connection: IOHandler {
+final class Connection: IOHandler, LateReader {
     private unowned let shard: Shard
     let carrier: Carrier
     let slot: Int
@@ -24,6 +24,10 @@ final class Connection: IOHandler {
     private var isBlocked = false
     private(set) var isReadingStopped = false
     private var waitsForAssembly = false
+    /// Whether what came stays in the socket, as its topic has enough for now.
+    private var isReadLate = false
+    /// Bytes that came in the last turn in which any did.
+    private var broughtBytes = 0
     /// Whether other shards have to deal first with what its client said.
     private var isHeld = false
     private(set) var isClosed = false
@@ -85,7 +89,7 @@ final class Connection: IOHandler {
         if peer.isEnding || isReadingStopped {
             // Nobody reads a reply any more; unread it would be told in every turn.
             if events.contains(.hangUp) { close() } else if peer.isEnding { discard() }
-        } else if events.contains(.readable) || events.contains(.hangUp) {
+        } else if events.contains(.hangUp) || events.contains(.readable) && !leavesUnread() {
             read()
         }
     }
@@ -111,6 +115,7 @@ extension Connection {
 
     private func read() {
         shard.readClocks()
+        broughtBytes = 0
         for _ in 0..<Self.readsPerTurnMax {
             guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(), let slab else {
                 return
@@ -129,6 +134,7 @@ extension Connection {
             }
             receivedAt = shard.loop.now
             peer.bytesIn += UInt64(count)
+            broughtBytes += count
             if !wasRead {
                 wasRead = true
                 shard.reading.append(self)
@@ -137,6 +143,27 @@ extension Connection {
             if count < room { return }
             shard.passOn()
         }
+    }
+
+    /// Lets events wait in the socket while their topic has enough.
+    ///
+    /// What is read at once lies in the cache of the processor that wrote it, and comes in bits.
+    private func leavesUnread() -> Bool {
+        guard broughtBytes >= Limits.lateReadBytesMin else { return false }
+        shard.readClocks()
+        guard peer.mayReadLate else { return false }
+        isReadLate = true
+        updateInterest()
+        shard.readLate(self)
+        return true
+    }
+
+    var isReadingDue: Bool { isClosed || peer.isReadingDue }
+
+    /// Reads what was left unread, in the next turn.
+    func readOn() {
+        isReadLate = false
+        updateInterest()
     }
 
     /// Throws away what still comes: to close a socket with unread bytes cuts off our last words.
@@ -325,7 +352,7 @@ extension Connection {
     private func updateInterest() {
         guard let registration, !isClosed else { return }
         var interest: IOInterest = []
-        if !isReadingStopped || peer.isEnding { interest.insert(.readable) }
+        if !isReadingStopped && !isReadLate || peer.isEnding { interest.insert(.readable) }
         if isBlocked { interest.insert(.writable) }
         shard.loop.update(registration, interest)
     }

@@ -24,6 +24,9 @@ final class Shard {
     private var settling: [Connection] = []
     /// Connections that wait for other shards to deal with what they said.
     var held: [Connection] = []
+    /// Connections that are read late, and whether a timer looks after them.
+    private var late = LateReaders()
+    private var isLateTimed = false
     @exclusivity(unchecked) var scratch = OutQueue.Scratch()
     /// Bytes of events in all write queues.
     var queuedBytes = 0 { didSet { checkQueues() } }
@@ -129,6 +132,7 @@ extension Shard {
             flushAll()
         }
         if face != nil { checkQueues() }
+        if !late.isEmpty { late.release(at: loop.now) }
         for connection in reading { connection.idle() }
         reading.removeAll(keepingCapacity: true)
         sendPost()
@@ -163,6 +167,25 @@ extension Shard {
             let due = settling
             settling.removeAll(keepingCapacity: true)
             for connection in due { connection.settle() }
+        }
+    }
+
+    /// Lets a connection read what came when its topic needs it, or in a while.
+    func readLate(_ connection: Connection) {
+        late.add(connection, at: loop.now)
+        if !isLateTimed { timeLate() }
+    }
+
+    /// Sees to it that no connection is read later than it may be.
+    private func timeLate() {
+        let deadline = late.deadline
+        isLateTimed = deadline != nil
+        guard let deadline else { return }
+        let rest = deadline - min(deadline, loop.now)
+        loop.schedule(after: .nanoseconds(rest)) { [weak self] in
+            guard let self else { return }
+            late.release(at: loop.now)
+            timeLate()
         }
     }
 

@@ -70,7 +70,14 @@ struct WriteWindowTests {
             $0.engine.topicDefaults.ahead = Self.events
             $0.engine.topicDefaults.bufferBytes = 1 << 30
         } _: { address in
-            try Self.fill("t", at: address)
+            let producer = try RawProducer(
+                address,
+                topic: "t",
+                events: Self.events,
+                payloadBytes: 3_000
+            )
+            try producer.sendUntil(Self.events, most: 20)
+            try producer.sync()
             var others: [RawClient] = []
             for _ in 0..<Self.stalled {
                 let client = try RawClient(address)
@@ -89,46 +96,5 @@ struct WriteWindowTests {
                 last = try #require(try reader.hear("EVENTS", 2).events.last?.sequence)
             }
         }
-    }
-
-    /// Publishes all events, with nobody there who takes them.
-    private static func fill(_ topic: String, at address: String) throws {
-        let producer = try RawClient(address)
-        try producer.greet()
-        try producer.say("OPEN 1 source topic=\(topic) available=\(events)")
-        let payload = String(repeating: "p", count: 3_000)
-        let bytes: UInt64 = 3_004
-        var (sent, asked, askedBytes): (UInt64, UInt64, UInt64) = (0, 0, 0)
-        // The last frame and its events: to encode one takes long.
-        var frame: [UInt8] = []
-        var few: UInt64 = 0
-        while sent < events {
-            let count = min(asked - sent, askedBytes / bytes - sent, 20)
-            guard count > 0 else {
-                if asked > sent {
-                    try producer.say(
-                        "STATUS 1 asked=\(asked) delivered=\(sent) asked_bytes=\(askedBytes) "
-                            + "delivered_bytes=\(sent * bytes) available=\(events - sent) "
-                            + "blocked_by=bytes need_bytes=\(bytes)"
-                    )
-                }
-                let demand = try producer.hear("DEMAND", 1)
-                asked = try #require(demand["total"])
-                askedBytes = try #require(demand["bytes_total"])
-                continue
-            }
-            if count != few {
-                let payloads = Array(repeating: payload, count: Int(count))
-                let text = "EVENTS 1 seq=1 [\(payloads.joined(separator: " "))]"
-                frame = try #require(Sentence(parsing: text)).encoded()
-                few = count
-            }
-            withUnsafeBytes(of: (sent + 1).bigEndian) { sequence in
-                frame.replaceSubrange(9..<17, with: sequence)
-            }
-            try producer.send(frame)
-            sent += count
-        }
-        try producer.sync()
     }
 }

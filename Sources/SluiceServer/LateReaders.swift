@@ -1,0 +1,37 @@
+import SluiceCore
+
+/// A connection that may be read late.
+package protocol LateReader: AnyObject {
+    /// Whether what it left unread is needed now, or nobody will read it any more.
+    var isReadingDue: Bool { get }
+    func readOn()
+}
+
+/// Connections that leave what came in their sockets for a moment, the longest first.
+// none stays longer than lateReadMilliseconds if `release` is called at `deadline`
+package struct LateReaders {
+    private static let nanosecondsMax = UInt64(Limits.lateReadMilliseconds) * 1_000_000
+
+    private var readers: [(reader: any LateReader, since: UInt64)] = []
+
+    package init() {}
+
+    package var isEmpty: Bool { readers.isEmpty }
+
+    /// When the first has waited for as long as it may.
+    package var deadline: UInt64? { readers.first.map { $0.since + Self.nanosecondsMax } }
+
+    package mutating func add(_ reader: any LateReader, at now: UInt64) {
+        readers.append((reader, now))
+    }
+
+    /// Lets those read on that have to, or have waited long enough.
+    package mutating func release(at now: UInt64) {
+        readers.removeAll { entry in
+            let isOver = now >= entry.since + Self.nanosecondsMax
+            guard isOver || entry.reader.isReadingDue else { return false }
+            entry.reader.readOn()
+            return true
+        }
+    }
+}
