@@ -36,6 +36,8 @@ package final class Engine {
     package private(set) var isStopping = false
     /// How much of each link's events may wait to be written.
     var windowBytes = Limits.writeWindowBytes
+    /// How often that has changed for all links at once.
+    @exclusivity(unchecked) var windowChanges: UInt64 = 0
     @exclusivity(unchecked) var eventsIn: UInt64 = 0
     @exclusivity(unchecked) var eventsOut: UInt64 = 0
     var complaints: [SessionFace: Complaints] = [:]
@@ -66,6 +68,7 @@ package final class Engine {
         if let next = inspecting.popFirst() { answer(next.inspection, next.session, next.link) }
         var steps = 0
         while steps < Self.stepsPerTurnMax, let box = dirty.popFirst() {
+            catchUp(box)
             box.isDirty = false
             steps += 1
             var effects = takeEffects()
@@ -93,6 +96,7 @@ package final class Engine {
 
     /// Lets the core decide on a command, says what has to be said, and books a step of the topic.
     func apply(_ command: Command, to box: TopicBox) {
+        catchUp(box)
         var effects = takeEffects()
         let isDue = box.core.apply(command, at: now, into: &effects)
         perform(&effects, of: box)

@@ -120,8 +120,8 @@ extension Engine {
     }
 
     func snapshot(_ box: TopicBox, _ index: Int) -> Snapshot.Link? {
-        let id = box.core.id(UInt32(index))
-        guard let owner = box.owner(id) else { return nil }
+        guard let owner = box.owners[index] else { return nil }
+        let id = owner.id
         var link = Snapshot.Link(
             connection: owner.session.number,
             link: owner.link,

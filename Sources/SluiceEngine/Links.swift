@@ -26,7 +26,7 @@ extension Engine {
         }
         guard let box = topic(named: open.topic, for: session, link) else { return }
         let id = box.core.nextLink()
-        box.setOwner(.init(session: session, link: link, name: open.name), of: id)
+        box.setOwner(.init(id, session: session, link: link, name: open.name), of: id)
         session.add(SessionLink(id: link, target: .topic(box, id)))
         switch open.role {
         case .sink:
@@ -100,7 +100,7 @@ extension Engine {
     /// Makes a topic; nil if the broker holds as many as it may.
     func create(_ name: String, _ options: TopicOptions) -> TopicBox? {
         guard place.census.addTopic() else { return nil }
-        let box = TopicBox(Topic(name: name, options: options))
+        let box = TopicBox(Topic(name: name, options: options), windowChanges: windowChanges)
         topics[name] = box
         return box
     }
@@ -199,15 +199,26 @@ extension Engine {
     }
 
     /// How much of each link's events may wait to be written.
+    ///
+    /// A topic's links are told when it is worked on next: one that waits for room has bytes under
+    /// way, and is worked on when they are written.
     package func setWindows(bytes: Int) {
         windowBytes = bytes
-        for box in topics.values {
-            for index in box.owners.indices {
-                guard let owner = box.owners[index], owner.session.home == nil else { continue }
-                apply(.window(box.core.id(UInt32(index)), bytes: bytes), to: box)
-            }
-        }
+        windowChanges += 1
         setRemoteWindows(bytes: bytes)
+    }
+
+    /// Tells a topic's links how wide windows are, if that has changed meanwhile.
+    @inline(__always)
+    func catchUp(_ box: TopicBox) {
+        if box.windowChanges != windowChanges { tellWindows(box) }
+    }
+
+    private func tellWindows(_ box: TopicBox) {
+        box.windowChanges = windowChanges
+        for case let owner? in box.owners where owner.session.home == nil {
+            apply(.window(owner.id, bytes: windowBytes), to: box)
+        }
     }
 }
 

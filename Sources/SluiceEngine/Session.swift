@@ -119,11 +119,13 @@ struct SessionLink: LinkRecord {
 /// A topic with the owners of its links.
 final class TopicBox {
     final class Owner {
+        let id: LinkID
         let session: Session
         let link: UInt32
         let name: String?
 
-        init(session: Session, link: UInt32, name: String?) {
+        init(_ id: LinkID, session: Session, link: UInt32, name: String?) {
+            self.id = id
             self.session = session
             self.link = link
             self.name = name
@@ -138,13 +140,18 @@ final class TopicBox {
     /// Whether the engine looks at it when its time has come.
     var isSleeping = false
     var isRemoved = false
+    /// How often the windows of all links had changed when its links were told.
+    @exclusivity(unchecked) var windowChanges: UInt64
     /// Whether it ever had a link: an ephemeral topic waits for its first.
     var hadLink = false
     @exclusivity(unchecked) var latency = DispatchLatency()
     /// How fast its events go out, as far as somebody who may be read late asked.
     @exclusivity(unchecked) var pace = Pace()
 
-    init(_ core: Topic) { self.core = core }
+    init(_ core: Topic, windowChanges: UInt64) {
+        self.core = core
+        self.windowChanges = windowChanges
+    }
 
     func owner(_ id: LinkID) -> Owner? {
         Int(id.index) < owners.count ? owners[Int(id.index)] : nil

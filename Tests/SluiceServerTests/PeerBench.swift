@@ -89,11 +89,14 @@ final class BenchClient {
 
     /// Lets the broker work, and takes what it writes; `chunk` bytes a call.
     func run(chunk: Int = .max) {
-        repeat {
-            bench.work()
-            flush(chunk)
-            bench.work()
-        } while !peer.out.isEmpty
+        repeat { write(chunk) } while !peer.out.isEmpty
+    }
+
+    /// Lets the broker work, takes what it writes at once, and lets it work on.
+    func write(_ chunk: Int = .max) {
+        bench.work()
+        flush(chunk)
+        bench.work()
     }
 
     private func flush(_ chunk: Int) {
