@@ -145,13 +145,16 @@ package struct Topic: Sendable {
     /// Events that wait for the group with the fewest: what comes now is behind so many.
     ///
     /// None if what comes could be given away before others: without a group, or in a lane.
+    // Changes nothing: a caller lends the topic to what may change it, and copies it for the rest.
     package var leastWaiting: UInt64 {
-        guard hasGroup, lanedGroups == 0 else { return 0 }
-        var least = UInt64.max
-        for index in groupTable.indices where !groupTable[index].isRemoved {
-            least = min(least, waiting(ofGroup: index))
+        mutating get {
+            guard hasGroup, lanedGroups == 0 else { return 0 }
+            var least = UInt64.max
+            for index in groupTable.indices where !groupTable[index].isRemoved {
+                least = min(least, waiting(ofGroup: index))
+            }
+            return least
         }
-        return least
     }
 
     /// The groups by number; nil where one was removed.

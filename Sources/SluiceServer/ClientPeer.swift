@@ -80,61 +80,55 @@ extension ClientPeer {
     /// Takes the frames that begin at `start` of the slab.
     package func receive(_ slab: Slab, from start: Int) -> ReadProgress {
         var progress = ReadProgress(from: start)
-        var gathering: Gathering?
         while !isEnding {
             do throws(Violation) {
                 let next = try slab.withBytes { (span) throws(Violation) in
                     try machine.next(in: span, &progress)
                 }
                 guard let next else { break }
-                act(on: next, in: slab, &gathering)
+                act(on: next, in: slab, &progress)
                 if departure != nil { break }
             } catch {
-                publish(&gathering)
                 fail(error)
             }
         }
-        publish(&gathering)
         if isEnding { progress.parsed = slab.filled }
         return progress
-    }
-
-    private func take(
-        _ events: Events,
-        on link: UInt32,
-        in slab: Slab,
-        _ gathering: inout Gathering?
-    ) {
-        guard let session else { return }
-        if gathering?.take(events, on: link, in: slab) == true { return }
-        publish(&gathering)
-        if let credit = engine.credit(session, link) {
-            gathering = Gathering(events, on: link, credit: credit, in: slab)
-        }
-        if gathering == nil { publish(events, in: slab, on: link, session) }
-    }
-
-    private func publish(_ gathering: inout Gathering?) {
-        guard let gathered = gathering.take(), let session else { return }
-        let link = gathered.link
-        engine.publish(session, link, gathered.publication(at: engine.time))
     }
 
     // Given away, as events that stay behind in the action would be copied out of it.
     private func act(
         on action: consuming ServerAction,
         in slab: Slab,
-        _ gathering: inout Gathering?
+        _ progress: inout ReadProgress
     ) {
         switch consume action {
-        case .events(let link, let events): take(events, on: link, in: slab, &gathering)
+        case .events(let link, let events): take(events, on: link, in: slab, &progress)
         case .pong, .skipped: break
         case .hello(let hello): greet(hello)
-        case let other:
-            // What came before has its effects before.
-            publish(&gathering)
-            if let session { act(on: other, session) }
+        case let other: if let session { act(on: other, session) }
         }
+    }
+
+    /// Publishes events, with those of the frames behind them that are one more each.
+    private func take(
+        _ events: Events,
+        on link: UInt32,
+        in slab: Slab,
+        _ progress: inout ReadProgress
+    ) {
+        guard let session else { return }
+        guard let credit = engine.credit(session, link),
+            var gathering = Gathering(events, credit: credit, in: slab)
+        else {
+            publish(events, in: slab, on: link, session)
+            return
+        }
+        if progress.parsed < slab.filled {
+            let end = gathering.takeFollowing(machine, on: link, in: slab, from: progress.parsed)
+            progress.parsed = end
+        }
+        engine.publish(session, link, gathering.publication(at: engine.time))
     }
 
     private func act(on action: ServerAction, _ session: Session) {

@@ -36,9 +36,14 @@ package struct Events: Hashable, Sendable {
             let header = runs[index].header
             eventCount += UInt64(header.count)
             byteCount += UInt64(header.length)
-            if header.offset | header.time > 0 || header.attempt > 0 { isNumbered = true }
+            if header.isNumbered { isNumbered = true }
         }
     }
+}
+
+extension RunHeader {
+    /// Whether it has an offset, a time or an attempt, which only the broker gives.
+    var isNumbered: Bool { offset | time > 0 || attempt > 0 }
 }
 
 /// The runs of a frame; most have only one, which needs no array.
@@ -90,7 +95,7 @@ extension FieldReader {
         return Events(firstSequence: sequence, runs: runs)
     }
 
-    private mutating func run(from span: RawSpan) throws(WireError) -> RunSlice {
+    mutating func run(from span: RawSpan) throws(WireError) -> RunSlice {
         let header = try runHeader(from: span)
         guard Int(header.length) <= left else { throw .brokenRun }
         let records = try take(Int(header.length))

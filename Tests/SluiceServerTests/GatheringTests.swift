@@ -78,4 +78,70 @@ import Testing
         let said = producer.take()
         #expect(said.last?.fields["code"] == "CREDIT_MISMATCH")
     }
+
+    /// What everybody was told: events in their order, verdicts, and how links and connections end.
+    private struct Story: Equatable {
+        var payloads: [String?] = []
+        var settled: [UInt64] = []
+        var codes: [String] = []
+        var pongs: [UInt64?] = []
+        var isEnded = false
+    }
+
+    /// The story of frames that come in as many reads as there are chunks.
+    private func story(of chunks: [[UInt8]]) throws -> Story {
+        let gathering = GatheringTests()
+        let consumer = try gathering.greeted("OPEN 1 sink topic=t demand=10000")
+        let producer = try gathering.greeted("OPEN 1 source topic=t available=10000")
+        try producer.say("OPEN 2 source topic=t available=10000")
+        for chunk in chunks where !producer.isEnded { producer.send(chunk) }
+        producer.run()
+        consumer.run()
+        let said = producer.take()
+        var story = Story()
+        story.payloads = consumer.take().flatMap(\.events).map(\.payload)
+        story.settled = said.flatMap(\.verdicts).map(\.sequence).sorted()
+        story.codes = said.compactMap { $0.fields["code"] }
+        story.pongs = said.filter { $0.flags == ["PONG"] }.map { $0["opaque"] }
+        story.isEnded = producer.isEnded
+        return story
+    }
+
+    /// Frames as a producer sends them that has few events at a time, and the odd other one.
+    private func frames(using random: inout SeededGenerator) throws -> [[UInt8]] {
+        var next: [UInt64] = [0, 1, 1]
+        var frames: [[UInt8]] = []
+        for number in 1...Int.random(in: 1...300, using: &random) {
+            let link = Int.random(in: 0..<20, using: &random) == 0 ? 2 : 1
+            let events = (1...Int.random(in: 1...3, using: &random)).map { "\(number).\($0)" }
+            let line =
+                switch Int.random(in: 0..<60, using: &random) {
+                case 0: "PING \(number)"
+                case 1: "EVENTS \(link) seq=\(next[link]) [\(events.joined(separator: "] ["))]"
+                case 2: "EVENTS \(link) seq=\(next[link] + 1) [x]"
+                default: "EVENTS \(link) seq=\(next[link]) [\(events.joined(separator: " "))]"
+                }
+            let sentence = try #require(Sentence(parsing: line), "\(line)")
+            next[link] += UInt64(sentence.events.count)
+            frames.append(try sentence.encoded())
+            guard Int.random(in: 0..<80, using: &random) == 0 else { continue }
+            let place = Int.random(in: 0..<frames[number - 1].count, using: &random)
+            frames[number - 1][place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+        }
+        return frames
+    }
+
+    @Test("Whatever comes in one read is taken as if each frame had come alone")
+    func together() throws {
+        var random = SeededGenerator.replayable("together")
+        var ended = 0
+        for round in 1...200 {
+            let frames = try frames(using: &random)
+            let alone = try story(of: frames)
+            let together = try story(of: [frames.flatMap(\.self)])
+            #expect(together == alone, "round \(round)")
+            if !alone.codes.isEmpty { ended += 1 }
+        }
+        #expect(ended > 20 && ended < 200, "both kinds of story are told")
+    }
 }
