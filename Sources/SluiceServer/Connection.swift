@@ -24,10 +24,7 @@ final class Connection: IOHandler, LateReader {
     private var isBlocked = false
     private(set) var isReadingStopped = false
     private var waitsForAssembly = false
-    /// Whether what came stays in the socket, as its topic has enough for now.
-    private var isReadLate = false
-    /// Bytes that came in the last turn in which any did.
-    private var broughtBytes = 0
+    private var lateness = Lateness()
     /// Whether other shards have to deal first with what its client said.
     private var isHeld = false
     private(set) var isClosed = false
@@ -115,7 +112,7 @@ extension Connection {
 
     private func read() {
         shard.readClocks()
-        broughtBytes = 0
+        lateness.begin()
         for _ in 0..<Self.readsPerTurnMax {
             guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(), let slab else {
                 return
@@ -134,7 +131,7 @@ extension Connection {
             }
             receivedAt = shard.loop.now
             peer.bytesIn += UInt64(count)
-            broughtBytes += count
+            lateness.bring(count)
             if !wasRead {
                 wasRead = true
                 shard.reading.append(self)
@@ -149,10 +146,10 @@ extension Connection {
     ///
     /// What is read at once lies in the cache of the processor that wrote it, and comes in bits.
     private func leavesUnread() -> Bool {
-        guard broughtBytes >= Limits.lateReadBytesMin else { return false }
+        guard lateness.isWorthwhile else { return false }
         shard.readClocks()
         guard peer.mayReadLate else { return false }
-        isReadLate = true
+        lateness.leave()
         updateInterest()
         shard.readLate(self)
         return true
@@ -162,7 +159,7 @@ extension Connection {
 
     /// Reads what was left unread, in the next turn.
     func readOn() {
-        isReadLate = false
+        lateness.end()
         updateInterest()
     }
 
@@ -352,7 +349,7 @@ extension Connection {
     private func updateInterest() {
         guard let registration, !isClosed else { return }
         var interest: IOInterest = []
-        if !isReadingStopped && !isReadLate || peer.isEnding { interest.insert(.readable) }
+        if !isReadingStopped && !lateness.isLate || peer.isEnding { interest.insert(.readable) }
         if isBlocked { interest.insert(.writable) }
         shard.loop.update(registration, interest)
     }

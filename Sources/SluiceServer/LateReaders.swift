@@ -7,6 +7,32 @@ package protocol LateReader: AnyObject {
     func readOn()
 }
 
+/// Whether one connection is read late: if it brought much, and once for each time that it did.
+package struct Lateness {
+    /// Bytes that came in the last turn of reading; none once what was left has to be read.
+    private var broughtBytes = 0
+    package private(set) var isLate = false
+
+    package init() {}
+
+    /// A turn of reading begins.
+    package mutating func begin() { broughtBytes = 0 }
+
+    package mutating func bring(_ bytes: Int) { broughtBytes += bytes }
+
+    /// Whether it brought so much that it is worth reading late.
+    package var isWorthwhile: Bool { broughtBytes >= Limits.lateReadBytesMin }
+
+    /// What comes is left for later.
+    package mutating func leave() { isLate = true }
+
+    /// What was left is read next, whatever waits then.
+    package mutating func end() {
+        isLate = false
+        broughtBytes = 0
+    }
+}
+
 /// Connections that leave what came in their sockets for a moment, the longest first.
 // none stays longer than lateReadMilliseconds if `release` is called at `deadline`
 package struct LateReaders {

@@ -13,6 +13,27 @@ struct LateReaderTests {
         func readOn() { reads += 1 }
     }
 
+    @Test("are such that brought much, and read on before they may be late again")
+    func lateness() {
+        var lateness = Lateness()
+        lateness.begin()
+        lateness.bring(Limits.lateReadBytesMin - 1)
+        #expect(!lateness.isWorthwhile, "that is little")
+        lateness.bring(1)
+        #expect(lateness.isWorthwhile && !lateness.isLate)
+        lateness.leave()
+        #expect(lateness.isLate)
+        lateness.end()
+        #expect(!lateness.isLate)
+        #expect(!lateness.isWorthwhile, "nothing was read since")
+        lateness.begin()
+        lateness.bring(Limits.lateReadBytesMin)
+        #expect(lateness.isWorthwhile)
+        lateness.begin()
+        lateness.bring(10)
+        #expect(!lateness.isWorthwhile, "what it brought before does not count")
+    }
+
     private static let longest = UInt64(Limits.lateReadMilliseconds) * 1_000_000
 
     @Test("read on when their topic needs it, once")
