@@ -122,6 +122,8 @@ extension Engine {
         case .fail(let number, let link, let error):
             guest(number) { fail($0, link, error) }
         case .close(let number, let link): guest(number) { close($0, link) }
+        case .ping(let ring): post(.pinged(ring), to: engine)
+        case .pinged(let ring): pass(ring)
         case .wrote(let number, let link, let bytes):
             guest(number) { wrote($0, link, bytes: bytes) }
         case .window(let number, let link, let bytes):

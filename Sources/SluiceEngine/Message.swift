@@ -14,6 +14,9 @@ package enum Message: Sendable {
     /// The producer has broken the account that its own engine keeps of it.
     case fail(UInt64, UInt32, LedgerError)
     case close(UInt64, UInt32)
+    /// A client wants to know that what it said before has been dealt with, and it has.
+    case ping(Ring)
+    case pinged(Ring)
     case wrote(UInt64, UInt32, bytes: Int)
     /// How much of a link's events may be on their way, or of each link's of the sender's clients.
     case window(UInt64, UInt32, bytes: Int)
@@ -34,10 +37,11 @@ package enum Message: Sendable {
     /// Whether a client can cause as many of them as it likes.
     var isOfClient: Bool {
         switch self {
-        case .open, .demand, .publish, .mark, .report, .fail, .close, .wrote, .look, .request,
-            .kick:
+        case .open, .demand, .publish, .mark, .report, .fail, .close, .ping, .wrote, .look,
+            .request, .kick:
             true
-        case .window, .windows, .detach, .end, .told, .sighted, .answered, .dealtWith: false
+        case .pinged, .window, .windows, .detach, .end, .told, .sighted, .answered, .dealtWith:
+            false
         }
     }
 }
@@ -49,6 +53,15 @@ package struct Caller: Sendable {
     package var name: String
     package var peerAddress: String
     package var eventBytesMax: Int
+}
+
+/// A PING on its way through the engines that a client has links on.
+package struct Ring: Sendable {
+    package var session: UInt64
+    package var epoch: UInt32
+    package var opaque: UInt64
+    /// The engines that it has still to pass.
+    package var rest: [Int]
 }
 
 /// The link of a client elsewhere that something is told.

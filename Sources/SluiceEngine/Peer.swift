@@ -14,6 +14,8 @@ package protocol Peer: AnyObject {
     func settle(_ link: UInt32, _ settlement: Settlement)
     func status(_ link: UInt32, _ status: Status)
     func closed(_ link: UInt32, _ close: Close)
+    /// What its client said before a PING has been dealt with.
+    func pong(_ opaque: UInt64)
     /// The session goes on over another connection.
     func replaced()
     /// An operator has ended the session: the connection goes, and says why.

@@ -93,6 +93,8 @@ final class Guest: Peer {
     func settle(_ link: UInt32, _ settlement: Settlement) { tell(link, .settle(settlement)) }
     func status(_ link: UInt32, _ status: Status) { tell(link, .status(status)) }
     func closed(_ link: UInt32, _ close: Close) { tell(link, .closed(close)) }
+    /// Its own engine answers its connection.
+    func pong(_ opaque: UInt64) {}
     /// Its connection is its own engine's to replace.
     func replaced() {}
     /// Only its own engine knows its session by number.
@@ -212,6 +214,31 @@ extension Engine {
     ) {
         remote.hasFailed = true
         post(.fail(session.number, link, error), to: remote.engine)
+    }
+
+    /// A client wants a PONG, behind the answers to what it said before.
+    ///
+    /// Each engine hears the other's words in order: what one has answered is here before its ring.
+    package func ping(_ session: Session, _ opaque: UInt64) {
+        guard !session.visited.isEmpty else {
+            session.peer?.pong(opaque)
+            return
+        }
+        let epoch = session.epoch
+        let engines = session.visited
+        pass(Ring(session: session.number, epoch: epoch, opaque: opaque, rest: engines))
+    }
+
+    func pass(_ ring: Ring) {
+        var ring = ring
+        guard let session = exchange.travellers[ring.session], session.epoch == ring.epoch else {
+            return
+        }
+        if let next = ring.rest.popLast() {
+            post(.ping(ring), to: next)
+        } else {
+            session.peer?.pong(ring.opaque)
+        }
     }
 
     /// Tells the engines that a session used that its connection is gone.

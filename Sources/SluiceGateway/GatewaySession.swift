@@ -123,6 +123,9 @@ extension GatewaySession {
         links.removeValue(forKey: link)?.closed(close)
     }
 
+    /// No request asks for one.
+    func pong(_ opaque: UInt64) {}
+
     /// Its token is told to nobody, so that nobody else can go on with it.
     func replaced() {}
 

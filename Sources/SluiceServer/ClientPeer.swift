@@ -152,9 +152,7 @@ extension ClientPeer {
             out.drop(link: link)
             urgently { $0.append(Close(.normal), link: link) }
         case .closedConnection(let close): leave(close, session)
-        case .ping(let opaque):
-            out.answer(ping: opaque)
-            wantsFlush()
+        case .ping(let opaque): engine.ping(session, opaque)
         }
     }
 
@@ -417,6 +415,11 @@ extension ClientPeer {
             out.drop(link: link)
             urgently { $0.append(close, link: link) }
         }
+    }
+
+    package func pong(_ opaque: UInt64) {
+        out.answer(ping: opaque)
+        wantsFlush()
     }
 
     package func kicked(_ close: Close) { end(close) }

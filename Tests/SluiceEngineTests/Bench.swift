@@ -18,6 +18,7 @@ final class Listener: Peer {
         case drained(UInt32, delivered: UInt64, forfeited: UInt64, available: UInt64)
         case status(UInt32, BlockedBy)
         case closed(UInt32, CloseCode)
+        case pong(UInt64)
         case replaced
         case kicked(CloseCode)
     }
@@ -111,6 +112,8 @@ final class Listener: Peer {
     }
 
     func closed(_ link: UInt32, _ close: Close) { words.append(.closed(link, close.code)) }
+
+    func pong(_ opaque: UInt64) { words.append(.pong(opaque)) }
 
     func kicked(_ close: Close) { words.append(.kicked(close.code)) }
 

@@ -317,6 +317,7 @@ private final class HouseClient: Peer {
 
     func refused(_ link: UInt32, _ close: Close) { onViolation("\(name) \(link): \(close)") }
     func closed(_ link: UInt32, _ close: Close) { onViolation("\(name) \(link): \(close)") }
+    func pong(_ opaque: UInt64) {}
     func replaced() {}
     func kicked(_ close: Close) {}
 }

@@ -136,6 +136,51 @@ import Testing
         #expect(events == 1_000)
     }
 
+    @Test("A PONG comes behind the settlements of what went elsewhere, wherever that is")
+    func ping() throws {
+        let house = EngineHouse(3)
+        let near = house.engines[0]
+        let (writer, writing) = house.connect(at: 0, "writer")
+        near.ping(writing, 1)
+        #expect(writer.take() == [.pong(1)], "there is nobody to wait for")
+        for engine in 1...2 {
+            var open = Open(role: .source, topic: house.topic(on: engine))
+            open.available = 4
+            near.open(writing, UInt32(engine), open)
+        }
+        house.settle()
+        _ = writer.take()
+        for link in 1...2 as ClosedRange<UInt32> {
+            near.publish(writing, link, try Publication(first: 1, ["a"]))
+        }
+        near.ping(writing, 2)
+        #expect(writer.take() == [])
+        house.settle()
+        let said = writer.take()
+        let settled: [Listener.Word] = [
+            .settle(1, from: 1, count: 1, .accept, 0), .settle(2, from: 1, count: 1, .accept, 0),
+        ]
+        #expect(Set(said.dropLast()) == Set(settled))
+        #expect(said.last == .pong(2))
+    }
+
+    @Test("A PONG is not for the connection that comes next")
+    func pingAndCut() throws {
+        let near = house.engines[0]
+        let (writer, writing) = house.connect(at: 0, "writer")
+        near.open(writing, 1, source(available: 4))
+        house.settle()
+        near.ping(writing, 1)
+        near.disconnect(writing, links: LinkTable())
+        let again = try resume(writing)
+        house.settle()
+        #expect(again.take() == [])
+        #expect(!writer.take().contains(.pong(1)))
+        near.ping(writing, 2)
+        house.settle()
+        #expect(again.take() == [.pong(2)])
+    }
+
     @Test("Of a link whose topic is elsewhere as much waits, and is on its way, as its window says")
     func crossingWindow() throws {
         let near = house.engines[0]
