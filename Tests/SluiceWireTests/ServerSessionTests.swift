@@ -45,14 +45,34 @@ extension ServerSession {
     }
 }
 
-private func events(_ payload: String, offset: UInt64 = 0) throws -> [UInt8] {
+/// A frame of one event in each run.
+func eventsFrame(
+    link: UInt32 = 1,
+    sequence: UInt64 = 1,
+    payload: String = "x",
+    runs: Int = 1,
+    offset: UInt64 = 0,
+    time: UInt64 = 0,
+    attempt: UInt16 = 0,
+    count: UInt32 = 1
+) throws -> [UInt8] {
     var records = FrameWriter()
     try records.appendRecord(payload: Array(payload.utf8).span.bytes)
+    let length = records.bytes.count
     var writer = FrameWriter()
-    let count = records.bytes.count
-    writer.appendEventsHead(link: 1, firstSequence: 1, runs: 1, recordBytes: count)
-    writer.appendRunHead(RunHeader(count: 1, length: UInt32(count), offset: offset))
-    writer.append(records: records.bytes.span.bytes)
+    writer.appendEventsHead(
+        link: link,
+        firstSequence: sequence,
+        runs: runs,
+        recordBytes: length * runs
+    )
+    for _ in 0..<runs {
+        var head = RunHeader(count: count, length: UInt32(length), offset: offset)
+        head.time = time
+        head.attempt = attempt
+        writer.appendRunHead(head)
+        writer.append(records: records.bytes.span.bytes)
+    }
     return writer.bytes
 }
 
@@ -253,7 +273,8 @@ struct ProducerTests {
     func eventsOfProducer() throws {
         var session = try ServerSession.greeted()
         try session.open(1, .source)
-        guard case .events(1, let found) = try session.hear(bytes: try events("hi")) else {
+        guard case .events(1, let found) = try session.hear(bytes: eventsFrame(payload: "hi"))
+        else {
             Issue.record("no events")
             return
         }
@@ -264,7 +285,9 @@ struct ProducerTests {
     func offset() throws {
         var session = try ServerSession.greeted()
         try session.open(1, .source)
-        #expect(throws: Violation.self) { try session.hear(bytes: try events("hi", offset: 1)) }
+        #expect(throws: Violation.self) {
+            try session.hear(bytes: eventsFrame(payload: "hi", offset: 1))
+        }
         #expect(!session.isOpen)
     }
 
@@ -273,7 +296,7 @@ struct ProducerTests {
         var session = try ServerSession.greeted()
         try session.open(1, .source)
         #expect(session.closing(1) == true)
-        var bytes = try events("hi")
+        var bytes = try eventsFrame(payload: "hi")
         bytes[FrameHeader.byteCount + 8] = 0xFF
         #expect(try session.hear(bytes: bytes) == .skipped)
     }
