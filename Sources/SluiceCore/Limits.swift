@@ -78,7 +78,7 @@ package enum Limits {
     package static let writeWindowBytes = 65_536
     /// A link's write window while the kernel has room for all links of its connection at once.
     package static let writeBurstBytes = 262_144
-    /// The same for a link from another shard, while the kernel has room for as much.
+    /// The same for a link whose events cross between shards, while the kernel takes as much.
     package static let crossingBurstBytes = 1_048_576
     /// Bytes of events in all write queues of a loop; above it a link's window shrinks.
     package static let writeLoopBytesMax = 8_388_608

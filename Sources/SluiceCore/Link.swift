@@ -57,6 +57,8 @@ package struct ConsumerLink: Sendable {
     package internal(set) var movedAt: Instant?
 
     /// Bytes of one delivery: with the heads of its runs it still fits into the consumer's frames.
+    ///
+    /// A window that is wider holds several: between them others of the group have their turn.
     private(set) var deliveryBytesMax: Int
 
     init(group: Int, eventBytesMax: Int) {
@@ -66,7 +68,9 @@ package struct ConsumerLink: Sendable {
     }
 
     private static func deliveryBytes(within eventBytesMax: Int) -> Int {
-        max(eventBytesMax - eventBytesMax / 16, min(eventBytesMax, Limits.writeWindowBytes))
+        let fitting = eventBytesMax - eventBytesMax / 16
+        let least = min(eventBytesMax, Limits.writeWindowBytes)
+        return min(max(fitting, least), Limits.writeBurstBytes)
     }
 
     /// Fills the place of what is no consumer.

@@ -246,6 +246,7 @@ extension Engine {
     /// A connection is gone without a farewell: keeps the session if it had a link on a topic.
     package func disconnect(_ session: Session, links table: LinkTable) {
         session.peer = nil
+        session.widths = nil
         let hasLink = session.links.contains { $0.target.isResumable }
         guard hasLink, configuration.resumeWindowMilliseconds > 0, !isStopping else {
             end(session)

@@ -26,7 +26,8 @@ extension Engine {
         }
         guard let box = topic(named: open.topic, for: session, link) else { return }
         let id = box.core.nextLink()
-        box.setOwner(.init(id, session: session, link: link, name: open.name), of: id)
+        let owner = TopicBox.Owner(id, session: session, link: link, open)
+        box.setOwner(owner, of: id)
         session.add(SessionLink(id: link, target: .topic(box, id)))
         switch open.role {
         case .sink:
@@ -47,6 +48,7 @@ extension Engine {
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.openProducer(id, backlog), to: box)
+            if owner.isFeedFromAfar { widen(box) }
         }
     }
 
@@ -75,11 +77,6 @@ extension Engine {
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.attachProducer(id, point, backlog), to: box)
         }
-    }
-
-    /// The write window of a link that opens: what the loop that writes for its client allows.
-    private func firstWindow(of session: Session) -> Int {
-        session.home.map { exchange.windowBytes[$0] } ?? windowBytes
     }
 
     private func topic(named name: String, for session: Session, _ link: UInt32) -> TopicBox? {
@@ -187,37 +184,6 @@ extension Engine {
             if inspection.isAnswering, !inspection.isWaiting { pump(inspection, session, link) }
         case .remote(let remote)?: wrote(bytes, remote, session, link)
         case .control?, nil: break
-        }
-    }
-
-    /// How much of the events of each of the session's links may wait to be written; `crossing` for
-    /// those whose topics are on other engines.
-    package func setWindows(of session: Session, bytes: Int, crossing: Int) {
-        for link in session.links {
-            setWindow(of: session, link, bytes: bytes, crossing: crossing)
-        }
-    }
-
-    /// How much of each link's events may wait to be written.
-    ///
-    /// A topic's links are told when it is worked on next: one that waits for room has bytes under
-    /// way, and is worked on when they are written.
-    package func setWindows(bytes: Int) {
-        windowBytes = bytes
-        windowChanges += 1
-        setRemoteWindows(bytes: bytes)
-    }
-
-    /// Tells a topic's links how wide windows are, if that has changed meanwhile.
-    @inline(__always)
-    func catchUp(_ box: TopicBox) {
-        if box.windowChanges != windowChanges { tellWindows(box) }
-    }
-
-    private func tellWindows(_ box: TopicBox) {
-        box.windowChanges = windowChanges
-        for case let owner? in box.owners where owner.session.home == nil {
-            apply(.window(owner.id, bytes: windowBytes), to: box)
         }
     }
 }

@@ -313,46 +313,6 @@ extension Engine {
     }
 }
 
-// MARK: - Windows
-
-extension Engine {
-    /// How much of a link's events may wait to be written, or be on their way to there.
-    func setWindow(of session: Session, _ link: SessionLink, bytes: Int, crossing: Int) {
-        switch link.target {
-        case .topic(let box, let id): apply(.window(id, bytes: bytes), to: box)
-        case .remote(let remote):
-            remote.window = crossing
-            post(.window(session.number, link.id, bytes: crossing), to: remote.engine)
-        case .inspection, .control: break
-        }
-    }
-
-    func setWindow(of guest: Session, _ link: UInt32, bytes: Int) {
-        guard let link = guest.link(link) else { return }
-        setWindow(of: guest, link, bytes: bytes, crossing: bytes)
-    }
-
-    func setRemoteWindows(bytes: Int) {
-        for session in exchange.travellers.values {
-            for case .remote(let remote) in session.links.lazy.map(\.target) {
-                remote.window = bytes
-            }
-        }
-        for engine in 0..<place.count where engine != place.index {
-            post(.windows(bytes: bytes), to: engine)
-        }
-    }
-
-    func setWindows(ofGuestsFrom home: Int, bytes: Int) {
-        exchange.windowBytes[home] = bytes
-        for session in exchange.guests.values where session.home == home {
-            for link in session.links {
-                setWindow(of: session, link, bytes: bytes, crossing: bytes)
-            }
-        }
-    }
-}
-
 // MARK: - Where the topic is
 
 extension Engine {

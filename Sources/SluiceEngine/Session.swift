@@ -54,6 +54,8 @@ package final class Session {
     var detachedAt: Instant?
     /// Counts the connections that were lost.
     var epoch: UInt32 = 0
+    /// How wide its connection last said that windows are, and after how many changes for all.
+    var widths: (WindowWidths, since: UInt64)?
     /// Whether it never opened a link, so that it may still move to another engine.
     var isFresh = true
     /// Whether other engines work for it, and those on which it has opened links.
@@ -123,17 +125,23 @@ final class TopicBox {
         let session: Session
         let link: UInt32
         let name: String?
+        /// Whether it is a producer whose client another engine has.
+        let isFeedFromAfar: Bool
 
-        init(_ id: LinkID, session: Session, link: UInt32, name: String?) {
+        init(_ id: LinkID, session: Session, link: UInt32, _ open: Open) {
             self.id = id
             self.session = session
             self.link = link
-            self.name = name
+            name = open.name
+            isFeedFromAfar = open.role == .source && session.home != nil
         }
     }
 
     @exclusivity(unchecked) var core: Topic
     @exclusivity(unchecked) var owners: [Owner?] = []
+    private var feedsFromAfar = 0
+    /// Whether some of its events come from another engine, several batches at a time.
+    var isFedFromAfar: Bool { feedsFromAfar > 0 }
     var isDirty = false
     /// Whether the engine's tick looks for recalls that are not answered in time.
     var isRecalling = false
@@ -159,6 +167,8 @@ final class TopicBox {
 
     func setOwner(_ owner: Owner?, of id: LinkID) {
         while owners.count <= Int(id.index) { owners.append(nil) }
+        if owners[Int(id.index)]?.isFeedFromAfar == true { feedsFromAfar -= 1 }
+        if owner?.isFeedFromAfar == true { feedsFromAfar += 1 }
         owners[Int(id.index)] = owner
         if owner != nil { hadLink = true }
     }

@@ -331,9 +331,9 @@ extension ClientPeer {
     package var linkCount: Int { machine.linkCount }
 
     /// How much of the events of each link may wait to be written.
-    package func setWindows(_ widths: WriteWindows.Widths) {
+    package func setWindows(_ widths: WindowWidths) {
         guard let session else { return }
-        engine.setWindows(of: session, bytes: widths.bytes, crossing: widths.crossing)
+        engine.setWindows(of: session, widths)
     }
 
     /// Writes as much as `send` takes.

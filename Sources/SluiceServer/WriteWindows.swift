@@ -1,4 +1,5 @@
 import SluiceCore
+package import SluiceEngine
 
 /// Decides when the write windows of a connection's links are wide.
 ///
@@ -17,18 +18,6 @@ package struct WriteWindows {
     /// Bytes written since the kernel was asked for its room.
     private var unmeasured = measuredBytes - Limits.writeWindowBytes / 2
 
-    /// Bytes of each link's window.
-    package struct Widths: Equatable {
-        package var bytes: Int
-        /// That of a link to a topic of another shard, with which batches join on the way.
-        package var crossing: Int
-
-        package init(_ bytes: Int, crossing: Int? = nil) {
-            self.bytes = bytes
-            self.crossing = crossing ?? bytes
-        }
-    }
-
     package init() {}
 
     /// Takes what a flush came to; how wide windows are from now on if that changes.
@@ -37,7 +26,7 @@ package struct WriteWindows {
         isTight: Bool,
         links: @autoclosure () -> Int,
         room: () -> Int
-    ) -> Widths? {
+    ) -> WindowWidths? {
         let wideBytes = isTight ? Limits.writeWindowBytes : Limits.writeBurstBytes
         var (wide, roomy) = (wideLinks, isRoomy)
         unmeasured += outcome.byteCount
@@ -53,9 +42,9 @@ package struct WriteWindows {
         }
         guard wide != wideLinks || roomy != isRoomy else { return nil }
         (wideLinks, isRoomy) = (wide, roomy)
-        if roomy { return Widths(wideBytes, crossing: Limits.crossingBurstBytes) }
-        if wide > 0 { return Widths(wideBytes) }
-        return Widths(Self.narrowBytes(isTight: isTight))
+        if roomy { return WindowWidths(wideBytes, crossing: Limits.crossingBurstBytes) }
+        if wide > 0 { return WindowWidths(wideBytes) }
+        return WindowWidths(Self.narrowBytes(isTight: isTight))
     }
 
     /// Bytes of the window of a link whose kernel has shown nothing yet.

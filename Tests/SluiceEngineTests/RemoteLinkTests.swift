@@ -185,22 +185,57 @@ import Testing
     func crossingWindow() throws {
         let near = house.engines[0]
         let (reader, reading, writing) = openApart()
-        near.setWindows(of: reading, bytes: 10_000, crossing: 100_000)
+        near.setWindows(of: reading, WindowWidths(10_000, crossing: 100_000))
         try publishThousand(writing, at: house.engines[1])
         house.settle()
         let queued = reader.unwritten.reduce(0) { $0 + $1.bytes }
         #expect(queued > 100_000 && queued <= 200_000)
     }
 
+    @Test("While a producer elsewhere feeds a topic, its consumers have the window of what crosses")
+    func fedWindow() throws {
+        let home = house.engines[1]
+        let (reader, reading) = house.connect(at: 1)
+        home.open(reading, 1, sink(demand: 10_000))
+        home.setWindows(of: reading, WindowWidths(10_000, crossing: 100_000))
+        func queued() -> Int { reader.unwritten.reduce(0) { $0 + $1.bytes } }
+        let (_, writing) = house.connect(at: 0)
+        house.engines[0].open(writing, 1, source(available: 1_000))
+        house.settle()
+        try publishThousand(writing, at: house.engines[0])
+        house.settle()
+        #expect(queued() > 90_000 && queued() <= 100_000)
+        house.engines[0].close(writing, 1)
+        house.settle()
+        home.setWindows(of: reading, WindowWidths(10_000, crossing: 100_000))
+        home.wrote(reading, 1, bytes: queued())
+        reader.unwritten = []
+        house.settle()
+        #expect(queued() > 0 && queued() <= 10_000)
+    }
+
+    @Test("A producer elsewhere widens no window that all links have lost meanwhile")
+    func fedTightWindow() throws {
+        let home = house.engines[1]
+        let (reader, reading) = house.connect(at: 1)
+        home.open(reading, 1, sink(demand: 10_000))
+        home.setWindows(of: reading, WindowWidths(10_000, crossing: 100_000))
+        home.setWindows(bytes: Limits.writeWindowBytesTight)
+        let (_, writing) = house.connect(at: 0)
+        house.engines[0].open(writing, 1, source(available: 1_000))
+        house.settle()
+        try publishThousand(writing, at: house.engines[0])
+        house.settle()
+        let queued = reader.unwritten.reduce(0) { $0 + $1.bytes }
+        #expect(queued > 0 && queued <= Limits.writeWindowBytesTight)
+    }
+
     @Test("A link that is resumed has the narrow window again here, and the internal credit there")
     func resumedWindow() throws {
         let near = house.engines[0]
         let (_, reading, writing) = openApart()
-        near.setWindows(
-            of: reading,
-            bytes: Limits.writeBurstBytes,
-            crossing: Limits.crossingBurstBytes
-        )
+        let wide = WindowWidths(Limits.writeBurstBytes, crossing: Limits.crossingBurstBytes)
+        near.setWindows(of: reading, wide)
         near.disconnect(reading, links: LinkTable())
         try publishThousand(writing, at: house.engines[1])
         house.settle()

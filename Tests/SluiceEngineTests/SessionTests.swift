@@ -164,11 +164,7 @@ import Testing
     func resumedWindow() throws {
         let (_, reading) = bench.connect()
         bench.openSink(reading, 1, "t", demand: 1_000)
-        bench.engine.setWindows(
-            of: reading,
-            bytes: Limits.writeBurstBytes,
-            crossing: Limits.writeBurstBytes
-        )
+        bench.engine.setWindows(of: reading, WindowWidths(Limits.writeBurstBytes))
         lose(reading)
         let text = String(repeating: "x", count: 1_000)
         try bench.publish(to: "t", Array(repeating: text, count: 100))
