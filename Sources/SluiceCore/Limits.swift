@@ -91,9 +91,9 @@ package enum Limits {
     /// Bytes that a producer's connection brought in its last turn, for it to be read late.
     package static let lateReadBytesMin = 32_768
     /// Events that wait for every group of a topic, for its producers to be read late.
-    package static let lateReadHighEvents: UInt64 = 4_096
+    package static let lateReadHighEvents: UInt64 = 2_048
     /// Events that wait for one of the groups, below which they are read again.
-    package static let lateReadLowEvents: UInt64 = 2_048
+    package static let lateReadLowEvents: UInt64 = 1_024
     /// Milliseconds after which they are read again whatever waits.
     package static let lateReadMilliseconds = 5
     /// Receive slabs that a loop keeps for reuse when nobody holds them.

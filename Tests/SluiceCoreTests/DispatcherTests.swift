@@ -7,6 +7,25 @@ private func by(_ kind: DispatcherKind) -> (inout ConsumerOpening) -> Void {
     { $0.wish.dispatcher = kind }
 }
 
+@Suite("A group whose members share")
+struct SharingTests {
+    @Test("gives each a delivery in turn, however wide their windows are")
+    func turns() {
+        var harness = TopicHarness()
+        let one = harness.consumer(asks: 10_000)
+        let other = harness.consumer(asks: 10_000)
+        for member in [one, other] { harness.apply(.window(member, bytes: 1 << 20)) }
+        _ = harness.look()
+        harness.emit(1_000, bytes: 1 << 10)
+        let sizes: [LinkID: [UInt64]] = harness.look().reduce(into: [:]) { sizes, effect in
+            guard case .deliver(let id, let delivery) = effect else { return }
+            sizes[id, default: []].append(delivery.bytes)
+        }
+        let full = UInt64(Limits.writeBurstBytes)
+        #expect(sizes == [one: [full, full], other: [full, 1_024_000 - 3 * full]])
+    }
+}
+
 @Suite("A broadcast group")
 struct BroadcastTests {
     @Test("goes at the pace of the member that asks least")
