@@ -158,7 +158,8 @@ extension FieldReader {
 
 /// Demands that `count` legal records fill `range` exactly.
 ///
-/// The hot loop of a broker that receives: a plain record costs one load and three compares.
+/// The hot loop of a broker that receives: a plain record costs one load and three compares, and
+/// less in a row of one size.
 private func checkRecords(
     in range: Range<Int>,
     count: UInt32,
@@ -170,21 +171,28 @@ private func checkRecords(
     let end = range.upperBound
     let lastHead = end - Record.headBytes
     var next = range.lowerBound
-    for _ in 0..<count {
+    var left = count
+    var former = UInt32.max
+    while left > 0 {
         guard next <= lastHead else { throw .brokenRun }
         // In bounds by the guard, as the range lies in the span.
-        var head = UInt32(
+        let head = UInt32(
             bigEndian: unsafe span.unsafeLoadUnaligned(
                 fromUncheckedByteOffset: next,
                 as: UInt32.self
             )
         )
-        if head > plainHeadMax {
-            _ = try RecordSlice(at: next, upTo: end, of: span)
-            head &= 0xFF_FFFF
-        }
+        if head > plainHeadMax { _ = try RecordSlice(at: next, upTo: end, of: span) }
         // No overflow: `next` is at most the end of memory, and 24 bits are added.
-        next &+= Record.headBytes &+ Int(head)
+        let size = Record.headBytes &+ Int(head & 0xFF_FFFF)
+        next &+= size
+        left &-= 1
+        if head == former, head <= plainHeadMax, next <= end {
+            let row = Record.row(of: head, in: span, next..<end, most: left)
+            next &+= Int(row) &* size
+            left &-= row
+        }
+        former = head
     }
     guard next == end else { throw .brokenRun }
 }
