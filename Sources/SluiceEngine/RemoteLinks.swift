@@ -224,9 +224,14 @@ extension Engine {
             session.peer?.pong(opaque)
             return
         }
-        let epoch = session.epoch
-        let engines = session.visited
-        pass(Ring(session: session.number, epoch: epoch, opaque: opaque, rest: engines))
+        pass(
+            Ring(
+                session: session.number,
+                epoch: session.epoch,
+                opaque: opaque,
+                rest: session.visited
+            )
+        )
     }
 
     func pass(_ ring: Ring) {
