@@ -48,7 +48,7 @@ extension Engine {
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.openProducer(id, backlog), to: box)
-            if owner.isFeedFromAfar { widen(box) }
+            if owner.isFeedFromAfar { tellWindows(box) }
         }
     }
 

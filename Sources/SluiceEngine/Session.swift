@@ -139,9 +139,8 @@ final class TopicBox {
 
     @exclusivity(unchecked) var core: Topic
     @exclusivity(unchecked) var owners: [Owner?] = []
+    /// Producers whose clients other engines have: what they send comes several batches at a time.
     private var feedsFromAfar = 0
-    /// Whether some of its events come from another engine, several batches at a time.
-    var isFedFromAfar: Bool { feedsFromAfar > 0 }
     var isDirty = false
     /// Whether the engine's tick looks for recalls that are not answered in time.
     var isRecalling = false
@@ -163,6 +162,11 @@ final class TopicBox {
 
     func owner(_ id: LinkID) -> Owner? {
         Int(id.index) < owners.count ? owners[Int(id.index)] : nil
+    }
+
+    /// The window of a link on the topic.
+    func window(of widths: WindowWidths) -> Int {
+        feedsFromAfar > 0 ? widths.crossing : widths.bytes
     }
 
     func setOwner(_ owner: Owner?, of id: LinkID) {

@@ -35,20 +35,16 @@ extension Engine {
         if box.windowChanges != windowChanges { tellWindows(box) }
     }
 
-    private func tellWindows(_ box: TopicBox) {
+    /// Tells the links that clients here have on a topic how wide their windows are now.
+    func tellWindows(_ box: TopicBox) {
         box.windowChanges = windowChanges
         for case let owner? in box.owners where owner.session.home == nil {
-            apply(.window(owner.id, bytes: windowBytes), to: box)
-        }
-    }
-
-    /// Lets the topic's consumers here have what a producer of another shard brings, as it comes.
-    func widen(_ box: TopicBox) {
-        for case let owner? in box.owners where owner.session.home == nil {
-            guard let (widths, since) = owner.session.widths, since == windowChanges else {
-                continue
+            var bytes = windowBytes
+            // What its connection has said holds until something was said to all.
+            if let (widths, since) = owner.session.widths, since == windowChanges {
+                bytes = box.window(of: widths)
             }
-            apply(.window(owner.id, bytes: widths.crossing), to: box)
+            apply(.window(owner.id, bytes: bytes), to: box)
         }
     }
 
@@ -63,9 +59,7 @@ extension Engine {
 extension Engine {
     func setWindow(of session: Session, _ link: SessionLink, _ widths: WindowWidths) {
         switch link.target {
-        case .topic(let box, let id):
-            let bytes = box.isFedFromAfar ? widths.crossing : widths.bytes
-            apply(.window(id, bytes: bytes), to: box)
+        case .topic(let box, let id): apply(.window(id, bytes: box.window(of: widths)), to: box)
         case .remote(let remote):
             remote.window = widths.crossing
             post(.window(session.number, link.id, bytes: widths.crossing), to: remote.engine)
