@@ -29,6 +29,7 @@ final class Listener: Peer {
     var onReplaced: () -> Void = {}
     /// Bytes of events for which the engine still waits to hear that they were written.
     var unwritten: [(link: UInt32, bytes: Int)] = []
+    var unwrittenBytes: Int { unwritten.reduce(0) { $0 + $1.bytes } }
 
     var eventBytesMax = Limits.eventBytesMax
     var traffic: Traffic { Traffic(bytesIn: 1, bytesOut: 2, queuedBytes: 3) }

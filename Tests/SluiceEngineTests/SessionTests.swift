@@ -171,7 +171,7 @@ import Testing
         let peer = try #require(resume(reading)).peer
         bench.engine.open(reading, 1, resumeOpen("t", asked: 1_000))
         bench.run()
-        let waiting = peer.unwritten.reduce(0) { $0 + $1.bytes }
+        let waiting = peer.unwrittenBytes
         #expect(waiting > 0 && waiting <= Limits.writeWindowBytes)
     }
 

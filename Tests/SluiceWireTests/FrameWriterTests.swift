@@ -101,22 +101,14 @@ struct FrameWriterTests {
             records[1] = UInt8(size >> 16)
             records[2] = UInt8(size >> 8 & 0xFF)
             records[3] = UInt8(size & 0xFF)
-            var writer = FrameWriter()
-            writer.appendEventsHead(
-                link: 1,
-                firstSequence: 1,
-                runs: 1,
-                recordBytes: records.count
-            )
-            writer.appendRunHead(RunHeader(count: 1, length: UInt32(records.count)))
-            writer.append(records: records.span.bytes)
+            let bytes = eventsFrame(RunHeader(count: 1, length: UInt32(records.count)), records)
             if extra == 0 {
-                let (_, frame) = try decode(writer.bytes)
+                let (_, frame) = try decode(bytes)
                 guard case .events(let events) = frame else { continue }
                 #expect(events.byteCount == UInt64(Limits.eventBytesMax))
             } else {
                 #expect(throws: WireError.eventTooLarge(Limits.eventBytesMax + 1)) {
-                    try decode(writer.bytes)
+                    try decode(bytes)
                 }
             }
         }

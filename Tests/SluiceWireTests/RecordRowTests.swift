@@ -13,17 +13,9 @@ struct RecordRowTests {
 
     /// What the decoder says of a run.
     private func decoded(_ records: [UInt8], _ count: UInt32) -> Finding {
-        var writer = FrameWriter()
-        writer.appendEventsHead(
-            link: 1,
-            firstSequence: 1,
-            runs: 1,
-            recordBytes: records.count
-        )
-        writer.appendRunHead(RunHeader(count: count, length: UInt32(records.count), offset: 0))
-        writer.append(records: records.span.bytes)
+        let head = RunHeader(count: count, length: UInt32(records.count))
         do {
-            _ = try decode(writer.bytes)
+            _ = try decode(eventsFrame(head, records))
             return .whole
         } catch let error as WireError {
             return .broken(error)

@@ -58,20 +58,30 @@ func eventsFrame(
 ) throws -> [UInt8] {
     var records = FrameWriter()
     try records.appendRecord(payload: Array(payload.utf8).span.bytes)
-    let length = records.bytes.count
+    var head = RunHeader(count: count, length: UInt32(records.bytes.count), offset: offset)
+    head.time = time
+    head.attempt = attempt
+    return eventsFrame(link: link, sequence: sequence, head, records.bytes, runs: runs)
+}
+
+/// A frame of so many runs with this head and these records.
+func eventsFrame(
+    link: UInt32 = 1,
+    sequence: UInt64 = 1,
+    _ head: RunHeader,
+    _ records: [UInt8],
+    runs: Int = 1
+) -> [UInt8] {
     var writer = FrameWriter()
     writer.appendEventsHead(
         link: link,
         firstSequence: sequence,
         runs: runs,
-        recordBytes: length * runs
+        recordBytes: records.count * runs
     )
     for _ in 0..<runs {
-        var head = RunHeader(count: count, length: UInt32(length), offset: offset)
-        head.time = time
-        head.attempt = attempt
         writer.appendRunHead(head)
-        writer.append(records: records.bytes.span.bytes)
+        writer.append(records: records.span.bytes)
     }
     return writer.bytes
 }
