@@ -148,48 +148,29 @@ extension Topic {
         var piece = run
         piece.end = piece.start
         piece.count = 0
-        var lane: Int?
+        var lane = 0
         var next = run
         while next.count > 0 {
             guard let record = next.first else { return }
             let found = record.slab.withBytes { bytes in
-                Self.partition(
+                KeyHash.partition(
                     of: bytes.extracting(record.bytes),
                     at: record.offset,
                     among: partitions
                 )
             }
-            if piece.count > 0, found != lane {
-                hand(piece, to: lane, of: group)
+            if piece.count > 0, Int(found) != lane {
+                append(piece, to: lane, of: group)
                 piece = record
             } else if piece.count == 0 {
                 piece = record
             } else {
                 piece.extend(by: record)
             }
-            lane = found
+            lane = Int(found)
             next = next.rest(after: record)
         }
-        if piece.count > 0 { hand(piece, to: lane, of: group) }
-    }
-
-    /// The partition of a record; nil if its key is empty, which belongs to none.
-    private static func partition(
-        of record: RawSpan,
-        at offset: UInt64,
-        among count: UInt16
-    ) -> Int? {
-        if let key = RecordParts(of: record).key, key.isEmpty { return nil }
-        return Int(KeyHash.partition(of: record, at: offset, among: count))
-    }
-
-    /// An event of no partition is nobody's.
-    private mutating func hand(_ run: Run, to lane: Int?, of group: Int) {
-        if let lane {
-            append(run, to: lane, of: group)
-        } else {
-            refuse(UInt64(run.count), of: group)
-        }
+        if piece.count > 0 { append(piece, to: lane, of: group) }
     }
 
     /// Counts events that no member of a group is to have.

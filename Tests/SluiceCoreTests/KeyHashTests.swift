@@ -33,6 +33,9 @@ struct KeyHashTests {
         for offset in [UInt64(0), 1, 2, .max] {
             #expect(KeyHash.partition(of: keyed.span.bytes, at: offset, among: 8) == partition)
         }
+        let empty = recordBytes(key: "")
+        let first = (0..<5).map { KeyHash.partition(of: empty.span.bytes, at: $0, among: 3) }
+        #expect(first.allSatisfy { $0 == 0 })
         let plain = recordBytes(headers: [("a", "b")])
         let turns = (0..<5).map { KeyHash.partition(of: plain.span.bytes, at: $0, among: 3) }
         #expect(turns == [0, 1, 2, 0, 1])

@@ -108,16 +108,18 @@ struct PartitionTests {
         #expect(harness.given[second] == [4])
     }
 
-    @Test("discards and counts what belongs to no partition, and spreads what has no key")
-    func noPartition() {
+    @Test("takes an empty key for a key like any, and spreads what has no key")
+    func emptyKey() {
         var harness = TopicHarness()
         let producer = harness.producer(.unknown)
         let one = harness.consumer(asks: 4, partitioned([0, 1]))
         let two = harness.consumer(asks: 4, partitioned([2, 3]))
         harness.emit(keys: ["", nil, "", nil, nil, nil])
-        #expect(harness.given == [one: [4, 1, 5], two: [3]])
-        #expect(harness.topic.counters.refused == 2)
-        #expect(harness.topic.group(0)?.refused == 2)
+        // The hash of no bytes is 0, which is of the first partition.
+        #expect(harness.given == [one: [0, 2, 4, 1], two: [3]])
+        harness.ask(one, 4)
+        #expect(harness.given == [one: [0, 2, 4, 1, 5], two: [3]])
+        #expect(harness.topic.counters.refused == 0)
         #expect(harness.credit(producer) >= 4)
         #expect(harness.broken() == [])
     }

@@ -66,8 +66,8 @@ package struct GroupBook {
         lost[place] = true
     }
 
-    /// The lane of an event; nil if it is of none.
-    package func lane(of shape: Shape, at offset: UInt64) -> Int? {
+    /// The lane of an event.
+    package func lane(of shape: Shape, at offset: UInt64) -> Int {
         guard rules.dispatcher == .partition else { return 0 }
         return shape.partition(at: offset, among: rules.partitions)
     }

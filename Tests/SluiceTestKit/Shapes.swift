@@ -49,10 +49,9 @@ package struct Shape: Hashable, Sendable {
             + (hasHeader ? Self.headers.count : 0)
     }
 
-    /// The partition that an event of this shape belongs to; nil if it is nobody's.
-    package func partition(at offset: UInt64, among count: UInt16) -> Int? {
+    /// The partition that an event of this shape belongs to.
+    package func partition(at offset: UInt64, among count: UInt16) -> Int {
         guard let key = keyBytes else { return Int(offset % UInt64(count)) }
-        guard !key.isEmpty else { return nil }
         return Int(KeyHash.partition(ofKey: key.span.bytes, among: count))
     }
 }

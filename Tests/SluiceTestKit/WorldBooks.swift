@@ -45,10 +45,7 @@ extension World {
         _ book: inout GroupBook
     ) -> Int? {
         let shape = shape(at: offset)
-        guard let lane = book.lane(of: shape, at: offset) else {
-            violations.append("offset \(offset) of no lane was given")
-            return nil
-        }
+        let lane = book.lane(of: shape, at: offset)
         let taste = sinks[index].taste
         if !taste.accepts(shape, at: offset) {
             violations.append("\(name(book, index)): \(offset) is not to its consumer's taste")
@@ -216,7 +213,7 @@ extension World {
             violations.append("L4 \(name()): \(discarded) discarded")
         }
         let refused = topic.groupTable[number].refused
-        if refused > 0, rules.dispatcher != .partition, books[number]?.hasChoosers == false {
+        if refused > 0, books[number]?.hasChoosers == false {
             violations.append("L4 \(name()): \(refused) refused")
         }
     }

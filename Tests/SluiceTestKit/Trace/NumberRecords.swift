@@ -66,8 +66,7 @@ struct NumberRecords {
     }
 
     private func record(of number: Int) -> [UInt8] {
-        // An event of no partition has an empty key: the topic refuses it.
-        let key = keys.isEmpty ? nil : isRouted(number) ? keys[partition(of: number) ?? 0] : ""
+        let key = isRouted(number) ? partition(of: number).map { keys[$0] } : nil
         var headers: [(name: String, value: String)] = []
         if hasSelectors {
             headers.append((Self.parity, number.isMultiple(of: 2) ? "even" : "odd"))
