@@ -17,7 +17,9 @@ package struct TopicOptions: Hashable, Sendable {
     /// Events producers may be granted beyond what consumers want.
     package var ahead: UInt64 = Limits.bufferEventsDefault
     package var onFull: FullPolicy = .block
-    /// What a consumer joins that names no group, as far as it does not say itself.
+    /// What a new group is, as far as the consumer that makes it does not say itself.
+    ///
+    /// A named group of an independent topic is by demand: it cannot be one consumer's own.
     package var group = GroupWish()
     /// How fast producers may bring events; nil for as fast as they can.
     package var rate: RateLimit?

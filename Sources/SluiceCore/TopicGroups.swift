@@ -49,18 +49,20 @@ extension Topic {
         }
     }
 
-    /// What a consumer wishes, and where it says nothing and names no group, what its topic has.
+    /// What a consumer wishes, and where it says nothing, what its topic has.
     private func wish(of opening: ConsumerOpening) -> GroupWish {
         var wish = opening.wish
-        guard opening.group.isEmpty else { return wish }
         let topic = options.group
+        let isNamed = !opening.group.isEmpty
+        // A group with a name is shared: it is no consumer's own.
+        guard !isNamed || topic.dispatcher != .independent else { return wish }
         if wish.dispatcher == nil || wish.dispatcher == topic.dispatcher {
             wish.dispatcher = topic.dispatcher
             wish.partitions = wish.partitions ?? topic.partitions
             wish.lag = wish.lag ?? topic.lag
             wish.patienceMilliseconds = wish.patienceMilliseconds ?? topic.patienceMilliseconds
         }
-        wish.isEphemeral = wish.isEphemeral ?? topic.isEphemeral
+        if !isNamed { wish.isEphemeral = wish.isEphemeral ?? topic.isEphemeral }
         return wish
     }
 

@@ -3,7 +3,7 @@ package import Sluice
 import SluiceCore
 import SluiceWire
 
-/// The dispatcher of a topic's default group, as people write it: `demand`, or `partition:8`.
+/// The dispatcher of a topic's groups, as people write it: `demand`, or `partition:8`.
 package struct DispatcherArgument: ExpressibleByArgument, Sendable {
     package let kind: SubscriptionOptions.Dispatcher
     /// With `partition` only, and always.
@@ -33,12 +33,12 @@ package struct DispatcherArgument: ExpressibleByArgument, Sendable {
     }
 }
 
-/// The flags of `sluice topic create` on the default group and on rates.
+/// The flags of `sluice topic create` on new groups and on rates.
 package struct TopicDefaults: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "How consumers that name no group share it: demand, fair, broadcast, partition:N, "
-                + "exclusive or independent.",
+            "How a new group shares it that does not say: demand (default), fair, broadcast, "
+                + "partition:N, exclusive, or independent (with a name: demand).",
             valueName: "kind"
         )
     )

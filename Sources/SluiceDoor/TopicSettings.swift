@@ -55,7 +55,7 @@ package struct TopicCreate: AsyncParsableCommand {
 
     @Argument(help: "The topic.") package var topic: String
     @OptionGroup package var size: TopicSizeFlags
-    @OptionGroup(title: "Its default group, and its pace") package var defaults: TopicDefaults
+    @OptionGroup(title: "Its groups, and its pace") package var defaults: TopicDefaults
     @OptionGroup(title: "What it allows") package var limits: TopicLimitFlags
     @OptionGroup package var global: GlobalOptions
 

@@ -288,7 +288,7 @@ extension Engine {
         return change
     }
 
-    /// What a request says of the default group; false if that does not fit together.
+    /// What a request says of new groups; false if that does not fit together.
     private func take(_ request: Snapshot.Request, into options: inout TopicOptions) -> Bool {
         if let name = request.dispatcher {
             guard let kind = DispatcherKind(name: name) else { return false }

@@ -313,7 +313,7 @@ package enum Snapshot {
         package var bufferBytes: UInt64?
         package var ahead: UInt64?
         package var onFull: String?
-        /// What the topic's default group is like: a dispatcher's name, and what belongs to it.
+        /// What a new group of the topic is like: a dispatcher's name, and what belongs to it.
         package var dispatcher: String?
         package var partitions: UInt16?
         package var lag: String?

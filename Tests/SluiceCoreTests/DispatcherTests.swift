@@ -246,9 +246,49 @@ struct MemberTests {
         #expect(harness.topic.consumers == 0)
     }
 
-    @Test("get what their topic has for those that name no group")
+    @Test("are as their topic has it, with a name and without, as far as nobody says otherwise")
+    func inherited() {
+        var harness = TopicHarness {
+            $0.group.dispatcher = .partition
+            $0.group.partitions = 4
+        }
+        for name in ["", "workers"] {
+            let one = harness.consumer(name, asks: 4)
+            let other = harness.consumer(name, asks: 4)
+            #expect(harness.topic.lanes(ofConsumer: one) == [0, 1])
+            #expect(harness.topic.lanes(ofConsumer: other) == [2, 3])
+        }
+        let finer = harness.consumer("finer") { $0.wish.partitions = 5 }
+        #expect(harness.topic.lanes(ofConsumer: finer) == [0, 1, 2, 3, 4])
+        _ = harness.consumer("by turns") { $0.wish.dispatcher = .fair }
+        #expect(harness.topic.group(3)?.rules.dispatcher == .fair)
+        #expect(harness.topic.group(3)?.rules.partitions == 0)
+        let wrong = harness.consumer("wrong") {
+            $0.wish.dispatcher = .fair
+            $0.wish.partitions = 4
+        }
+        #expect(harness.code(wrong) == .badOption)
+    }
+
+    @Test("inherit patience, and whether they end with their last link only without a name")
+    func inheritedRules() {
+        var harness = TopicHarness {
+            $0.group.dispatcher = .broadcast
+            $0.group.patienceMilliseconds = 20
+            $0.group.isEphemeral = true
+        }
+        _ = harness.consumer()
+        _ = harness.consumer("g")
+        #expect(harness.topic.groups.map { $0?.rules.patienceMilliseconds } == [20, 20])
+        #expect(harness.topic.groups.map { $0?.rules.isEphemeral } == [true, false])
+    }
+
+    @Test("share by demand if they have a name and their topic is independent")
     func unnamed() {
-        var harness = TopicHarness { $0.group.dispatcher = .independent }
+        var harness = TopicHarness {
+            $0.group.dispatcher = .independent
+            $0.group.lag = LagLimit(.detach, events: 1)
+        }
         let one = harness.consumer(asks: 1)
         let other = harness.consumer(asks: 1)
         let named = harness.consumer("g", asks: 1)

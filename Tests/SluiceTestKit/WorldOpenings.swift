@@ -51,7 +51,7 @@ extension World {
             isOwn
             ? .independent
             : known?.rules.dispatcher ?? opening.wish.dispatcher
-                ?? (opening.group.isEmpty ? topicWish.dispatcher : nil) ?? .demand
+                ?? (topicWish.dispatcher == .independent ? nil : topicWish.dispatcher) ?? .demand
         let partitions =
             known?.rules.partitions ?? opening.wish.partitions ?? topicWish.partitions ?? 0
         let taste = choose(&opening.member, kind, partitions: partitions)
@@ -80,7 +80,7 @@ extension World {
     }
 
     private mutating func wishForNew(_ opening: inout ConsumerOpening) {
-        if !opening.group.isEmpty || roll(2) == 0 {
+        if roll(2) == 0 {
             let kind = Self.kinds[roll(Self.kinds.count)]
             opening.wish.dispatcher = kind
             if kind == .partition { opening.wish.partitions = [1, 2, 5, 16][roll(4)] }
