@@ -259,7 +259,7 @@ extension Topic {
             guard let link = consumer(id), let until = link.drainsUntil else { continue }
             let due = link.ledger.credit(upTo: link.ledger.drainedTo)
             let isOver = due == 0 || isPaused || link.needBytes > 0 || hasPassed(until, id.index)
-            guard isOver, link.untoldGaps == 0 else {
+            guard isOver, link.untoldGaps.isEmpty else {
                 unfinished.append(id)
                 continue
             }

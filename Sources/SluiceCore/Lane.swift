@@ -172,14 +172,7 @@ package struct Lane: Sendable {
     /// Notes that events behind the last item are lost.
     mutating func noteLoss(_ gap: Gap) {
         guard gap.count > 0 else { return }
-        guard let known = lost else {
-            lost = gap
-            return
-        }
-        // What is dropped later may lie before what was lost first.
-        lost?.from = min(known.from, gap.from)
-        lost?.to = max(known.to, gap.to)
-        lost?.count = known.count + gap.count
+        if lost == nil { lost = gap } else { lost?.cover(gap) }
     }
 
     /// Whether something waits in memory that is to go round again.

@@ -314,8 +314,7 @@ extension Topic {
         {
             guard let lost = groupTable[group].lanes[lane].lost else { continue }
             groupTable[group].lanes[lane].lost = nil
-            gap.to = max(gap.to, lost.to)
-            gap.count += lost.count
+            gap.cover(lost)
         }
     }
 

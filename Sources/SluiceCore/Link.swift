@@ -43,16 +43,16 @@ package struct ConsumerLink: Sendable {
     var gap: Gap?
     /// Gaps that were announced.
     var gapsTold: UInt64 = 0
-    /// Those of them that may not have arrived, oldest first, and behind them those that a resume
-    /// has left to be told again.
+    /// Those of them that may not have arrived, oldest first.
     var gaps = Deque<PlacedGap>()
+    /// Those that a resume has left to be told, in their order.
+    var untoldGaps = Deque<PlacedGap>()
     /// Marks that it was told and may not have received, and behind them those it is to be told.
     var words = Deque<Word>()
     var toldWords = 0
     var untoldWords = 0
     /// Whether it stands among those that have something to announce.
     var isAnnounced = false
-    var untoldGaps: UInt32 = 0
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 
@@ -82,13 +82,18 @@ package struct ConsumerLink: Sendable {
     /// Up to which sequence the sink has said that it received.
     package internal(set) var received: UInt64 = 0
 
-    /// Deliveries with consecutive sequences and offsets.
+    /// Deliveries with consecutive sequences.
+    // `to` − `from` = `count` unless stretches were joined: offsets do not always rise from one to
+    // the next (lanes, a group that is sought back), so all of them lie in the range, in any order.
     struct Stretch: Sendable {
         var sequence: UInt64
-        var offset: UInt64
         var count: UInt64
-        /// Offsets are exact only if this equals `count`.
-        var span: UInt64
+        var from: UInt64
+        /// The offset after the last.
+        var to: UInt64
+
+        /// Whether its offsets follow on like its sequences.
+        var isExact: Bool { to - from == count }
     }
 
     /// Whether events may enter its connection: what is left of a window that is nearly full would
@@ -100,7 +105,8 @@ package struct ConsumerLink: Sendable {
     /// A gap that the sink may not have, in its place.
     struct PlacedGap: Sendable {
         var gap: Gap
-        /// Which of the link's gaps it is; the last of them if it stands for several.
+        /// Which of the link's gaps it is, the last of them if it stands for several; 0 until it
+        /// is told.
         var number: UInt64
         /// The event behind it: who has that has the gap too.
         var sequence: UInt64
@@ -108,62 +114,65 @@ package struct ConsumerLink: Sendable {
 
     /// Remembers a delivery until the sink has said that it received it.
     mutating func remember(sequence: UInt64, offset: UInt64, count: UInt64) {
-        if let last = unreceived.last, last.span == last.count, last.offset + last.span == offset {
+        if let last = unreceived.last, last.isExact, last.to == offset {
             unreceived[unreceived.count - 1].count += count
-            unreceived[unreceived.count - 1].span += count
+            unreceived[unreceived.count - 1].to += count
             return
         }
         if unreceived.count >= Limits.cutRangesMax {
             // Beyond the limit the two oldest become one that covers both: exact in count only.
             let oldest = unreceived.removeFirst()
-            unreceived[0].span = unreceived[0].offset + unreceived[0].span - oldest.offset
-            unreceived[0].offset = oldest.offset
+            unreceived[0].from = min(oldest.from, unreceived[0].from)
+            unreceived[0].to = max(oldest.to, unreceived[0].to)
             unreceived[0].sequence = oldest.sequence
             unreceived[0].count += oldest.count
         }
         unreceived.append(
-            Stretch(sequence: sequence, offset: offset, count: count, span: count)
+            Stretch(sequence: sequence, count: count, from: offset, to: offset + count)
         )
     }
 
     /// The gap to be told next.
-    var nextGap: Gap? { untoldGaps > 0 ? gaps[gaps.count - Int(untoldGaps)].gap : gap }
+    var nextGap: Gap? { (untoldGaps.first?.gap ?? gap)?.tellable }
 
     /// Counts that gap as told, and keeps it until the sink is known to have it.
     mutating func noteGapTold() {
-        if untoldGaps == 0, let gap {
+        if untoldGaps.isEmpty, let gap {
             self.gap = nil
             leave(gap)
         }
+        guard var next = untoldGaps.popFirst() else { return }
+        let told = next.gap.tellable
         gapsTold += 1
-        untoldGaps -= 1
-        guard gaps.count - Int(untoldGaps) > Limits.cutRangesMax else { return }
+        gaps.append(PlacedGap(gap: told, number: gapsTold, sequence: next.sequence))
+        if next.gap.count > told.count {
+            next.gap.count -= told.count
+            untoldGaps.prepend(next)
+        }
+        guard gaps.count > Limits.cutRangesMax else { return }
         // Beyond the limit the two oldest become one that covers both.
         let oldest = gaps.removeFirst()
         gaps[0].gap.cover(oldest.gap)
     }
 
     private mutating func leave(_ gap: Gap) {
-        untoldGaps += 1
-        let number = gapsTold + UInt64(untoldGaps)
-        gaps.append(PlacedGap(gap: gap, number: number, sequence: ledger.delivered + 1))
+        untoldGaps.append(PlacedGap(gap: gap, number: 0, sequence: ledger.delivered + 1))
     }
 
     /// Leaves to be told, to a sink that is back and has had `heard` gaps, those that it has not,
     /// and what it was given and has not received, each in its place.
     // Not all at once: there may be many more of them than a step has effects.
     mutating func retell(after heard: UInt64) {
-        var unheard = gaps.filter { $0.number > heard }[...]
+        var unheard = (gaps.filter { $0.number > heard } + untoldGaps)[...]
         gaps = []
+        untoldGaps = []
         gapsTold = heard
-        untoldGaps = 0
         for stretch in unreceived {
             while let next = unheard.first, next.sequence <= stretch.sequence {
                 leave(next.gap)
                 unheard.removeFirst()
             }
-            let end = stretch.offset + stretch.span
-            leave(Gap(from: stretch.offset, to: end, count: stretch.count, reason: .cut))
+            leave(Gap(from: stretch.from, to: stretch.to, count: stretch.count, reason: .cut))
         }
         for next in unheard { leave(next.gap) }
         unreceived = []
@@ -183,10 +192,7 @@ package struct ConsumerLink: Sendable {
                 let known = received - first.sequence + 1
                 unreceived[0].sequence += known
                 unreceived[0].count -= known
-                if first.span == first.count {
-                    unreceived[0].offset += known
-                    unreceived[0].span -= known
-                }
+                if first.isExact { unreceived[0].from += known }
             }
             break
         }

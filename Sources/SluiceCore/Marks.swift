@@ -322,7 +322,7 @@ extension Topic {
 
 extension ConsumerLink {
     /// Whether something is to be told before the next event.
-    var hasNews: Bool { gap != nil || untoldGaps > 0 || untoldWords > 0 }
+    var hasNews: Bool { gap != nil || !untoldGaps.isEmpty || untoldWords > 0 }
 
     /// The first word that it was not told.
     var nextWord: Word? { untoldWords > 0 ? words[toldWords] : nil }

@@ -155,14 +155,9 @@ extension Topic {
     mutating func remember(_ gap: Gap, for members: [UInt32]) {
         for member in members {
             _ = withConsumer(member) { link in
-                guard let known = link.gap else {
-                    link.gap = gap
-                    return
-                }
-                // One stretch that covers both: exact in count, as a gap may be.
-                link.gap?.to = gap.to
-                link.gap?.count = known.count + gap.count
-                link.gap?.reason = gap.reason
+                var joined = gap
+                if let known = link.gap { joined.cover(known) }
+                link.gap = joined
             }
             awaitAnnouncement(member)
         }

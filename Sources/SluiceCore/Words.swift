@@ -60,10 +60,17 @@ package struct Gap: Hashable, Sendable {
         self.reason = reason
     }
 
-    /// Makes the gap cover another one too: exact in count, as a gap may be.
+    /// Makes the gap cover another one too, which may lie anywhere: exact in count.
+    // Counts are of deliveries and of events that were held: their sum is far from the end.
     mutating func cover(_ other: Gap) {
         from = min(from, other.from)
         to = max(to, other.to)
-        count = min(count + other.count, to - from)
+        count += other.count
     }
+
+    /// What one announcement can say of it: never more events than its stretch has offsets.
+    ///
+    /// More were lost only where a group was sought back and the same events were lost again: the
+    /// rest is told by further gaps of the same stretch.
+    var tellable: Gap { Gap(from: from, to: to, count: min(count, to - from), reason: reason) }
 }

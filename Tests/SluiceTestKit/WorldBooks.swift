@@ -111,6 +111,9 @@ extension World {
 
     /// A loss is told exactly, and was allowed to happen.
     mutating func checkGap(_ gap: Gap, _ index: Int) {
+        if gap.from >= gap.to || !(1...gap.to - gap.from).contains(gap.count) {
+            violations.append("malformed: \(gap)")
+        }
         guard gap.reason != .cut else {
             sinks[index].toldLost.append(gap)
             if !sinks[index].isAttached { violations.append("L7: a gap for nobody") }
