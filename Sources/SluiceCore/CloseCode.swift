@@ -84,7 +84,12 @@ package struct CloseCode: RawRepresentable, Hashable, Sendable {
         row(.topicDeleted, "TOPIC_DELETED", .link, "open the topic anew if it should exist"),
         row(.groupRemoved, "GROUP_REMOVED", .link, "open the link anew to start a fresh group"),
         row(.lagged, "LAGGED", .link, "consume faster, or choose another lag policy"),
-        row(.idle, "IDLE", .connection, "send PING within the agreed keepalive"),
+        row(
+            .idle,
+            "IDLE",
+            .connection,
+            "send PING within the agreed keepalive, and each frame without long pauses"
+        ),
         row(.protocolError, "PROTOCOL", .connection, "mend the client: the frame is malformed"),
         row(.version, "VERSION", .connection, "offer a version that the broker names"),
         row(.frameTooLarge, "FRAME_TOO_LARGE", .connection, "split: see max_frame in WELCOME"),

@@ -102,10 +102,24 @@ package enum Limits {
     package static let gapWindowBytes = 64
     /// Bytes of one segment of a topic's own memory.
     package static let segmentBytes = 16_384
-    /// Bytes of all frames larger than a receive slab that a loop assembles at one time.
-    package static let assemblyLoopBytesMax = 8_388_608
-    /// Seconds in which a frame larger than a receive slab has to arrive.
+    /// Bytes of all unfinished frames for which a loop keeps memory at one time.
+    package static let assemblyLoopBytesMax = 33_554_432
+    /// Bytes that each of them counts at least.
+    package static let assemblyFrameBytesMin = 8_192
+    /// Bytes that frames have brought for which there is no memory yet; above it their connections
+    /// go.
+    package static let assemblyWaitingBytesMax = 8_388_608
+    /// Receive slabs of a loop that may hold unfinished frames alone.
+    package static let slabsUnfinishedMax = 16
+    /// Seconds in which an unfinished frame has to come on.
     package static let assemblySecondsMax = 10
+    /// Bytes that it has to bring in each of them on average, or its rest.
+    package static let assemblyBytesPerSecondMin = 1_024
+    /// Milliseconds without a sixteenth of the frame after which it loses its memory if another
+    /// waits.
+    package static let assemblyStallMilliseconds: UInt64 = 20
+    /// The same for a connection that has brought as many bytes before in whole frames.
+    package static let assemblyProvenStallMilliseconds: UInt64 = 1_000
     /// Effects of one step of a topic; what is left over runs in the next turn.
     package static let effectsPerStepMax = 256
     /// Deliveries, and as many gaps, that a link remembers until they are known to be received.

@@ -9,6 +9,8 @@ package import SluiceWire
 package final class ClientPeer: Peer {
     private var engine: Engine
     private let settings: Settings
+    /// Whose share of what is limited its connection uses.
+    package let address: ClientAddress
     @exclusivity(unchecked) private var machine = ServerSession()
     @exclusivity(unchecked) private var session: Session?
     @exclusivity(unchecked) package var out = OutQueue()
@@ -58,6 +60,7 @@ package final class ClientPeer: Peer {
     ) {
         self.engine = engine
         self.settings = settings
+        address = ClientAddress(settings.peerAddress)
         self.wantsFlush = wantsFlush
         keepaliveSeconds = settings.keepaliveSeconds
     }

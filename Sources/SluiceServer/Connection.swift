@@ -6,24 +6,19 @@ import SluiceWire
 
 /// One connection: reads into slabs, writes from its peer's queue.
 final class Connection: IOHandler, LateReader {
-    private unowned let shard: Shard
+    unowned let shard: Shard
     let carrier: Carrier
     let slot: Int
     private var registration: Carrier.Watch?
     let peer: ClientPeer
-    /// What is being read: bytes before `parsed` are understood.
-    private var slab: Slab?
-    private var parsed = 0
-    /// Bytes of a frame larger than a receive slab that is being assembled.
-    private var assembling = 0
-    private var assemblingSince: UInt64 = 0
-    /// Bytes of the frame that begins at `parsed`; 0 while its header is not complete.
-    private var needed = 0
+    var input = ReceiveBuffer()
+    /// Whether the shard counts its slab among those that hold an unfinished frame alone.
+    var isListedUnfinished = false
     /// What of `shard.queuedBytes` is ours.
     private var queued = 0
     private var isBlocked = false
     private(set) var isReadingStopped = false
-    private var waitsForAssembly = false
+    var waitsForAssembly = false
     private var lateness = Lateness()
     /// Whether other shards have to deal first with what its client said.
     private var isHeld = false
@@ -114,7 +109,9 @@ extension Connection {
         shard.readClocks()
         lateness.begin()
         for _ in 0..<Self.readsPerTurnMax {
-            guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(), let slab else {
+            guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(),
+                let slab = input.slab
+            else {
                 return
             }
             if shard.engine.isCongested, peer.isHeldUp {
@@ -195,71 +192,28 @@ extension Connection {
     }
 
     private func understand(_ slab: Slab) {
-        let progress = peer.receive(slab, from: parsed)
-        parsed = progress.parsed
-        if assembling > 0, parsed > 0 {
-            // Large memory is for one frame, not for what comes after it.
-            self.slab = nil
-            parsed = 0
-            let bytes = assembling
-            assembling = 0
-            shard.releaseAssembly(bytes)
+        let progress = peer.receive(slab, from: input.parsed)
+        input.note(progress, at: shard.loop.now)
+        guard peer.departure == nil else {
+            depart(with: slab)
+            return
         }
-        needed = progress.frameBytes
+        if input.isOwn { updateAssembly() }
         if peer.out.replyBytes > Limits.replyBytesMax { stopReading() }
-        if peer.departure != nil { depart(with: slab) }
     }
 
-    /// Makes sure that there is room for what comes; false if that has to wait.
-    private func prepareSlab() -> Bool {
-        if let filled = slab?.filled, parsed == filled, isKnownUniquelyReferenced(&slab) {
-            slab?.reset()
-            parsed = 0
-        }
-        guard let current = slab else {
-            slab = shard.pool.make()
-            parsed = 0
-            return true
-        }
-        let rest = current.filled - parsed
-        let wanted = max(needed - rest, 1)
-        if current.room >= wanted, current.room >= min(4_096, current.capacity) || rest > 0 {
-            return true
-        }
-        return carry(rest, from: current)
-    }
-
-    /// Goes on in a fresh slab with the beginning of the frame that is not complete.
-    private func carry(_ rest: Int, from current: Slab) -> Bool {
-        let fresh: Slab
-        if needed > Limits.receiveSlabBytes {
-            guard shard.takeAssembly(needed, for: self) else {
-                waitsForAssembly = true
-                stopReading()
-                return false
-            }
-            assembling = needed
-            assemblingSince = shard.loop.now
-            fresh = Slab(capacity: needed)
-        } else {
-            fresh = shard.pool.make()
-        }
-        let start = parsed
-        current.withBytes { _ = fresh.append($0.extracting(start..<start + rest)) }
-        slab = fresh
-        parsed = 0
-        return true
-    }
-
-    /// Gives the slab back if nothing of it is waited for.
+    /// Gives the slab back, or keeps it for a while for the frame that began in it.
     func idle() {
         wasRead = false
-        guard let current = slab, parsed == current.filled else { return }
-        slab = nil
-        parsed = 0
+        guard let slab = input.slab else { return }
+        if input.parsed == slab.filled {
+            input.drop()
+        } else if !input.isOwn, !isClosed {
+            shard.listUnfinished(self)
+        }
     }
 
-    private func stopReading() {
+    func stopReading() {
         guard !isReadingStopped else { return }
         isReadingStopped = true
         updateInterest()
@@ -274,12 +228,6 @@ extension Connection {
     /// The other shards have caught up.
     func letGo() {
         isHeld = false
-        resumeReading()
-    }
-
-    /// There may be room for the large frame that was waiting.
-    func assemblyFreed() {
-        waitsForAssembly = false
         resumeReading()
     }
 
@@ -346,7 +294,7 @@ extension Connection {
         updateInterest()
     }
 
-    private func updateInterest() {
+    func updateInterest() {
         guard let registration, !isClosed else { return }
         var interest: IOInterest = []
         if !isReadingStopped && !lateness.isLate || peer.isEnding { interest.insert(.readable) }
@@ -377,6 +325,7 @@ extension Connection {
         if sentAt < tickedAt { peer.out.release() }
         tickedAt = now
         guard !peer.isEnding else {
+            dropInput()
             let end = endsAt ?? now + UInt64(Limits.helloSecondsMax) * second
             endsAt = end
             if now >= end { close() }
@@ -388,11 +337,15 @@ extension Connection {
             }
             return
         }
-        if waitsForAssembly || isHeld { receivedAt = now }
-        let patience = UInt64(Limits.assemblySecondsMax) * second
-        if assembling > 0, now - min(now, assemblingSince) > patience {
-            let text = "a large frame has to arrive in \(Limits.assemblySecondsMax) s"
-            peer.detach(Close(.idle, reason: text))
+        if waitsForAssembly || isHeld {
+            receivedAt = now
+            input.excuse(at: now)
+        }
+        if input.isStalled(at: now) {
+            let text =
+                "an unfinished frame has to bring \(ReceiveBuffer.advanceBytesMin) bytes in "
+                + "\(Limits.assemblySecondsMax) s; send smaller frames"
+            giveUp(Close(.idle, reason: text))
             return
         }
         let keepalive = UInt64(peer.keepaliveSeconds) * second
@@ -417,9 +370,9 @@ extension Connection {
     private func letLoose() {
         if let registration { shard.loop.deregister(registration) }
         registration = nil
-        slab = nil
+        if isListedUnfinished { shard.unlistUnfinished(self) }
+        dropInput()
         shard.queuedBytes -= queued
-        if assembling > 0 { shard.releaseAssembly(assembling) }
     }
 }
 
@@ -432,7 +385,7 @@ extension Connection {
         let traveller = Traveller(
             carrier: carrier,
             peer: peer,
-            unread: slab.withBytes { $0.array(in: parsed..<$0.byteCount) },
+            unread: slab.withBytes { $0.array(in: input.parsed..<$0.byteCount) },
             acceptedAt: acceptedAt,
             receivedAt: receivedAt,
             sentAt: sentAt
@@ -452,7 +405,7 @@ extension Connection {
             unread.count > shard.pool.slabBytes
             ? Slab(capacity: unread.count) : shard.pool.make()
         _ = slab.append(unread.span.bytes)
-        self.slab = slab
+        input.move(to: slab, isOwn: false)
         wasRead = true
         shard.reading.append(self)
         guard peer.departure == nil else {

@@ -32,8 +32,14 @@ final class Shard {
     var queuedBytes = 0 { didSet { checkQueues() } }
     /// Whether the queues hold so much that windows are tight.
     private(set) var isTight = false
-    private var assemblyBytes = 0
-    private var waitingForAssembly = Deque<Connection>()
+    var assembly = AssemblyBudget()
+    /// When frames that stood still were last looked for.
+    var assemblyRelievedAt: UInt64 = 0
+    /// Whether those that wait for memory are served in this turn, and in a while.
+    var isReliefDue = false
+    var isReliefTimed = false
+    /// Connections whose slab holds an unfinished frame alone, the longest first.
+    var unfinished = Deque<Connection>()
     var connections: [Connection?] = []
     private var freeSlots: [Int] = []
     private(set) var connectionCount = 0
@@ -222,23 +228,6 @@ extension Shard {
         isTight.toggle()
         engine.setWindows(bytes: WriteWindows.narrowBytes(isTight: isTight))
         for connection in connections { connection?.forgetWideLinks() }
-    }
-
-    /// Makes room for a frame larger than a receive slab; false if the connection has to wait.
-    func takeAssembly(_ bytes: Int, for connection: Connection) -> Bool {
-        guard assemblyBytes == 0 || assemblyBytes + bytes <= Limits.assemblyLoopBytesMax else {
-            waitingForAssembly.append(connection)
-            return false
-        }
-        assemblyBytes += bytes
-        return true
-    }
-
-    func releaseAssembly(_ bytes: Int) {
-        assemblyBytes -= bytes
-        let waiting = waitingForAssembly
-        waitingForAssembly.removeAll()
-        for connection in waiting { connection.assemblyFreed() }
     }
 }
 

@@ -214,23 +214,42 @@ import Testing
         }
     }
 
-    @Test("More large frames than may be assembled at once take turns")
+    @Test("Frames that stand still give their memory to one that comes, and lose their connections")
     func assemblyBudget() async throws {
         try await withServer { address in
             let frame =
                 [0x10, 0, 0, 99, 0x80, 0, 0, 0, 0] + [UInt8](repeating: 7, count: 1_048_576)
-            var clients: [RawClient] = []
-            for _ in 0..<12 {
+            let attackers = try (0..<20).map { _ in
                 let client = try RawClient(address)
                 try client.greet()
                 try client.send(Array(frame[..<300_000]))
-                clients.append(client)
+                return client
             }
-            for client in clients { try client.send(Array(frame[300_000..<310_000])) }
-            for client in clients {
-                try client.send(Array(frame[310_000...]))
-                try client.sync()
+            let client = try RawClient(address)
+            try client.greet()
+            try client.send(frame)
+            try client.sync()
+            let closed = try attackers[0].hearTheEnd()
+            #expect(closed.last?.fields["code"] == "IDLE")
+        }
+    }
+
+    @Test("A frame that comes in many small pieces beside many others arrives whole")
+    func unfinishedFrames() async throws {
+        try await withServer { address in
+            let frame =
+                [0, 0x75, 0x30, 99, 0x80, 0, 0, 0, 0] + [UInt8](repeating: 7, count: 30_000)
+            let clients = try (0..<40).map { _ in
+                let client = try RawClient(address)
+                try client.greet()
+                return client
             }
+            for start in [0, 5, 12, 9_000, 30_000] {
+                let ends = [0: 5, 5: 12, 12: 9_000, 9_000: 30_000, 30_000: frame.count]
+                let end = try #require(ends[start])
+                for client in clients { try client.send(Array(frame[start..<end])) }
+            }
+            for client in clients { try client.sync() }
         }
     }
 
