@@ -142,7 +142,7 @@ package enum Limits {
     package static let helloSecondsMax = 5
     /// Milliseconds for which the session of a lost connection is kept.
     package static let resumeWindowMilliseconds = 30_000
-    /// Sessions kept without a connection; the oldest goes first.
+    /// Sessions kept without a connection; above it the address that has most loses its newest.
     package static let detachedSessionsMax = 10_000
     /// Milliseconds after which a client may come back to a broker that said GOING_AWAY.
     package static let goingAwayRetryMilliseconds = 1_000

@@ -20,9 +20,7 @@ package final class Engine {
 
     var topics: [String: TopicBox] = [:]
     var sessions: [SessionToken: Session] = [:]
-    /// Sessions without a connection, the longest alone first; stale once they came back.
-    private var detached = Deque<(session: Session, since: Instant)>()
-    var detachedCount = 0
+    var detached = DetachedSessions()
     @exclusivity(unchecked) private var dirty = Deque<TopicBox>()
     /// Topics with recalls that are not answered, for `tick`.
     private var recalling: [TopicBox] = []
@@ -235,8 +233,7 @@ extension Engine {
             if session.peer != nil { return nil }
         }
         guard sessions[token] != nil else { return nil }
-        detachedCount -= 1
-        session.detachedAt = nil
+        detached.remove(session)
         session.peer = peer
         session.peerAddress = peerAddress
         defer { session.table = LinkTable() }
@@ -253,9 +250,7 @@ extension Engine {
             return
         }
         session.table = table
-        session.detachedAt = now
-        detached.append((session, now))
-        detachedCount += 1
+        detached.add(session, at: now)
         for link in session.links {
             switch link.target {
             case .topic(let box, let id): apply(.detach(id), to: box)
@@ -266,7 +261,10 @@ extension Engine {
             }
         }
         detachAbroad(session)
-        while detachedCount > Limits.detachedSessionsMax / place.count { expireOldest() }
+        while detached.count > Limits.detachedSessionsMax / place.count {
+            guard let surplus = detached.surplus() else { break }
+            expire(surplus)
+        }
     }
 
     /// The session is over: its links close.
@@ -294,29 +292,17 @@ extension Engine {
         if let session { sessions[session.token] = session }
     }
 
-    private func expireOldest() {
-        while let oldest = detached.popFirst() {
-            guard oldest.session.detachedAt == oldest.since else { continue }
-            expire(oldest.session)
-            return
-        }
-    }
-
     func expire(_ session: Session) {
-        session.detachedAt = nil
-        detachedCount -= 1
+        detached.remove(session)
         end(session)
     }
 
     /// What only time brings: windows that end, recalls that were not answered.
     package func tick() {
-        while let (session, since) = detached.first {
-            if session.detachedAt == since {
-                let age = now.milliseconds(since: since)
-                guard age >= configuration.resumeWindowMilliseconds else { break }
-                expire(session)
-            }
-            detached.removeFirst()
+        while let (session, since) = detached.oldest() {
+            let age = now.milliseconds(since: since)
+            guard age >= configuration.resumeWindowMilliseconds else { break }
+            expire(session)
         }
         let watched = recalling
         recalling.removeAll(keepingCapacity: true)

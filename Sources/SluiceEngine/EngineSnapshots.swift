@@ -16,8 +16,8 @@ extension Engine {
         server.maxDescriptors = usage.maxDescriptors
         server.startSeconds = usage.startSeconds
         server.faces = faceSnapshots()
-        server.connections = sessions.count - detachedCount
-        server.detachedSessions = detachedCount
+        server.connections = sessions.count - detached.count
+        server.detachedSessions = detached.count
         server.topics = topics.count
         server.links = topics.values.reduce(0) { $0 + $1.core.producers + $1.core.consumers }
         server.eventsIn = eventsIn

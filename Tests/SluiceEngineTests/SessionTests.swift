@@ -1,5 +1,6 @@
 import SluiceCore
 import SluiceEngine
+import SluiceTestKit
 import SluiceWire
 import Testing
 
@@ -96,12 +97,38 @@ import Testing
         #expect(try server().detachedSessions == 0)
     }
 
-    @Test("Ten thousand sessions are kept detached, then the oldest goes")
+    private func connect(from address: String) -> Session {
+        let session = bench.engine.connect(name: "t", peerAddress: address, peer: Listener())
+        bench.engine.open(session, 1, Open(role: .source, topic: "t"))
+        return session
+    }
+
+    @Test("Of ten thousand detached sessions and one, the address with most loses its newest")
     func eviction() throws {
+        let good = connect(from: "192.0.2.1:1")
+        let neighbour = connect(from: "192.0.2.2:1")
+        lose(good)
+        var attacks: [Session] = []
+        for port in 0..<Limits.detachedSessionsMax {
+            let session = connect(from: "192.0.2.2:\(port)")
+            lose(session)
+            attacks.append(session)
+        }
+        // Detached last, and begun before all the others of its address.
+        lose(neighbour)
+        #expect(try server().detachedSessions == Limits.detachedSessionsMax)
+        #expect(resume(good) != nil && resume(neighbour) != nil)
+        #expect(resume(attacks[0]) != nil)
+        #expect(resume(attacks[attacks.count - 3]) != nil)
+        #expect(resume(attacks[attacks.count - 2]) == nil)
+        #expect(resume(attacks[attacks.count - 1]) == nil)
+    }
+
+    @Test("Where no address has more than one session, the one detached first goes")
+    func evictionOfEquals() throws {
         var sessions: [Session] = []
-        for _ in 0...Limits.detachedSessionsMax {
-            let (_, session) = bench.connect()
-            bench.engine.open(session, 1, Open(role: .source, topic: "t"))
+        for number in 0...Limits.detachedSessionsMax {
+            let session = connect(from: "10.0.\(number / 256).\(number % 256):1")
             lose(session)
             sessions.append(session)
         }
@@ -109,6 +136,26 @@ import Testing
         #expect(resume(sessions[0]) == nil)
         #expect(resume(sessions[1]) != nil)
         #expect(resume(sessions[Limits.detachedSessionsMax]) != nil)
+    }
+
+    @Test("Sessions that come and go in any order are counted by address", arguments: 0..<8)
+    func evictionHistory(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        var sessions: [(session: Session, isDetached: Bool)] = []
+        for _ in 0..<40 {
+            let address = "10.0.0.\(Int.random(in: 0..<5, using: &random)):1"
+            sessions.append((connect(from: address), false))
+        }
+        for step in 0..<2_000 {
+            let index = Int.random(in: 0..<sessions.count, using: &random)
+            if sessions[index].isDetached {
+                #expect(resume(sessions[index].session) != nil, "step \(step)")
+            } else {
+                lose(sessions[index].session)
+            }
+            sessions[index].isDetached.toggle()
+        }
+        #expect(try server().detachedSessions == sessions.count { $0.isDetached })
     }
 
     @Test("A token of the wrong length or of nobody is no session")
