@@ -34,8 +34,10 @@ package enum Limits {
     package static let linksPerConnectionMax = 10_000
     /// Connections of one broker, and the default of its switch.
     package static let connectionsMax = 65_536
-    /// Topics of one broker.
+    /// Topics of one broker; beyond half of it an address makes at most half of the rest.
     package static let topicsMax = 100_000
+    /// Milliseconds for which a topic that an OPEN made is kept while nobody uses it, by default.
+    package static let topicLingerMilliseconds = 600_000
     /// Groups of one topic; each holds what its members have not seen.
     package static let groupsPerTopicMax = 1_000
     /// Partitions of one group.

@@ -157,6 +157,22 @@ package struct Topic: Sendable {
         }
     }
 
+    /// Whether nothing was ever said on the topic, and nobody has a link or a named group on it:
+    /// without it nothing would be lost.
+    // Mutating, so that the topic is not copied to be asked.
+    package var isUntouched: Bool {
+        mutating get {
+            guard producers + consumers == 0, log.head == 0, marks.next == 0, !isPaused else {
+                return false
+            }
+            for index in groupTable.indices
+            where !groupTable[index].isRemoved && !groupTable[index].name.isEmpty {
+                return false
+            }
+            return true
+        }
+    }
+
     /// The groups by number; nil where one was removed.
     package var groups: [Group?] { groupTable.indices.map(group) }
 

@@ -73,6 +73,14 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     package var maxEventBytes: String?
     @Flag(help: "Refuse topics that nobody created.")
     package var noAutoCreate = false
+    @Option(
+        help: ArgumentHelp(
+            "How long a topic that nobody created and nobody uses is kept, without events and "
+                + "named groups; 0 keeps it. (default: 10m)",
+            valueName: "time"
+        )
+    )
+    package var topicLinger: String?
     @Option(help: ArgumentHelp("The time between signs of life. (default: 10s)", valueName: "time"))
     package var keepalive: String?
     @Option(
@@ -117,7 +125,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
             ("resume-window", resumeWindow), ("max-connections", maxConnections),
             ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat),
             ("log-level", logLevel),
-            ("no-auto-create", noAutoCreate ? "true" : nil),
+            ("no-auto-create", noAutoCreate ? "true" : nil), ("topic-linger", topicLinger),
         ]
         var flags: [AbsoluteConfigKey: ConfigValue] = [:]
         for (name, text) in texts {

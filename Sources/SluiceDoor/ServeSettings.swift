@@ -57,6 +57,9 @@ package struct ServeSettings: Sendable {
         if let span = try source.value("resume-window", "a time such as 30s", TimeSpan.init) {
             server.engine.resumeWindowMilliseconds = UInt64(span.milliseconds)
         }
+        if let span = try source.value("topic-linger", "a time such as 10m", TimeSpan.init) {
+            server.engine.topicLingerMilliseconds = UInt64(span.milliseconds)
+        }
         if let most = try source.value("max-connections", "a number", EventCount.init) {
             server.connectionsMax = most.value
         }
@@ -156,8 +159,8 @@ private struct SettingSource {
     private static let names: Set<String> = [
         "listen", "http", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full",
         "rate", "burst", "max-producers", "max-consumers", "max-groups", "max-event-bytes",
-        "no-auto-create", "keepalive", "resume-window", "max-connections", "shards",
-        "drain-timeout", "log-format", "log-level",
+        "no-auto-create", "topic-linger", "keepalive", "resume-window", "max-connections",
+        "shards", "drain-timeout", "log-format", "log-level",
     ]
 
     private let layers: ServeSettings.Layers

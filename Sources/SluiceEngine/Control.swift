@@ -244,7 +244,9 @@ extension Engine {
             return .badOption
         }
         options.take(change)
-        return create(request.topic, options) == nil ? .limit : nil
+        guard place.census.addTopic(nil) == .free else { return .limit }
+        _ = add(request.topic, options, madeBy: nil)
+        return nil
     }
 
     /// Gives a topic other settings; what its groups were made with stays.
@@ -253,6 +255,7 @@ extension Engine {
             request.maxLag == nil, request.isEphemeral == nil,
             let change = change(of: box.core.options, by: request)
         else { return .badOption }
+        box.isKept = true
         apply(.change(change), to: box)
         return nil
     }
@@ -324,18 +327,10 @@ extension Engine {
             && (1...UInt32(Limits.eventBytesMax)).contains(limits.eventBytes)
     }
 
-    /// Removes an ephemeral topic with its last link.
-    func removeIfLeft(_ box: TopicBox) {
-        guard box.core.options.isEphemeral, !box.isRemoved, box.hadLink,
-            box.core.producers + box.core.consumers == 0
-        else { return }
-        remove(box)
-    }
-
-    private func remove(_ box: TopicBox) {
+    func remove(_ box: TopicBox) {
         box.isRemoved = true
         topics[box.core.name] = nil
-        place.census.removeTopic()
+        place.census.removeTopic(box.account)
         for index in box.owners.indices {
             guard let owner = box.owners[index] else { continue }
             box.owners[index] = nil

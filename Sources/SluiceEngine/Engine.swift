@@ -39,6 +39,8 @@ package final class Engine {
     @exclusivity(unchecked) var eventsIn: UInt64 = 0
     @exclusivity(unchecked) var eventsOut: UInt64 = 0
     var complaints: [SessionFace: Complaints] = [:]
+    /// Topics that nobody used when they were last looked at, the longest first.
+    var lingering = Deque<(box: TopicBox, since: Instant)>()
 
     package init(
         configuration: EngineConfiguration,
@@ -73,7 +75,7 @@ package final class Engine {
             let hasMore = box.core.advance(at: now, into: &effects)
             perform(&effects, of: box)
             if hasMore { mark(box) }
-            if box.core.options.isEphemeral { removeIfLeft(box) }
+            if box.core.producers + box.core.consumers == 0 { noteLeft(box) }
             watchRecalls(of: box)
             if box.core.wakesAt != nil { watchTime(of: box) }
         }
@@ -99,7 +101,7 @@ package final class Engine {
         let isDue = box.core.apply(command, at: now, into: &effects)
         perform(&effects, of: box)
         if isDue { mark(box) }
-        if box.core.options.isEphemeral { removeIfLeft(box) }
+        if box.core.producers + box.core.consumers == 0 { noteLeft(box) }
     }
 
     /// Empty effects, with the memory of those before them if these are not under way still.
@@ -297,13 +299,15 @@ extension Engine {
         end(session)
     }
 
-    /// What only time brings: windows that end, recalls that were not answered.
+    /// What only time brings: windows that end, topics that nobody uses, recalls that were not
+    /// answered.
     package func tick() {
         while let (session, since) = detached.oldest() {
             let age = now.milliseconds(since: since)
             guard age >= configuration.resumeWindowMilliseconds else { break }
             expire(session)
         }
+        endUnused()
         let watched = recalling
         recalling.removeAll(keepingCapacity: true)
         for box in watched {

@@ -11,6 +11,8 @@ package struct EngineConfiguration: Sendable {
     /// Whether a client without links goes to the engine of the first topic that it opens.
     package var movesClients = true
     package var resumeWindowMilliseconds = UInt64(Limits.resumeWindowMilliseconds)
+    /// How long a topic that an OPEN made is kept if nobody uses it; 0 for ever.
+    package var topicLingerMilliseconds = UInt64(Limits.topicLingerMilliseconds)
 
     /// What the process has used, asked when an inspection wants to know.
     package var usage: @Sendable () -> Usage = { Usage() }

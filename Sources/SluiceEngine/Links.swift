@@ -86,18 +86,31 @@ extension Engine {
             session.peer?.refused(link, Close(.notFound, reason: text))
             return nil
         }
-        guard let box = create(name, configuration.topicDefaults) else {
-            let text = "the broker holds \(Limits.topicsMax) topics, its limit"
-            session.peer?.refused(link, Close(.limit, reason: text))
-            return nil
+        let account = place.census.account(of: ClientAddress(session.peerAddress))
+        let text: String
+        switch place.census.addTopic(account) {
+        case .free: return add(name, configuration.topicDefaults, madeBy: account)
+        case .full: text = "the broker holds \(Limits.topicsMax) topics, its limit; remove some"
+        case .shareUsed:
+            text =
+                "the broker is more than half full of topics, and your address has made its share "
+                + "of the rest; remove some, or have the topic created by a request"
         }
-        return box
+        session.peer?.refused(link, Close(.limit, reason: text))
+        return nil
     }
 
-    /// Makes a topic; nil if the broker holds as many as it may.
-    func create(_ name: String, _ options: TopicOptions) -> TopicBox? {
-        guard place.census.addTopic() else { return nil }
-        let box = TopicBox(Topic(name: name, options: options), windowChanges: windowChanges)
+    /// Makes a topic that was counted.
+    func add(
+        _ name: String,
+        _ options: TopicOptions,
+        madeBy account: AddressAccount?
+    ) -> TopicBox {
+        let box = TopicBox(
+            Topic(name: name, options: options),
+            account: account,
+            windowChanges: windowChanges
+        )
         topics[name] = box
         return box
     }

@@ -41,22 +41,58 @@ package struct Place: Sendable {
 package final class Census: Sendable {
     private let topics = Atomic<Int>(0)
     private let sessions = Atomic<UInt64>(0)
+    private let accounts = (0..<1_024).map { _ in AddressAccount() }
 
-    package init() {}
+    private let topicsMax: Int
 
-    /// Counts one topic more; false if the broker holds as many as it may.
-    func addTopic() -> Bool {
-        guard topics.add(1, ordering: .relaxed).newValue <= Limits.topicsMax else {
-            removeTopic()
-            return false
+    package init(topicsMax: Int = Limits.topicsMax) { self.topicsMax = topicsMax }
+
+    /// What an address uses of what all share; addresses whose hashes are alike share an account.
+    func account(of address: ClientAddress) -> AddressAccount {
+        // Hashed with a seed of this process: nobody can choose whom to share with.
+        accounts[Int(UInt(bitPattern: address.hashValue) % UInt(accounts.count))]
+    }
+
+    /// Counts one topic more, for the address whose OPEN made it if one did; says why not if there
+    /// is no room for it.
+    ///
+    /// Once the broker holds half of the topics that it may, an address may hold at most half as
+    /// many as are left.
+    func addTopic(_ account: AddressAccount?) -> TopicRoom {
+        let count = topics.add(1, ordering: .relaxed).newValue
+        guard count <= topicsMax else {
+            removeTopic(nil)
+            return .full
         }
-        return true
+        guard let account else { return .free }
+        let own = account.topics.add(1, ordering: .relaxed).newValue
+        let left = topicsMax - (count - 1)
+        guard left <= topicsMax / 2, own > max(1, left / 2) else { return .free }
+        removeTopic(account)
+        return .shareUsed
+    }
+
+    /// Whether one topic more may be made.
+    enum TopicRoom: Sendable {
+        case free
+        case full
+        /// The address has as many as it may while the broker is more than half full.
+        case shareUsed
     }
 
     /// The number of a new session, which no other of the broker has.
     func nextSession() -> UInt64 { sessions.add(1, ordering: .relaxed).newValue }
 
-    func removeTopic() { topics.subtract(1, ordering: .relaxed) }
+    func removeTopic(_ account: AddressAccount?) {
+        topics.subtract(1, ordering: .relaxed)
+        account?.topics.subtract(1, ordering: .relaxed)
+    }
+}
+
+/// What one address uses of what all clients of the broker share.
+final class AddressAccount: Sendable {
+    /// Topics that its OPENs made.
+    let topics = Atomic<Int>(0)
 }
 
 extension Engine {

@@ -151,12 +151,21 @@ final class TopicBox {
     @exclusivity(unchecked) var windowChanges: UInt64
     /// Whether it ever had a link: an ephemeral topic waits for its first.
     var hadLink = false
+    /// The account of the address whose OPEN made it; nil if a request did.
+    let account: AddressAccount?
+    /// Whether it was given settings of its own.
+    var isKept = false
+    /// Since when nobody uses it and it holds nothing, as far as that may end it.
+    var unusedSince: Instant?
+    /// Whether it stands among those that may end.
+    var isLingering = false
     @exclusivity(unchecked) var latency = DispatchLatency()
     /// How fast its events go out, as far as somebody who may be read late asked.
     @exclusivity(unchecked) var pace = Pace()
 
-    init(_ core: Topic, windowChanges: UInt64) {
+    init(_ core: Topic, account: AddressAccount?, windowChanges: UInt64) {
         self.core = core
+        self.account = account
         self.windowChanges = windowChanges
     }
 
@@ -174,6 +183,8 @@ final class TopicBox {
         if owners[Int(id.index)]?.isFeedFromAfar == true { feedsFromAfar -= 1 }
         if owner?.isFeedFromAfar == true { feedsFromAfar += 1 }
         owners[Int(id.index)] = owner
-        if owner != nil { hadLink = true }
+        guard owner != nil else { return }
+        hadLink = true
+        unusedSince = nil
     }
 }

@@ -128,13 +128,17 @@ final class Listener: Peer {
 struct Bench {
     let engine: Engine
 
-    init(_ configure: (inout EngineConfiguration) -> Void = { _ in }) {
+    init(
+        place: Place = .alone,
+        _ configure: (inout EngineConfiguration) -> Void = { _ in }
+    ) {
         var configuration = EngineConfiguration()
         configure(&configuration)
         engine = Engine(
             configuration: configuration,
             logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }),
-            now: Instant(nanoseconds: 0)
+            now: Instant(nanoseconds: 0),
+            place: place
         )
     }
 
