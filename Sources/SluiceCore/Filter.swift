@@ -95,7 +95,10 @@ private struct Evaluation {
         var next = block.lowerBound
         while next < block.upperBound {
             let known = (next + 1)..<(next + 1 + Int(record.byte(at: next)))
-            guard let value = record.part(at: known.upperBound) else { return false }
+            // What lies behind the block is payload.
+            guard let value = record.part(at: known.upperBound),
+                value.upperBound <= block.upperBound
+            else { return false }
             if record.equals(known, program, name),
                 fits(operation, operand, of: program, value, of: record)
             {

@@ -36,8 +36,23 @@ struct WebSocketCodecTests {
             events += try bytes[start..<min(start + size, bytes.count)].withUnsafeBytes {
                 try codec.receive($0)
             }
+            if case .close = events.last { break }
         }
         return events
+    }
+
+    /// What comes of bytes: events, or the code of a failure alone.
+    private func outcome(
+        of bytes: [UInt8],
+        cut: Int? = nil
+    ) throws -> (
+        events: [WebSocketEvent], code: UInt16?
+    ) {
+        do {
+            return (try receive(bytes, cut: cut), nil)
+        } catch let failure as WebSocketFailure {
+            return ([], failure.code)
+        }
     }
 
     @Test("messages, whole and in parts, with words between, come out in their order")
@@ -113,7 +128,7 @@ struct WebSocketCodecTests {
         #expect(WebSocketCodec.acceptance(of: request) == nil)
     }
 
-    @Test("whatever comes, it is events or a code, and never the end of the process")
+    @Test("whatever comes, it is events or a code, and the same however it is cut")
     func fuzz() throws {
         var random = SeededGenerator.replayable("WebSocketCodecTests")
         for _ in 0..<(Environment.number("SLUICE_FUZZ_CASES") ?? 2_000) {
@@ -129,7 +144,10 @@ struct WebSocketCodecTests {
             if Int.random(in: 0..<3, using: &random) == 0 {
                 bytes[Int.random(in: 0..<bytes.count, using: &random)] ^= 0x55
             }
-            _ = try? receive(bytes, cut: Int.random(in: 1...bytes.count, using: &random))
+            let whole = try outcome(of: bytes)
+            let cut = Int.random(in: 1...bytes.count, using: &random)
+            let parts = try outcome(of: bytes, cut: cut)
+            #expect(whole.events == parts.events && whole.code == parts.code, "\(bytes) by \(cut)")
         }
     }
 }

@@ -96,7 +96,7 @@ struct RefusalTests {
             let running = Task { try await client.run() }
             try await client.connect()
             await client.close()
-            try await running.value
+            await #expect(throws: Never.self) { try await running.value }
         }
     }
 

@@ -111,6 +111,43 @@ struct RuleTests {
         #expect(Rules.notes("let \(word)S = \(word)_1\n", at: core).isEmpty)
     }
 
+    @Test("a test that expects nothing is caught, one that a helper expects for is not")
+    func expectations() {
+        let helpers = "func check() { #expect(a) }\nfunc look() { x.check() }\nfunc go() { f() }\n"
+        func caught(_ body: String) -> Bool {
+            let text = "\(helpers)struct A {\n@Test(\"#expect\", arguments: f { a })\nfunc t() {"
+            let file = (path: core, text: "\(text) \(body) }\nfunc u() { b() }\n}")
+            return !Rules.expectations(of: [file]).isEmpty
+        }
+        for body in ["", "a()", "go()", "_ = try? a()", "\"#expect(a)\"", "check = 1", "t()"] {
+            #expect(caught(body), "\(body)")
+        }
+        for body in [
+            "#expect(a)", "try #require(a)", "look()", "with { look() }", "map(look)",
+            "Issue.record(a)", "func b() { #expect(a) }; b()", "throw Unheard(a)",
+        ] {
+            #expect(!caught(body), "\(body)")
+        }
+    }
+
+    @Test("fixed ports are caught, numbers that are none and port 0 are not")
+    func fixedPorts() {
+        let port = "74" + "50"
+        for text in [
+            "127.0.0.1:\(port)", "localhost:\(port)/v1", "[::1]:\(port)",
+            "(\"127.0.0.1\", \(port))",
+            "host: \"::1\", port: \(port)", "f(port=\(port))", "bind(('0.0.0.0', \(port)))",
+            "let port = 7_\(450)",
+        ] {
+            #expect(Rules.fixedPorts(text, at: core).count == 1, "\(text)")
+        }
+        for text in [
+            "127.0.0.1:0", "127.0.0.1:1", "broker:\(port)", "(port: 70000)", "report(\(port))",
+        ] {
+            #expect(Rules.fixedPorts(text, at: core).isEmpty, "\(text)")
+        }
+    }
+
     @Test("paths of one machine are caught, the same names inside other paths are not")
     func machinePaths() {
         for root in ["work", "tmp", "root", "home"] {

@@ -57,6 +57,50 @@ enum Rules {
         }
     }
 
+    /// A test cannot fail without an expectation.
+    static func expectations(of files: [(path: String, text: String)]) -> [Breach] {
+        let found = files.map { ($0.path, Expectations.functions(of: CodeOnly($0.text))) }
+        let expectations = Expectations(found.flatMap(\.1))
+        return found.flatMap { path, functions in
+            functions.filter { $0.isTest && !expectations.expects($0) }.map { test in
+                Breach(path: path, line: test.line, rule: "the test \(test.name) expects nothing")
+            }
+        }
+    }
+
+    /// A port that a broker or another test may have at the same time.
+    static func fixedPorts(_ text: String, at path: String) -> [Breach] {
+        everyLine(of: text, at: path) { line in
+            numbers(in: line).contains { number, before in
+                (1_024..<65_535).contains(number) && portHeads.contains { before.ends(with: $0) }
+            } ? "a fixed port: let the system pick one" : nil
+        }
+    }
+
+    /// What stands before a port.
+    private static let portHeads: [[UInt8]] = {
+        let hosts = ["127.0.0.1", "localhost", "0.0.0.0", "::1", "::"]
+        let separators = [":", "]:", "\", ", "', ", "\", port: "]
+        let heads = hosts.flatMap { host in separators.map { host + $0 } }
+        let names = [" port: ", "(port: ", " port = ", " port=", "(port="]
+        return (heads + names).map { Array($0.utf8) }
+    }()
+
+    /// The whole numbers of a line, each with what stands before it.
+    private static func numbers(in line: Substring) -> [(number: Int, before: ArraySlice<UInt8>)] {
+        func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
+        let bytes = Array(line.utf8)
+        var numbers: [(Int, ArraySlice<UInt8>)] = []
+        var rest = bytes[...]
+        while let start = rest.firstIndex(where: isDigit) {
+            let digits = bytes[start...].prefix { isDigit($0) || $0 == UInt8(ascii: "_") }
+            let text = String(decoding: digits.filter(isDigit), as: UTF8.self)
+            if let number = Int(text) { numbers.append((number, bytes[..<start])) }
+            rest = bytes[digits.endIndex...]
+        }
+        return numbers
+    }
+
     /// A path that exists on one machine only.
     static func machinePaths(_ text: String, at path: String) -> [Breach] {
         let roots = ["work", "tmp", "root", "home"].map { "/" + $0 + "/" }
@@ -100,4 +144,8 @@ enum Rules {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         return lines.last == "" ? lines.dropLast() : lines
     }
+}
+
+extension ArraySlice<UInt8> {
+    fileprivate func ends(with part: [UInt8]) -> Bool { suffix(part.count).elementsEqual(part) }
 }

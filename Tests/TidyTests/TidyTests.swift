@@ -29,6 +29,25 @@ struct TidyTests {
         expectNone(files.flatMap { Rules.machinePaths($0.text, at: $0.path) })
     }
 
+    @Test("every test expects something")
+    func expectations() throws {
+        let files = try tree.files().filter {
+            $0.path.hasPrefix("Tests/") && $0.path.hasSuffix(".swift")
+        }
+        let modules = Dictionary(grouping: files) { $0.path.split(separator: "/")[1] }
+        try #require(modules.count > 8)
+        expectNone(modules.values.flatMap { Rules.expectations(of: $0.map { ($0.path, $0.text) }) })
+    }
+
+    @Test("no test listens on a port that somebody else may have")
+    func fixedPorts() throws {
+        let files = try tree.files().filter { file in
+            ["Tests/", "Protocol/python/", "Benchmarks/tests/"].contains { file.path.hasPrefix($0) }
+                && !file.path.hasSuffix(".md")
+        }
+        expectNone(files.flatMap { Rules.fixedPorts($0.text, at: $0.path) })
+    }
+
     @Test("every limit stands in the specification with the same number, and no other does")
     func limits() throws {
         let path = "Sources/SluiceCore/Limits.swift"
