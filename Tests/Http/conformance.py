@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Asks an HTTP server, case by case, what the RFCs demand of it; README.md tells more.
 
-  conformance.py 127.0.0.1:7480
-  conformance.py -- sluice serve --listen 127.0.0.1:0 --http 127.0.0.1:{port}
+  conformance.py HOST:PORT
+  conformance.py -- sluice serve --listen 127.0.0.1:0 --http 127.0.0.1:0 --ready-file {ready}
 """
 
 from __future__ import annotations

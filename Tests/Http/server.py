@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import json
+import pathlib
 import signal
 import socket
 import subprocess
@@ -23,7 +25,8 @@ def parser(text: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("address", nargs="?", metavar="HOST:PORT", help="a server that runs")
     parser.add_argument(
-        "command", nargs="*", metavar="-- COMMAND", help="one to start; {port} is a free port"
+        "command", nargs="*", metavar="-- COMMAND",
+        help="one to start; {port} is a free port, {ready} a file in which it tells its own",
     )
     parser.add_argument("--pid", type=int, help="the process of a server that runs")
     parser.add_argument(
@@ -70,13 +73,22 @@ def running(options: argparse.Namespace) -> Iterator[None]:
             raise SystemExit("no server at %s:%d: %s" % (*options.address, error)) from error
         yield
         return
-    port = free_port()
+    tells = any("{ready}" in word for word in options.command)
+    # Between now and the server's start somebody else may take the port: a server that tells where
+    # it listens picks one by itself.
+    port = 0 if tells else free_port()
     options.address = ("127.0.0.1", port)
-    command = [word.replace("{port}", str(port)) for word in options.command]
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as log:
+        ready = pathlib.Path(directory, "ready")
+        command = [
+            word.replace("{port}", str(port)).replace("{ready}", str(ready))
+            for word in options.command
+        ]
         child = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_us)
         options.pid = child.pid
         try:
+            if tells:
+                options.address = wait_for_file(child, ready)
             wait_for(child, options.address)
             yield
         finally:
@@ -87,6 +99,18 @@ def running(options: argparse.Namespace) -> Iterator[None]:
                 print(f"the server ended by itself, with {code}:", file=sys.stderr)
                 log.seek(0)
                 print(log.read()[-4_000:].decode(errors="replace"), file=sys.stderr)
+
+
+def wait_for_file(child: subprocess.Popen, ready: pathlib.Path) -> tuple[str, int]:
+    """Where the server says that it serves HTTP."""
+    until = time.monotonic() + START_SECONDS
+    while child.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            host, _, port = json.loads(ready.read_text())["http"].rpartition(":")
+            return host, int(port)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.02)
+    raise SystemExit(f"the server did not start: {' '.join(child.args)}")
 
 
 def wait_for(child: subprocess.Popen, address: tuple[str, int]) -> None:

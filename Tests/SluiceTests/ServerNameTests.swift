@@ -10,7 +10,7 @@ struct ServerNameTests {
             ("host", "host:7450"),
             ("sluice://host", "host:7450"),
             ("sluice://host:1/", "host:1"),
-            ("[::1]", "[::1]:7450"),
+            ("[2001:db8::2]", "[2001:db8::2]:7450"),
             ("[::1]:2", "[::1]:2"),
             ("unix:/run/s", "unix:/run/s"),
         ]

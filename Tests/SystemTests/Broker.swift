@@ -38,6 +38,7 @@ final class Running {
         // Nothing of the tester's own environment may set a flag.
         process.environment = ProcessInfo.processInfo.environment
             .filter { !$0.key.hasPrefix("SLUICE_") }
+            .merging(Place.noDefaultPorts) { $1 }
             .merging(environment) { $1 }
         for (name, bytes) in [("in", input), ("out", []), ("err", [])] {
             try Data(bytes).write(to: directory.appending(path: name))
@@ -91,6 +92,11 @@ final class Running {
 
 /// Where things are.
 enum Place {
+    /// Where somebody's own broker may run no test listens, or asks, for want of a flag.
+    static let noDefaultPorts = [
+        "SLUICE_LISTEN": "127.0.0.1:0", "SLUICE_HTTP": "none", "SLUICE_SERVER": "127.0.0.1:1",
+    ]
+
     /// The `sluice` that was built together with these tests.
     static func sluice() throws -> String { try program("sluice") }
 

@@ -12,10 +12,10 @@ extension SystemTests {
         )
         func everyCase(shards: Int) throws {
             let script = Place.root.appending(path: "Tests/Http/conformance.py").path
-            // A server of the script's own, on a port that it chose: nothing else is told of it.
+            // A server of the script's own: nothing else is told of it.
             let server = [
-                try Place.sluice(), "serve", "--listen", "127.0.0.1:0", "--http",
-                "127.0.0.1:{port}", "--shards", "\(shards)",
+                try Place.sluice(), "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
+                "--ready-file", "{ready}", "--shards", "\(shards)",
             ]
             // Debian's own: it has the modules that `make setup` installs.
             let outcome = try Running("/usr/bin/python3", [script, "--"] + server).wait()
