@@ -4,7 +4,16 @@ import SluiceCore
 import SluiceNet
 import SluiceTestKit
 import SluiceWire
-import Testing
+
+/// What a raw client waited for and did not get.
+///
+/// It is thrown and not recorded, so that a test can expect it: `#require` in a helper would fail
+/// a test that says `#expect(throws:)` of it.
+struct Unheard: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
 
 /// A client that is no more than a socket; its calls block, so they run off the tests' threads.
 final class RawClient {
@@ -13,7 +22,7 @@ final class RawClient {
 
     init(_ address: String) throws {
         let endpoint = try Endpoint(parsing: address)
-        let resolved = try #require(try endpoint.resolve().first)
+        guard let resolved = try endpoint.resolve().first else { throw Unheard("no \(address)") }
         let socket = try Socket.connecting(to: resolved)
         open = socket.release()
         try wait(for: POLLOUT)
@@ -44,7 +53,7 @@ final class RawClient {
         var sent = 0
         while sent < bytes.count {
             let count = try sendSome(bytes[sent...])
-            try #require(count > 0, "the broker does not read")
+            guard count > 0 else { throw Unheard("the broker does not read") }
             sent += count
         }
     }
@@ -59,12 +68,13 @@ final class RawClient {
 
     /// Sends a line of a conversation.
     func say(_ text: String) throws {
-        try send(try #require(Sentence(parsing: text), "\(text)").encoded())
+        guard let sentence = Sentence(parsing: text) else { throw Unheard("no sentence: \(text)") }
+        try send(sentence.encoded())
     }
 
     /// Takes bytes that have come; false at the end of the stream.
     private func receive() throws -> Bool {
-        try #require(try wait(for: POLLIN), "nothing came, after \(heard.suffix(8))")
+        guard try wait(for: POLLIN) else { throw Unheard("nothing came, after \(heard.suffix(8))") }
         var buffer = [UInt8](repeating: 0, count: 65_536)
         let receipt = try buffer.withUnsafeMutableBytes { try descriptor.receive(into: $0) }
         guard case .bytes(let count) = receipt else { return receipt == .wouldBlock }
@@ -79,7 +89,9 @@ final class RawClient {
     func hear(_ description: String, _ isIt: (Sentence) -> Bool) throws -> Sentence {
         while true {
             if let sentence = takeFirst(isIt) { return sentence }
-            try #require(try receive(), "the broker closed before \(description): \(heard)")
+            guard try receive() else {
+                throw Unheard("the broker closed before \(description): \(heard)")
+            }
         }
     }
 
@@ -143,7 +155,10 @@ final class RawClient {
     @discardableResult
     func greet(_ more: String = "keepalive=10") throws -> String {
         try say("HELLO versions=1..1 name=raw \(more)")
-        return try #require(try hear("WELCOME").fields["session"])
+        guard let session = try hear("WELCOME").fields["session"] else {
+            throw Unheard("a session in WELCOME")
+        }
+        return session
     }
 
     /// Asks for a round trip, so that what was sent before has been taken.
@@ -157,7 +172,8 @@ final class RawClient {
         try say("OPEN \(link) sink topic=$sys/server demand=1")
         let events = try hear("EVENTS", link)
         try say("CLOSE \(link) NORMAL")
-        return try #require(events.events.first?.payload)
+        guard let document = events.events.first?.payload else { throw Unheard("a document") }
+        return document
     }
 }
 
