@@ -76,8 +76,12 @@ extension Gateway {
         case ("POST", 3, "groups"?) where rest[2] == "seek":
             var seek = Snapshot.Request(op: "seek-group", topic: topic)
             seek.group = Self.group(rest[1])
-            guard let start = query["to"] else { throw Refusal("to is first, new or an offset") }
-            seek.start = start
+            switch try query.start("to") {
+            case .first?: seek.start = "first"
+            case .new?: seek.start = "new"
+            case .offset(let offset)?: seek.start = "\(offset)"
+            case .time?, nil: throw Refusal("to is first, new or an offset")
+            }
             request(seek, exchange)
         default: return false
         }

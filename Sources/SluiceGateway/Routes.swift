@@ -98,10 +98,12 @@ struct Query {
         case "first"?: return .first
         case "new"?: return .new
         case let text?:
-            guard let offset = UInt64(text) else {
+            // UInt64 alone would also read "+5".
+            guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) else {
                 throw Refusal("\(name) is first, new or an offset")
             }
-            return .offset(offset)
+            // Above every offset there is, the nearest event is the last.
+            return .offset(UInt64(text) ?? .max)
         }
     }
 }

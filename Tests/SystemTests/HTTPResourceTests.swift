@@ -65,6 +65,11 @@ extension SystemTests {
             #expect(try broker.topic("t").bufferedEvents == 0)
             _ = try broker.curl("/v1/topics/t/events?group=g")
             #expect(try post("groups/g/seek?to=first") == 204)
+            // Of a number that no offset has it is the nearest that counts.
+            #expect(try post("groups/g/seek?to=5999037088374373365796") == 204)
+            for text in ["%2B5", "-1", "1.0", ""] {
+                #expect(try post("groups/g/seek?to=\(text)") == 400, "\(text)")
+            }
             #expect(try post("groups/none/seek?to=first") == 404)
             #expect(try broker.curl("/v1/topics/t/groups/g", "-X", "DELETE").status == 204)
             #expect(try broker.curl("/v1/topics/t/groups/g", "-X", "DELETE").status == 404)

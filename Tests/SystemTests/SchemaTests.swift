@@ -8,7 +8,7 @@ extension SystemTests {
         @Test(
             "schemathesis finds nothing that the broker does otherwise",
             .enabled(if: Place.peer("schemathesis") != nil, "make peers installs it"),
-            .timeLimit(.minutes(3))
+            .timeLimit(.minutes(6))
         )
         func judged() throws {
             var random = SeededGenerator.replayable("schemathesis")
@@ -19,7 +19,7 @@ extension SystemTests {
             let line =
                 "cd \(folder) && \(judge) --config-file schemathesis.toml run --seed \(seed) "
                 + "--max-examples 8 --url \(try broker.url) ../../Protocol/openapi.yaml"
-            let outcome = try broker.startShell(line).wait(atMost: 150)
+            let outcome = try broker.startShell(line).wait(atMost: 300)
             #expect(outcome.code == 0, "seed \(seed):\n\(outcome.text)\(outcome.errors)")
             #expect(broker.running.process.isRunning)
         }
