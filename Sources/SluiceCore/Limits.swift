@@ -174,6 +174,10 @@ package enum Limits {
     package static let httpRequestsBytesMax = 4_096
     /// Requests that connections with several in a row are given in one turn, all of them together.
     package static let httpRowRequestsPerTurnMax = 16
+    /// Of one body of events, in a turn.
+    package static let httpReadEventsPerTurnMax = 128
+    /// The same, in bytes.
+    package static let httpReadBytesPerTurnMax = 65_536
     /// Bytes that a connection takes from its answers at once.
     package static let httpWriteBytes = 65_536
     /// Bytes that a connection's kernel buffer takes beyond what it may send at once.

@@ -21,6 +21,8 @@ package final class Gateway: Face {
     private var held: [GatewayConnection] = []
     /// Those with requests in a row, which take turns.
     private var waiting = Deque<GatewayConnection>()
+    /// Bodies whose events are being read, which take turns.
+    private var reading = Deque<Publishing>()
     /// The last target that was taken apart.
     var lastTarget: (text: String, target: Target)?
     /// What one read brings; all connections share it.
@@ -116,6 +118,21 @@ package final class Gateway: Face {
         }
         guard !waiting.isEmpty else { return }
         loop.schedule(after: .zero) { [weak self] in self?.goOn() }
+    }
+
+    /// Reads on in a body in one of the next turns.
+    func queue(_ publishing: Publishing) {
+        reading.append(publishing)
+        guard reading.count == 1 else { return }
+        loop.schedule(after: .zero) { [weak self] in self?.readOn() }
+    }
+
+    /// One part of one body in a turn: who asks one thing after the other waits for it.
+    private func readOn() {
+        readClocks()
+        if let next = reading.popFirst(), !next.goOn() { reading.append(next) }
+        guard !reading.isEmpty else { return }
+        loop.schedule(after: .zero) { [weak self] in self?.readOn() }
     }
 }
 

@@ -11,6 +11,8 @@ final class Publishing: ExchangeHandler {
     private let wait: Duration
     private let form: EventForm
     private var body: [UInt8] = []
+    /// Takes the events out of the body, once that is whole.
+    private var reading: EventReading?
     private var batch: Batch?
     private var intake: Intake?
 
@@ -51,27 +53,45 @@ final class Publishing: ExchangeHandler {
     private func letGo() {
         gateway.heldBytes -= body.count
         body = []
+        reading = nil
     }
 
     func complete() {
         guard !exchange.isAnswered else { return }
-        let records: EventRecords
+        reading = EventReading(body, as: form, of: exchange.request)
+        if !goOn() { gateway.queue(self) }
+    }
+
+    /// Reads a part of the body; true if there is nothing more to do.
+    func goOn() -> Bool {
+        guard reading != nil, !exchange.isAnswered else { return true }
         do throws(Refusal) {
-            records = try form.records(of: body, exchange.request)
+            switch try reading?.step() {
+            case .more?: return false
+            case .done(let records)?: bring(records)
+            case .tooMuch?: refuse(Self.tooMuch)
+            case nil: break
+            }
         } catch {
             refuse(Problem(400, .badOption, error.text))
-            return
         }
+        return true
+    }
+
+    private static var tooMuch: Problem {
+        let text =
+            "a batch has at most \(Limits.batchEventsMax) events and "
+            + "\(Limits.eventBytesMax) bytes, so that there can be credit for it; send several"
+        return Problem(413, .limit, text)
+    }
+
+    private func bring(_ records: EventRecords) {
         letGo()
         guard records.events > 0 else { return answer(BatchOutcome()) }
-        guard records.events <= Limits.batchEventsMax,
-            records.bytes.count <= Limits.eventBytesMax
-        else {
-            let text =
-                "a batch has at most \(Limits.batchEventsMax) events and "
-                + "\(Limits.eventBytesMax) bytes, so that there can be credit for it; send several"
-            exchange.refuse(Problem(413, .limit, text))
-            return
+        // It may have begun to stop meanwhile.
+        guard !gateway.isWinding else { return gateway.refuseStopping(exchange) }
+        guard records.bytes.count <= Limits.eventBytesMax else {
+            return exchange.refuse(Self.tooMuch)
         }
         let batch = Batch(
             events: UInt64(records.events),
