@@ -1,7 +1,5 @@
 // Granting: demand goes up to the producers, never more than law L3 allows.
 
-import DequeModule
-
 extension Topic {
     /// What may be granted now, in events: for consumers, and with what is kept ahead.
     // wanted ≤ total; granted + total never breaks L3
@@ -286,21 +284,22 @@ extension Topic {
         guard !needy.isEmpty else { return false }
         // Those in the queue get the bytes of their next events before any gets more than that.
         var unserved = needy.reduce(into: UInt64(0)) { $0 += missingBytes($1) }
-        var waiting = Deque<UInt32>()
-        while let index = needy.popFirst() {
+        var left = needy.count
+        while left > 0, let index = needy.popFirst() {
+            left -= 1
             let missing = missingBytes(index)
             guard missing > 0 else { continue }
             let link = producerLinks[Int(index)]
             let isAlone = granted == link.ledger.credit && freeGrantBytes + link.grantedBytes > 0
             guard missing <= freeGrantBytes || isAlone else {
-                waiting.append(index)
+                needy.append(index)
                 continue
             }
             unserved -= missing
             let spare = freeGrantBytes - min(freeGrantBytes, missing + unserved)
             // With the bytes of one event alone, each of those granted would cost a round trip.
             let likely = (link.ledger.credit - 1) * likelyRecordBytes
-            let more = min(likely, spare / UInt64(needy.count + 1))
+            let more = min(likely, spare / UInt64(left + 1))
             var ask = Ask(events: 0, total: 0)
             _ = withProducer(index) { link in
                 ask = link.ledger.ask(events: 0, bytes: UInt32(missing + more))
@@ -309,8 +308,7 @@ extension Topic {
             }
             demand(ask, of: index, into: &effects)
         }
-        needy = waiting
-        return !waiting.isEmpty
+        return !needy.isEmpty
     }
 
     /// Bytes that a producer's next event needs beyond those granted; 0 if it waits for none.

@@ -35,11 +35,11 @@ package struct Topic: Sendable {
     package internal(set) var granted: UInt64 = 0
     package internal(set) var grantedBytes: UInt64 = 0
     /// Producers to be served with announced, and those with unknown backlog, first come first.
-    var announced = Deque<UInt32>()
-    var willing = Deque<UInt32>()
-    var idle = Deque<UInt32>()
+    var announced = LinkQueue()
+    var willing = LinkQueue()
+    var idle = LinkQueue()
     /// Producers whose next event does not fit their granted bytes.
-    var needy = Deque<UInt32>()
+    var needy = LinkQueue()
     /// Recalls that are not answered yet, and producers whose grants could be recalled.
     package internal(set) var recalls = 0
     var idleHolders = 0

@@ -199,7 +199,7 @@ extension Topic {
             fail(id, error, into: &effects)
             return
         }
-        if needsBytes, !needy.contains(id.index) { needy.append(id.index) }
+        if needsBytes { needy.append(id.index) }
         if answered { recalls -= 1 }
         enqueueProducer(id.index)
         grantsAreDue = true
@@ -267,12 +267,12 @@ extension Topic {
         guard kinds[Int(index)] == .producer, let queue = producerLinks[Int(index)].queue else {
             return
         }
-        withQueue(queue) { $0.removeAll { $0 == index } }
+        withQueue(queue) { $0.remove(index) }
         _ = withProducer(index) { $0.queue = nil }
     }
 
     /// The producers that stand in a queue, to be read.
-    func producers(in queue: ProducerQueue) -> Deque<UInt32> {
+    func producers(in queue: ProducerQueue) -> LinkQueue {
         switch queue {
         case .announced: announced
         case .willing: willing
@@ -283,7 +283,7 @@ extension Topic {
     /// Changes a queue in place; to name it by a key path would copy the topic on each use.
     mutating func withQueue<Result>(
         _ queue: ProducerQueue,
-        _ body: (inout Deque<UInt32>) -> Result
+        _ body: (inout LinkQueue) -> Result
     ) -> Result {
         switch queue {
         case .announced: body(&announced)
