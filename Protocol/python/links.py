@@ -231,7 +231,10 @@ class Producer(Link):
 
     def publish(self, *events: Event, timeout: float = 10) -> None:
         """Sends each event when credit covers it; splits a batch, never an event."""
-        waiting = deque(events)
+        self._publish(deque(events), timeout)
+
+    def _publish(self, waiting: deque[Event], timeout: float) -> None:
+        """What was sent is in `unsettled`, and no longer in `waiting`, also if this fails."""
         while waiting:
             if self.waiting is not None:
                 self.waiting = len(waiting)
@@ -250,8 +253,7 @@ class Producer(Link):
     def publish_again(self, timeout: float = 10) -> int:
         """After a resume: sends what never arrived, on new demand."""
         count = len(self.to_resend)
-        self.publish(*self.to_resend, timeout=timeout)
-        self.to_resend.clear()
+        self._publish(self.to_resend, timeout)
         return count
 
     def wait_settled(self, timeout: float = 10) -> None:
@@ -303,12 +305,15 @@ class Producer(Link):
         super().handle_opened(frame)
         if not frame.has(frames.RESUMED):
             return
+        lost = []
         for sequence, event in list(self.unsettled.items()):
             if sequence < frame.next_sequence:
                 self.accepted += 1
             else:
-                self.to_resend.append(event)
+                lost.append(event)
             del self.unsettled[sequence]
+        # Before what an earlier cut left to be sent again.
+        self.to_resend.extendleft(reversed(lost))
 
     def handle(self, frame: Frame) -> None:
         if frame.type == frames.DEMAND:

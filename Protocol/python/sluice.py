@@ -72,7 +72,7 @@ class Client:
             self.last_id = 0
         for link in links:
             if not resumed and isinstance(link, Producer):
-                link.to_resend.extend(link.unsettled.values())
+                link.to_resend.extendleft(reversed(link.unsettled.values()))
                 link.unsettled.clear()
             link.open(timeout, resume=resumed)
         return resumed
