@@ -25,10 +25,11 @@ swift_flags := --explicit-target-dependency-import-check error
 export SWIFT_BACKTRACE := enable=no
 
 SEEDS ?= 2000
+SECONDS ?= 600
 SLUICE_FUZZ_CASES ?= 2000000
 
 .PHONY: setup grpc-messages demo test build release check bench bench-quick bench-gateway \
-    bench-setup budget budget-update floods simulate break-laws fuzz sanitize clean peers
+    bench-setup budget budget-update chaos hostile simulate break-laws fuzz sanitize clean peers
 
 # Asks dpkg first; only if something is missing is apt run, and only where that needs no password.
 setup:
@@ -124,11 +125,19 @@ budget: setup
 budget-update: setup
 	Benchmarks/budget.py --update $(BUDGET_FLAGS)
 
-# make floods [FLOODS_FLAGS='--attack ping']: attacks on the HTTP face, held against time, memory
-# and what good clients keep of their rate. Wants the machine for itself for two minutes.
-floods: setup release
-	/usr/bin/python3 Tests/Http/floods.py $(FLOODS_FLAGS) -- .build-static/release/sluice serve \
-	    --listen 127.0.0.1:0 --http '127.0.0.1:{port}'
+# make hostile [HOSTILE_FLAGS='--only topics']: attacks by one client, over the binary protocol and
+# HTTP, held against what a good client beside it keeps, and against memory. Wants two cores for
+# itself, for five minutes at most; --short holds no times, and takes two.
+hostile: setup release
+	/usr/bin/python3 Tests/Hostile/hostile.py $(HOSTILE_FLAGS) .build-static/release/sluice
+
+# make chaos [SECONDS=600] [SEED=…]: both clients behind a network that cuts, stalls and splits, with
+# one shard and with three; at the end the books balance, event by event.
+chaos: setup release
+	for shards in 1 3; do \
+	    python3 Tests/Chaos/chaos.py .build-static/release/sluice --shards $$shards \
+	        --seconds $$(($(SECONDS) / 2)) $(if $(SEED),--seed $(SEED)) || exit 1; \
+	done
 
 # make simulate [SEEDS=2000] [SEED=…]: random histories of the core, one a seed from SEED on. After
 # every step the laws of what it touched, all of them every 64 steps; a history has 200 to 500, or

