@@ -188,6 +188,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
                     loop: loop,
                     engine: engine,
                     logger: logger,
+                    keepaliveSeconds: server.configuration.keepaliveSeconds,
                     dial: { server.connect(from: $0).map { .memory($0) } },
                     readClocks: readClocks
                 )

@@ -10,6 +10,8 @@ package final class Gateway: Face {
     let engine: Engine
     let logger: Logger
     let readClocks: () -> Void
+    /// A client whose kernel is silent for twice as long is gone.
+    private let keepaliveSeconds: Int
     /// Begins a connection to the binary face, for a client at an address; nil once that has
     /// stopped.
     let dial: (String) -> Carrier?
@@ -30,6 +32,7 @@ package final class Gateway: Face {
     /// What brings the events of requests to their topics.
     private(set) lazy var intakes = Intakes(self)
     private(set) var isWinding = false
+    private var ticks = 0
     /// Bytes of events that wait in answers.
     package var queuedBytes = 0
     /// Calls that want to know whether the broker serves.
@@ -43,6 +46,7 @@ package final class Gateway: Face {
         loop: EventLoop,
         engine: Engine,
         logger: Logger,
+        keepaliveSeconds: Int,
         dial: @escaping (String) -> Carrier?,
         readClocks: @escaping () -> Void
     ) throws(SystemError) {
@@ -50,6 +54,7 @@ package final class Gateway: Face {
         self.loop = loop
         self.engine = engine
         self.logger = logger
+        self.keepaliveSeconds = keepaliveSeconds
         self.dial = dial
         self.readClocks = readClocks
         try listener.start { [unowned self] socket, address in
@@ -71,7 +76,7 @@ package final class Gateway: Face {
         }
         if address.path == nil {
             // An answer may last for hours without a word of its client.
-            try? descriptor.setKeepAlive()
+            try? descriptor.setKeepAlive(seconds: keepaliveSeconds)
             // Or it takes megabytes that nobody reads, and each looks like progress.
             try? descriptor.setUnsentMark(bytes: Limits.httpUnsentBytesMax)
         }
@@ -154,7 +159,17 @@ extension Gateway {
     package func tick() {
         let now = loop.now
         for connection in connections { connection?.tick(now) }
+        closeUnanswered()
         intakes.tick(now)
+    }
+
+    /// Looks after some of the connections in each tick, so that a call for each does not add up.
+    private func closeUnanswered() {
+        ticks += 1
+        let limit = 2_000 * keepaliveSeconds
+        for slot in stride(from: ticks % 10, to: connections.count, by: 10) {
+            connections[slot]?.closeUnanswered(forMilliseconds: limit)
+        }
     }
 
     package func wind() {

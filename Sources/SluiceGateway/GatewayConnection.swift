@@ -453,6 +453,11 @@ extension GatewayConnection {
         }
     }
 
+    /// Ends if nothing answers any more: its links are not to wait for the kernel's quarter hour.
+    func closeUnanswered(forMilliseconds limit: Int) {
+        if descriptor.isUnanswered(forMilliseconds: limit) { close() }
+    }
+
     /// Begins no more exchanges; the connection ends with those it has.
     func wind() {
         http?.wind()

@@ -98,7 +98,31 @@ extension Descriptor {
     /// write. Reno is in every kernel, and open to every user.
     package func setUnpaced() throws(SystemError) { try setCongestionControl("reno") }
 
-    package func setKeepAlive() throws(SystemError) { try set(SOL_SOCKET, SO_KEEPALIVE, 1) }
+    /// Has the kernel ask a peer that is silent for so long whether it is there, and end the
+    /// connection if nothing has answered when it was silent for twice as long; for TCP.
+    package func setKeepAlive(seconds: Int) throws(SystemError) {
+        let pause = max(1, seconds / 3)
+        try set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        try set(CInt(IPPROTO_TCP), TCP_KEEPIDLE, CInt(clamping: seconds))
+        try set(CInt(IPPROTO_TCP), TCP_KEEPINTVL, CInt(clamping: pause))
+        try set(CInt(IPPROTO_TCP), TCP_KEEPCNT, CInt(clamping: max(1, seconds / pause)))
+    }
+
+    /// Whether the peer's kernel has answered nothing for so long, though it was sent something or
+    /// asked for room; for TCP.
+    ///
+    /// While something waits to be sent the kernel does not ask as `setKeepAlive` has it. Nor does
+    /// TCP_USER_TIMEOUT serve: it ends the connection of a peer that lives and takes nothing, too.
+    package func isUnanswered(forMilliseconds limit: Int) -> Bool {
+        var info = tcp_info()
+        var size = socklen_t(MemoryLayout.size(ofValue: info))
+        guard getsockopt(number, CInt(IPPROTO_TCP), TCP_INFO, &info, &size) == 0 else {
+            return false
+        }
+        // An answer sets both counts back, also one that says that there is no room.
+        let asked = Int(info.tcpi_retransmits) + Int(info.tcpi_probes)
+        return asked > 1 && Int(info.tcpi_last_ack_recv) >= limit
+    }
 
     /// Lets the kernel take no more than `bytes` beyond what it may send at once.
     package func setUnsentMark(bytes: Int) throws(SystemError) {

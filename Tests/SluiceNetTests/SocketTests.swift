@@ -155,15 +155,73 @@ struct SocketTests {
     func options() throws {
         let tcp = try Socket.open(for: try localAddress())
         try tcp.descriptor.setNoDelay()
-        try tcp.descriptor.setKeepAlive()
+        try tcp.descriptor.setKeepAlive(seconds: 10)
         try tcp.descriptor.setReceiveBuffer(bytes: 65_536)
         #expect(option(CInt(IPPROTO_TCP), TCP_NODELAY, of: tcp.descriptor) != 0)
         #expect(option(SOL_SOCKET, SO_KEEPALIVE, of: tcp.descriptor) != 0)
+        func probes(_ seconds: Int) throws -> [CInt?] {
+            try tcp.descriptor.setKeepAlive(seconds: seconds)
+            return [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT].map {
+                option(CInt(IPPROTO_TCP), $0, of: tcp.descriptor)
+            }
+        }
+        // Within twice the time the last of them has had its answer, or none.
+        #expect(try probes(10) == [10, 3, 3])
+        #expect(try probes(1) == [1, 1, 1])
         let booked: CInt = 2 * 65_536
         #expect(option(SOL_SOCKET, SO_RCVBUF, of: tcp.descriptor) == booked)
         let path = try #require(try Endpoint(parsing: "unix:/run/sluice.sock").resolve().first)
         let unix = try Socket.prepared(for: path)
         #expect(unix.descriptor.congestionControl == nil, "it is no TCP, and nobody minds")
+    }
+
+    @Test("a peer that drops what comes is found out, one that takes nothing is not")
+    func unanswered() async throws {
+        try await withLoop { loop in
+            let accepted = Sink<Descriptor>()
+            let listener = try await loop.run {
+                let listener = try Listener(on: try self.localAddress(), loop: loop)
+                try listener.start { socket, _ in
+                    accepted.put(socket.release())
+                } failed: { _ in
+                }
+                return listener
+            }
+            var ends: [(near: Descriptor, far: Descriptor)] = []
+            for _ in 0..<2 {
+                let near = try Socket.connecting(to: listener.address).release()
+                try near.setReceiveBuffer(bytes: 4_096)
+                let far = await accepted.take()[0]
+                ends.append((near, far))
+            }
+            try dropAll(ends[0].near)
+            let text = String(repeating: "x", count: 4_096)
+            for (_, far) in ends {
+                while case .bytes = try far.send(text) {}
+            }
+            // The second has no room either, and its kernel answers that each time it is asked.
+            while !ends[0].far.isUnanswered(forMilliseconds: 1_500) {
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            #expect(!ends[1].far.isUnanswered(forMilliseconds: 1_500))
+            try await loop.run { listener.close() }
+            for (near, far) in ends {
+                near.close()
+                far.close()
+            }
+        }
+    }
+
+    /// Has the kernel keep 0 bytes of each packet for a socket, as if its cable were cut.
+    private func dropAll(_ descriptor: Descriptor) throws {
+        // `struct sock_fprog` with one instruction, RET 0.
+        var instruction: UInt64 = 0x06
+        let result = withUnsafeMutablePointer(to: &instruction) { pointer in
+            var program = (UInt64(1), UInt64(UInt(bitPattern: pointer)))
+            let size = socklen_t(MemoryLayout.size(ofValue: program))
+            return setsockopt(descriptor.number, SOL_SOCKET, SO_ATTACH_FILTER, &program, size)
+        }
+        try #require(result == 0)
     }
 
     @Test("what stays on the machine is not paced; the rest is as the system wants it")
