@@ -65,6 +65,7 @@ final class GrpcPublish: GrpcMethod, GatewayLink, BodySource {
 
 extension GrpcPublish {
     func take(_ message: [UInt8]) throws(GrpcFailure) {
+        try checkCredit(GrpcCount.events(in: message, upTo: promised - received))
         switch try Request(grpc: message).message {
         case .open(let wish)? where !hasBegun: try begin(wish)
         case .batch(let batch)? where hasBegun: try take(batch)
@@ -101,14 +102,7 @@ extension GrpcPublish {
     private func take(_ batch: Request.Batch) throws(GrpcFailure) {
         let count = UInt64(batch.events.count)
         guard count > 0 else { return }
-        guard received + count <= promised else {
-            throw GrpcFailure(
-                .failedPrecondition,
-                "\(count) events came, and there is credit for \(promised - received); "
-                    + "send no more than credit says",
-                reason: .creditOverrun
-            )
-        }
+        try checkCredit(count)
         for event in batch.events { try append(event) }
         let records = writer.take()
         guard gateway.heldBytes + records.count <= Limits.httpBodiesBytesMax else {
@@ -127,6 +121,16 @@ extension GrpcPublish {
         waitingEvents += count
         hold(records.count)
         publish()
+    }
+
+    private func checkCredit(_ count: UInt64) throws(GrpcFailure) {
+        guard hasBegun, count > promised - received else { return }
+        throw GrpcFailure(
+            .failedPrecondition,
+            "more events came than the \(promised - received) that there is credit for; "
+                + "send no more than credit says",
+            reason: .creditOverrun
+        )
     }
 
     private func append(_ event: Sluice_V1_Event) throws(GrpcFailure) {

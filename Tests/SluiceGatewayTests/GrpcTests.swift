@@ -95,6 +95,31 @@ struct GrpcTests {
         #expect(batch.framed() == GrpcFraming.framed(bytes))
     }
 
+    @Test("the events of a message are counted without making them, up to one too many")
+    func counting() throws {
+        let batch = Sluice_V1_PublishRequest.with {
+            $0.batch.events = [
+                .init(), .with { $0.payload = Data(repeating: 0x0A, count: 300) },
+                .with { $0.key = Data([10, 0]) },
+            ]
+        }
+        let bytes: [UInt8] = try batch.serializedBytes()
+        #expect(GrpcCount.events(in: bytes, upTo: 10) == 3)
+        #expect(GrpcCount.events(in: bytes + bytes, upTo: 10) == 6, "the parts of a message add up")
+        #expect(GrpcCount.events(in: bytes, upTo: 1) == 2)
+        #expect(GrpcCount.events(in: bytes, upTo: 0) == 1)
+        let open = Sluice_V1_PublishRequest.with { $0.open.topic = "t" }
+        #expect(GrpcCount.events(in: try open.serializedBytes(), upTo: 10) == 0)
+        for end in bytes.indices {
+            #expect(GrpcCount.events(in: Array(bytes[..<end]), upTo: 10) <= 3)
+        }
+        var random = SeededGenerator.replayable("GrpcCount")
+        for _ in 0..<500 {
+            let noise = (0..<40).map { _ in UInt8.random(in: 0...255, using: &random) }
+            #expect(GrpcCount.events(in: noise, upTo: 7) <= 8)
+        }
+    }
+
     @Test("a batch ends before it is too large, and an event that is larger is one of its own")
     func batchLimit() {
         let size = 40_000
