@@ -355,6 +355,8 @@ extension Topic {
             link.recalledAt = now
             link.announcedCredit = 0
         }
+        // It is given nothing before it has answered: a round need not pass by it.
+        dequeueProducer(index)
         recalls += 1
         demand(ask, of: index, into: &effects)
     }

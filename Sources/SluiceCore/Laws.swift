@@ -134,14 +134,14 @@ extension Topic {
         if bytes != laneBytes { found.append("lane bytes \(laneBytes), counted \(bytes)") }
     }
 
-    /// Every attached producer stands in the one queue that its backlog belongs to.
+    /// Every attached producer stands in the one queue that its backlog belongs to, or is recalled.
     private func checkQueues(_ found: inout [String]) {
         let queued = announced.count + willing.count + idle.count
         var expected = 0
         for index in kinds.indices where kinds[index] == .producer {
-            guard producerLinks[index].isAttached else {
+            guard producerLinks[index].isAttached, producerLinks[index].recalledAt == nil else {
                 if producerLinks[index].queue != nil {
-                    found.append("producer \(index) is away and queued")
+                    found.append("producer \(index) is away or recalled, and queued")
                 }
                 continue
             }

@@ -252,9 +252,13 @@ extension Topic {
     }
 
     /// Puts a producer into the queue that its backlog belongs to; there it keeps its place.
+    ///
+    /// One that was told to stop stands in none until it has answered.
     mutating func enqueueProducer(_ index: UInt32) {
         let place = Int(index)
-        guard kinds[place] == .producer, producerLinks[place].isAttached else { return }
+        guard kinds[place] == .producer, producerLinks[place].isAttached,
+            producerLinks[place].recalledAt == nil
+        else { return }
         let queue = ProducerQueue(producerLinks[place].backlog)
         guard producerLinks[place].queue != queue else { return }
         dequeueProducer(index)
