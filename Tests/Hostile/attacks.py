@@ -52,7 +52,7 @@ class Siege:
         return time.monotonic() > self.until
 
     def link(self) -> Link:
-        return Link(self.address)
+        return Link(self.address, source=FROM)
 
     def plain(self) -> socket.socket:
         s = socket.socket()

@@ -42,6 +42,8 @@ P99_SECONDS_MAX = 0.020
 RATE_SHARE_MIN = 0.9
 MEMORY_LIMIT_MIB = 512
 REPEATS = 5
+# After so long no row is repeated any more, so that all of them end in five minutes.
+REPEATING_SECONDS_MAX = 150
 IDLE_SECONDS = 0.7
 SHORT_SCALE = 0.25
 # An attack that is not ready by then is given up, and what it did until then counts.
@@ -138,9 +140,10 @@ def alarm_is_told(address: Address, any_time: bool) -> str:
     document = json.loads(run.events(1)[0].payload)
     link.close()
     group = next((g for g in document["groups"] if g["group"] == "left"), {})
-    return "" if "expiresSeconds" in group or "alarm" in json.dumps(document).lower() else (
-        "nobody is told that a group without members fills the topic"
-    )
+    told = json.dumps(group).lower() + json.dumps(sorted(document)).lower()
+    if "expire" in told or "alarm" in told:
+        return ""
+    return "nobody is told that a group without members fills the topic"
 
 
 ROWS = [
@@ -380,7 +383,10 @@ def main() -> int:
             continue
         tries = [measure(options.sluice, row, cores, options.short)]
         # One that is well is; of one that is not, the middle of five tells.
-        while tries[0].misses and not options.short and len(tries) < REPEATS:
+        while (
+            tries[0].misses and not options.short and len(tries) < REPEATS
+            and (options.only or time.monotonic() - began < REPEATING_SECONDS_MAX)
+        ):
             tries.append(measure(options.sluice, row, cores, options.short))
         results.append(median(tries))
         print(results[-1].line(), flush=True)

@@ -55,8 +55,11 @@ class Lost(Exception):
 class Link:
     """A connection that has greeted; frames come as (type, flags, link, body)."""
 
-    def __init__(self, address: tuple[str, int], name: str = "hostile", session: bytes = b""):
-        self.socket = socket.create_connection(address, WAIT_SECONDS)
+    def __init__(
+        self, address: tuple[str, int], name: str = "hostile", session: bytes = b"",
+        source: tuple[str, int] | None = None,
+    ):
+        self.socket = socket.create_connection(address, WAIT_SECONDS, source)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.unread = bytearray()
         self.socket.sendall(hello(name, session))
