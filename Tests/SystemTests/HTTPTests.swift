@@ -193,6 +193,50 @@ extension SystemTests {
             #expect(consumer.wait().text == "a\nb\n")
         }
 
+        @Test(
+            "4,096 events are taken whole in their order, one more is too many in every form",
+            .timeLimit(.minutes(1)),
+            arguments: [
+                ("application/json", #"{"payload":"1"}"#, "[", ",", "]"),
+                ("application/x-ndjson", #"{"payload":"1"}"#, "", "\n", ""),
+                (
+                    "application/cloudevents-batch+json",
+                    #"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#, "[", ",", "]"
+                ),
+            ]
+        )
+        func most(type: String, event: String, head: String, separator: String, end: String) throws
+        {
+            let broker = try Broker.withHTTP(shards: 1)
+            func post(_ count: Int) throws -> Answer {
+                // Each has its number: what came is told apart.
+                let events = (0..<count).map {
+                    event.replacingOccurrences(of: "1\"", with: "\($0)\"")
+                }
+                return try broker.curl(
+                    "/v1/topics/t/events",
+                    "-H",
+                    "content-type: \(type)",
+                    "--data-binary",
+                    "@-",
+                    input: head + events.joined(separator: separator) + end
+                )
+            }
+            try broker.run("topic", "create", "t")
+            let tooMany = try post(4_097)
+            #expect(tooMany.status == 413 && tooMany.text.contains("LIMIT"), "\(tooMany.text)")
+            #expect(try post(50_000).status == 413)
+            #expect(try broker.topic("t").head == 0)
+            #expect(
+                try post(4_096).decoded(Taken.self) == Taken(topic: "t", offset: 0, count: 4_096)
+            )
+            let came = try broker.run("demand", "t", "4096").lines
+            #expect(came.count == 4_096)
+            for number in [0, 1, 127, 128, 2_047, 4_095] {
+                #expect(came[number].contains("\(number)"), "\(came[number])")
+            }
+        }
+
         @Test("a waiting batch goes as soon as somebody asks", .timeLimit(.minutes(1)))
         func waiting() throws {
             let broker = try Broker.withHTTP(shards: 1)
