@@ -36,7 +36,8 @@ class Client:
         self.max_frame = frames.MAX_FRAME
         self.lame_duck: SluiceError | None = None
         self.ended: SluiceError | None = None
-        self.pongs: dict[int, float] = {}
+        # When the answers to PINGs came; None for those that are awaited.
+        self.pongs: dict[int, float | None] = {}
         self._unread = bytearray()
         self._sent_at = self._heard_at = 0.0
 
@@ -94,9 +95,13 @@ class Client:
     def ping(self, timeout: float = 10) -> float:
         """Seconds there and back."""
         opaque, start = time.monotonic_ns(), time.monotonic()
-        self.send(Frame(frames.PING, 0, 0, {"opaque": opaque}))
-        self.wait(lambda: opaque in self.pongs, timeout)
-        return self.pongs.pop(opaque) - start
+        self.pongs[opaque] = None
+        try:
+            self.send(Frame(frames.PING, 0, 0, {"opaque": opaque}))
+            self.wait(lambda: self.pongs[opaque] is not None, timeout)
+            return self.pongs[opaque] - start
+        finally:
+            del self.pongs[opaque]
 
     # Links
 
@@ -218,7 +223,9 @@ class Client:
             self._handle_welcome(frame)
         elif frame.type == frames.PING:
             if frame.has(frames.PONG):
-                self.pongs = {frame.opaque: time.monotonic()}
+                # Signs of life are answered too, and nobody waits for those.
+                if frame.opaque in self.pongs:
+                    self.pongs[frame.opaque] = time.monotonic()
             else:
                 self.send(Frame(frames.PING, 0, frames.PONG, {"opaque": frame.opaque}))
         elif frame.type == frames.CLOSE:

@@ -549,6 +549,16 @@ class ClientTests(unittest.TestCase):
         status, lines = self.run_command(self.broker(script), "sub", "orders", "-n", "1")
         self.assertEqual((status, lines[0]["refused"]), (command.EXIT_REFUSED, "NOT_FOUND"))
 
+    def test_an_answer_is_heard_though_that_to_a_sign_of_life_is_right_behind(self):
+        def script(broker):
+            broker.greet()
+            ping = broker.expect(frames.PING)
+            answers = [Frame(frames.PING, 0, frames.PONG, {"opaque": n}) for n in (ping.opaque, 0)]
+            broker.socket.sendall(b"".join(frames.encode(answer) for answer in answers))
+            broker.leave()
+        status, lines = self.run_command(self.broker(script), "ping")
+        self.assertEqual((status, lines[0]["broker"]), (command.EXIT_OK, "fake"))
+
     def test_nobody_listens(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
