@@ -210,6 +210,9 @@ extension Topic {
             guard let need = log.nextRecordBytes(at: groupTable[number].cursor) else { continue }
             let able = groupTable[number].members.count { isAble(Int($0), need) }
             if groupTable[number].isLockstep, able < groupTable[number].members.count { continue }
+            for member in groupTable[number].members where isUntold(Int(member), need) {
+                found.append("\(member) lacks bytes of \(need) and was not told")
+            }
             for member in groupTable[number].members where isAble(Int(member), need) {
                 found.append(
                     "L6 \(groupTable[number].rules.dispatcher) \(groupTable[number].name): "
@@ -254,6 +257,15 @@ extension Topic {
                     + "lane \(lane): \(member) could take \(need) bytes"
             )
         }
+    }
+
+    /// Whether nothing but its credit in bytes keeps a member from an event, and it does not know.
+    private func isUntold(_ place: Int, _ need: Int) -> Bool {
+        guard let bytes = consumerLinks[place].ledger.byteCredit, bytes < need,
+            consumerLinks[place].needBytes == 0, isAble(place, Int(bytes))
+        else { return false }
+        // A broadcast tells it when all others could take the event.
+        return !groupTable[consumerLinks[place].group].isLockstep
     }
 
     /// Whether nothing keeps a member from taking an event of `need` bytes.

@@ -427,7 +427,9 @@ extension Topic {
                 link.forget(upTo: ask.received)
                 if ask.bytes > 0 { link.needBytes = 0 }
                 if ask.flags.contains(.drain) { link.drainsUntil = head }
-                if ask.flags.contains(.stop) { link.drainsUntil = nil }
+                guard ask.flags.contains(.stop) else { return }
+                link.drainsUntil = nil
+                link.needBytes = 0
             }
             guard known != nil else { return }
         } catch {

@@ -267,7 +267,8 @@ extension Topic {
         }
         guard meanRecordBytes > 0 else { return events }
         if let bytes = consumerLinks[place].ledger.byteCredit {
-            events = min(events, bytes > 0 ? max(1, bytes / meanRecordBytes) : 0)
+            // Without a byte left it has its turn too, to be told what the next event needs.
+            events = min(events, max(1, bytes / meanRecordBytes))
         }
         let fitting = UInt64(room) / meanRecordBytes
         return min(events, room >= window ? max(1, fitting) : fitting)

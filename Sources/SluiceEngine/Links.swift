@@ -251,7 +251,7 @@ extension Topic {
         status.isEcho = kind == .echo
         status.available = waiting(forConsumer: id)
         status.blockedBy = holder(ofConsumer: id)
-        status.needBytes = link.needBytes
+        status.needBytes = status.blockedBy == .bytes ? link.needBytes : 0
         return status
     }
 }
