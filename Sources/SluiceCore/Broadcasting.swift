@@ -30,7 +30,7 @@ extension Topic {
                 into: &effects.runs
             )
             guard taken.events > 0 else {
-                holdBackAll(of: group, into: &effects)
+                holdBackAll(of: group)
                 return
             }
             groupTable[group].delivered += taken.events
@@ -73,7 +73,7 @@ extension Topic {
     }
 
     /// Sets those members aside that cannot be given the next event, until something changes.
-    private mutating func holdBackAll(of group: Int, into effects: inout Effects) {
+    private mutating func holdBackAll(of group: Int) {
         guard let need = log.nextRecordBytes(at: groupTable[group].cursor) else { return }
         // A window that is too small for it lets it pass only when all are empty.
         let isTight = groupTable[group].members.contains {
@@ -85,7 +85,7 @@ extension Topic {
             let isFull = isTight && link.room < link.window
             let isShort = link.ledger.byteCredit.map { need > $0 } ?? false
             guard isFull || isShort || need > link.eventBytesMax else { continue }
-            holdBack(member, of: group, need: need, into: &effects)
+            holdBack(member, of: group, need: need)
             setDeliverable(0, of: member)
         }
     }

@@ -20,7 +20,8 @@ extension Topic {
         endLinks(into: &effects)
         announce(limit: limit, into: &effects)
         if marksAreLoose { trimMarks() }
-        finishDrains(into: &effects)
+        finishDrains()
+        if !owedStatuses.isEmpty { tellStatuses(into: &effects) }
         if isUnsettled {
             let isAtRest = dirtyGroups.isEmpty
             if isAtRest { enforceCapacity() }
@@ -139,7 +140,7 @@ extension Topic {
         )
         guard taken.events > 0 else {
             if events > 0, let need = log.nextRecordBytes(at: groupTable[group].cursor) {
-                holdBack(index, of: group, need: need, into: &effects)
+                holdBack(index, of: group, need: need)
             }
             setDeliverable(0, of: index)
             return
@@ -214,13 +215,12 @@ extension Topic {
     mutating func holdBack(
         _ index: UInt32,
         of group: Int,
-        need: Int,
-        into effects: inout Effects
+        need: Int
     ) {
         guard lacksBytes(index, for: need) else { return }
         consumerLinks[Int(index)].needBytes = UInt32(clamping: need)
         if !groupTable[group].blocked.contains(index) { groupTable[group].blocked.append(index) }
-        effects.list.append(.status(id(index), .blocked))
+        owedStatuses.append((id(index), .blocked))
     }
 
     /// Whether a member that was not given an event needs more credit in bytes for it.
@@ -252,7 +252,7 @@ extension Topic {
     }
 
     /// Ends the drains for which nothing more can come.
-    private mutating func finishDrains(into effects: inout Effects) {
+    private mutating func finishDrains() {
         guard !draining.isEmpty else { return }
         var unfinished: [LinkID] = []
         for id in draining {
@@ -268,10 +268,20 @@ extension Topic {
                 link.drainsUntil = nil
                 link.needBytes = 0
             }
-            effects.list.append(.status(id, .drained))
+            owedStatuses.append((id, .drained))
             refresh(id.index, requeue: true)
         }
         draining = unfinished
+    }
+
+    /// Tells each STATUS that the step owes; nothing is handed out behind them in the step.
+    private mutating func tellStatuses(into effects: inout Effects) {
+        for (id, kind) in owedStatuses where isCurrent(id) {
+            // An event that it lacked bytes for may have gone to another meanwhile.
+            guard kind != .blocked || consumerLinks[Int(id.index)].needBytes > 0 else { continue }
+            effects.list.append(.status(id, kind))
+        }
+        owedStatuses.removeAll(keepingCapacity: true)
     }
 
     /// Whether nothing before an offset is left that the member could be given.

@@ -58,7 +58,7 @@ extension Topic {
             // Served in turn only if a step does not suffice; else always in the same order.
             if effects.list.count < limit { groupTable[group].firstLane = 0 }
         }
-        sayBlocked(shortfall, of: group, into: &effects)
+        sayBlocked(shortfall, of: group)
         let first = groupTable[group].firstWaiting
         enforceLag(of: group)
         let isHeld = !groupTable[group].blocked.isEmpty || groupTable[group].nextMark < marks.next
@@ -98,15 +98,14 @@ extension Topic {
 
     private mutating func sayBlocked(
         _ shortfall: [UInt32: Shortfall],
-        of group: Int,
-        into effects: inout Effects
+        of group: Int
     ) {
         for (member, found) in shortfall.sorted(by: { $0.key < $1.key }) where found.needs > 0 {
             consumerLinks[Int(member)].needBytes = found.needs
             groupTable[group].blocked.append(member)
             setDeliverable(0, of: member)
             if found.needs != found.told {
-                effects.list.append(.status(id(member), .blocked))
+                owedStatuses.append((id(member), .blocked))
             }
         }
     }

@@ -60,6 +60,9 @@ package struct Topic: Sendable {
     package internal(set) var meanRecordBytes: UInt64 = 0
     /// Groups that may have something to hand out.
     var dirtyGroups = Deque<Int>()
+    /// Each STATUS that the step owes: it is told behind all events that the step hands out, as
+    /// it counts them.
+    var owedStatuses: [(link: LinkID, kind: StatusKind)] = []
     /// Consumers that answer a DRAIN.
     var draining: [LinkID] = []
     /// Consumers that have a gap or a mark to be told.

@@ -176,6 +176,10 @@ extension World {
                 checkPlace(next, index)
                 wrote(index, markBook.said[number].mark.windowBytes)
             case .status(let kind, let told):
+                // It stands behind all events that it counts, and before all others.
+                if told.delivered != sinks[index].ledger.delivered {
+                    violations.append("a STATUS of \(told) at \(sinks[index].ledger)")
+                }
                 try sinks[index].ledger.book(
                     forfeited: told.forfeited,
                     forfeitedBytes: told.forfeitedBytes
