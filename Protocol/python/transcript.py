@@ -241,6 +241,7 @@ class Accounts:
         if client.stopped_to > broker.stopped_to:
             broker.stopped_to = client.stopped_to
             broker.forfeit()
+        broker.drained_to = max(broker.drained_to, client.drained_to)
 
     def _opened(self, line: Line, frame: Frame) -> None:
         broker = self.broker[frame.link]

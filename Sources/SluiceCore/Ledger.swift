@@ -138,8 +138,12 @@ extension Ledger {
         precondition(events > 0 || bytes > 0 || !flags.isEmpty, "a demand asks for something")
         asked += UInt64(events)
         askedBytes += UInt64(bytes)
-        if flags.contains(.stop) { stoppedTo = asked }
-        if flags.contains(.drain) { drainedTo = asked }
+        // Both together are a STOP.
+        if flags.contains(.stop) {
+            stoppedTo = asked
+        } else if flags.contains(.drain) {
+            drainedTo = asked
+        }
         return Ask(
             events: events,
             total: asked,
@@ -220,7 +224,6 @@ extension Ledger {
         else { throw .aboveMaximum }
         asked = total
         askedBytes = totalBytes
-        if ask.flags.contains(.drain) { drainedTo = total }
         if ask.flags.contains(.stop) {
             stoppedTo = total
             forfeit(upTo: total)
@@ -228,6 +231,8 @@ extension Ledger {
     }
 
     /// Books events that enter the connection's byte stream.
+        } else if ask.flags.contains(.drain) {
+            drainedTo = total
     package mutating func deliver(events: UInt64, bytes: UInt64) {
         precondition(events <= credit, "a link never receives more than it asked")
         if let byteCredit { precondition(bytes <= byteCredit, "nor in bytes") }

@@ -37,7 +37,9 @@ extension Topic {
                 if point.stoppedTo > link.ledger.stoppedTo {
                     link.ledger.stop(upTo: point.stoppedTo)
                 }
-                if point.drainedTo > 0, link.ledger.credit(upTo: point.drainedTo) > 0 {
+                // One that was missed is answered, also if there is nothing left to forfeit.
+                let isMissed = point.drainedTo > link.ledger.drainedTo
+                if isMissed || link.ledger.credit(upTo: point.drainedTo) > 0 {
                     link.ledger.drain(upTo: point.drainedTo)
                     link.drainsUntil = head
                 }
