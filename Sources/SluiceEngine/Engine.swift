@@ -21,6 +21,8 @@ package final class Engine {
     var topics: [String: TopicBox] = [:]
     var sessions: [SessionToken: Session] = [:]
     var detached = DetachedSessions()
+    /// Cuts whose links may still be opened again, the oldest first.
+    var losses = Deque<LinkLoss>()
     @exclusivity(unchecked) private var dirty = Deque<TopicBox>()
     /// Topics with recalls that are not answered, for `tick`.
     private var recalling: [TopicBox] = []
@@ -253,6 +255,7 @@ extension Engine {
         }
         session.table = table
         detached.add(session, at: now)
+        noteLoss(of: session)
         for link in session.links {
             switch link.target {
             case .topic(let box, let id): apply(.detach(id), to: box)
@@ -307,6 +310,7 @@ extension Engine {
             guard age >= configuration.resumeWindowMilliseconds else { break }
             expire(session)
         }
+        endLostLinks()
         endUnused()
         let watched = recalling
         recalling.removeAll(keepingCapacity: true)

@@ -66,6 +66,7 @@ extension Engine {
             session.peer?.refused(link, Close(.badOption, reason: text))
             return
         }
+        session.noteReturn(of: link)
         let point = ResumePoint(resume)
         switch open.role {
         case .sink:

@@ -120,6 +120,7 @@ extension Engine {
             guard case .remote(let remote)? = session.link(link)?.target else { return false }
             // The topic's engine makes its half narrow too: this kernel has shown nothing yet.
             remote.window = windowBytes
+            session.noteReturn(of: link)
             post(.open(caller(session), link, open), to: remote.engine)
             return true
         }

@@ -94,6 +94,19 @@ package final class Session {
         guard let index = links.index(of: id) else { return }
         links.remove(at: index)
     }
+
+    /// The connection of its links is lost; those that were lost before wait since then.
+    func noteLoss(at now: Instant) {
+        for index in links.indices where links[index].lostAt == nil { links[index].lostAt = now }
+    }
+
+    /// The client opens a link again.
+    func noteReturn(of id: UInt32) {
+        if let index = links.index(of: id) { links[index].lostAt = nil }
+    }
+
+    /// Whether links that were lost then were not opened again.
+    func hasLinks(lostAt time: Instant) -> Bool { links.contains { $0.lostAt == time } }
 }
 
 /// Where a session's link leads.
@@ -116,6 +129,8 @@ struct SessionLink: LinkRecord {
 
     let id: UInt32
     let target: Target
+    /// When its connection was lost, until its client opens it again.
+    var lostAt: Instant?
 }
 
 /// A topic with the owners of its links.
