@@ -6,6 +6,7 @@ frames and keeps the connection alive meanwhile. See README.md for the command l
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
 import time
@@ -64,7 +65,14 @@ class Client:
         self.socket = None
 
     def resume(self, timeout: float = 10) -> bool:
-        """Connects again; True if the session went on, False if links were opened afresh."""
+        """Connects again; True if the session went on, False if links were opened afresh.
+
+        If the broker said when, it is waited for that long and up to half as long again: others
+        may have been told the same.
+        """
+        told = self.ended or self.lame_duck
+        if told is not None and told.retry_ms:
+            time.sleep(told.retry_ms / 1_000 * random.uniform(1, 1.5))
         links = [link for link in self.links.values() if not link.closing]
         self.connect(timeout)
         resumed = self.welcome.has(frames.RESUMED)

@@ -105,6 +105,14 @@ extension ReconnectPolicy {
         return most * Double.random(in: 0.5...1)
     }
 
+    /// The wait after so many failures in a row, or the one that the broker has told.
+    package func delay(after failures: Int, told: Duration?) -> Duration {
+        told.map(Self.spread) ?? delay(after: failures)
+    }
+
+    /// A wait that was told to many perhaps, and up to half of it more, drawn at random.
+    static func spread(_ told: Duration) -> Duration { told * Double.random(in: 1...1.5) }
+
     /// Whether so many failures in a row are as many as are borne.
     func givesUp(after failures: Int) -> Bool { attemptsMax.map { failures >= $0 } ?? false }
 }

@@ -225,7 +225,7 @@ extension Connector {
         logger.debug("attempt \(failures) to connect failed: \(error)")
         if configuration.reconnect.givesUp(after: failures) { return giveUp(error) }
         phase = .waiting
-        let pause = retryAfter ?? configuration.reconnect.delay(after: failures)
+        let pause = configuration.reconnect.delay(after: failures, told: retryAfter)
         timer = loop.schedule(after: pause) { [weak self] in self?.attempt() }
     }
 
@@ -272,7 +272,8 @@ extension Connector {
         }
         logger.info("connection lost, resuming: \(error)")
         phase = .waiting
-        let pause = error.retryAfter ?? .milliseconds(Int64.random(in: 1...20))
+        let pause =
+            error.retryAfter.map(ReconnectPolicy.spread) ?? .milliseconds(Int64.random(in: 1...20))
         timer = loop.schedule(after: pause) { [weak self] in self?.attempt() }
     }
 

@@ -72,10 +72,9 @@ extension Connector {
         }
         if sinks[key]?.isStopping == true { return end(key) }
         refusals[key] = count
-        let pause =
-            close.retryMilliseconds > 0
-            ? .milliseconds(Int64(close.retryMilliseconds))
-            : configuration.reconnect.delay(after: count)
+        let told: Duration? =
+            close.retryMilliseconds > 0 ? .milliseconds(Int64(close.retryMilliseconds)) : nil
+        let pause = configuration.reconnect.delay(after: count, told: told)
         loop.schedule(after: pause) { [weak self] in
             guard let self else { return }
             session.retry(key, into: &outlet.output.frames)

@@ -14,7 +14,7 @@ package enum Limits {
     package static let keyBytesMax = 1_024
     /// Bytes of a record's block of headers.
     package static let headersBytesMax = 65_535
-    /// Bytes of a topic's name; names are UTF-8 without control characters or spaces.
+    /// Bytes of a topic's name; names are UTF-8 without spaces, control and invisible ones.
     package static let topicNameBytesMax = 200
     /// Bytes of a group's name; the same characters as a topic's.
     package static let groupNameBytesMax = 200
@@ -148,6 +148,10 @@ package enum Limits {
     package static let detachedSessionsMax = 10_000
     /// Milliseconds after which a client may come back to a broker that said GOING_AWAY.
     package static let goingAwayRetryMilliseconds = 1_000
+    /// Clients a second that are asked back to a broker that sent them away.
+    package static let returnsPerSecondMax = 1_000
+    /// Milliseconds over which their return is spread at most.
+    package static let retrySpreadMillisecondsMax = 30_000
     /// Seconds a stopping broker goes on delivering what has credit.
     package static let drainSecondsMax = 5
     /// HTTP connections of one broker.

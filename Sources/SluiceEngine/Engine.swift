@@ -23,6 +23,8 @@ package final class Engine {
     var detached = DetachedSessions()
     /// Cuts whose links may still be opened again, the oldest first.
     var losses = Deque<LinkLoss>()
+    /// How many of them there may be before those that are void are looked for.
+    var lossesKept = 64
     @exclusivity(unchecked) private var dirty = Deque<TopicBox>()
     /// Topics with recalls that are not answered, for `tick`.
     private var recalling: [TopicBox] = []
@@ -220,6 +222,7 @@ extension Engine {
             since: now
         )
         sessions[session.token] = session
+        place.census.retries.addConnection()
         return session
     }
 
@@ -239,6 +242,7 @@ extension Engine {
         guard sessions[token] != nil else { return nil }
         detached.remove(session)
         session.peer = peer
+        place.census.retries.addConnection()
         session.peerAddress = peerAddress
         defer { session.table = LinkTable() }
         return (session, session.table)
@@ -246,7 +250,7 @@ extension Engine {
 
     /// A connection is gone without a farewell: keeps the session if it had a link on a topic.
     package func disconnect(_ session: Session, links table: LinkTable) {
-        session.peer = nil
+        losePeer(of: session)
         session.widths = nil
         let hasLink = session.links.contains { $0.target.isResumable }
         guard hasLink, configuration.resumeWindowMilliseconds > 0, !isStopping else {
@@ -274,7 +278,7 @@ extension Engine {
 
     /// The session is over: its links close.
     package func end(_ session: Session) {
-        session.peer = nil
+        losePeer(of: session)
         for link in session.links {
             guard case .topic(let box, let id) = link.target else { continue }
             box.setOwner(nil, of: id)
@@ -283,6 +287,12 @@ extension Engine {
         session.links = []
         sessions[session.token] = nil
         endAbroad(session)
+    }
+
+    private func losePeer(of session: Session) {
+        // A client of another engine is counted there.
+        if session.peer != nil, session.home == nil { place.census.retries.removeConnection() }
+        session.peer = nil
     }
 
     /// Lets a client go that moves to another engine, with its session if it has one: no links.

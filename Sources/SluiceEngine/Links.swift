@@ -10,7 +10,7 @@ extension Engine {
             let close = Close(
                 .busy,
                 reason: "the broker is stopping",
-                retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds)
+                retryMilliseconds: nextRetry()
             )
             session.peer?.refused(link, close)
             return

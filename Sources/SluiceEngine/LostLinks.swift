@@ -18,8 +18,9 @@ extension Engine {
     func noteLoss(of session: Session) {
         session.noteLoss(at: now)
         losses.append(LinkLoss(token: session.token, since: now))
-        guard losses.count > 2 * sessions.count + 64 else { return }
-        losses.removeAll { sessions[$0.token]?.hasLinks(lostAt: $0.since) != true }
+        guard losses.count > lossesKept else { return }
+        losses.removeAll { sessions[$0.token]?.hasLostLinks != true }
+        lossesKept = 2 * losses.count + 64
     }
 
     /// Ends the links whose window is over, as many as one tick may.

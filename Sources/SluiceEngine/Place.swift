@@ -41,6 +41,7 @@ package struct Place: Sendable {
 package final class Census: Sendable {
     private let topics = Atomic<Int>(0)
     private let sessions = Atomic<UInt64>(0)
+    let retries = RetryTimes()
     private let accounts = (0..<1_024).map { _ in AddressAccount() }
 
     private let topicsMax: Int

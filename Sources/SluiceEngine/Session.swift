@@ -105,6 +105,9 @@ package final class Session {
         if let index = links.index(of: id) { links[index].lostAt = nil }
     }
 
+    /// Whether links wait for their client.
+    var hasLostLinks: Bool { links.contains { $0.lostAt != nil } }
+
     /// Whether links that were lost then were not opened again.
     func hasLinks(lostAt time: Instant) -> Bool { links.contains { $0.lostAt == time } }
 }

@@ -282,13 +282,13 @@ extension Intake {
     func wind() {
         let batches = waiting
         waiting = []
-        let close = Close(
-            .goingAway,
-            reason: "the broker is stopping",
-            retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds)
-        )
         for batch in batches {
             forget(batch)
+            let close = Close(
+                .goingAway,
+                reason: "the broker is stopping",
+                retryMilliseconds: intakes.session.engine.nextRetry()
+            )
             batch.end(.failure(.closed(close)))
         }
     }

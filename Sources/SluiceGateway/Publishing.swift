@@ -38,7 +38,7 @@ final class Publishing: ExchangeHandler {
         }
         guard gateway.heldBytes + bytes.count <= Limits.httpBodiesBytesMax else {
             let text = "the broker holds as many bytes of requests as it may"
-            let retry = UInt32(Limits.goingAwayRetryMilliseconds)
+            let retry = gateway.engine.nextRetry()
             return refuse(Problem(Close(.busy, reason: text, retryMilliseconds: retry)))
         }
         gateway.heldBytes += bytes.count
@@ -185,7 +185,7 @@ extension Gateway {
     }
 
     func refuseStopping(_ exchange: HTTPExchange) {
-        let retry = UInt32(Limits.goingAwayRetryMilliseconds)
+        let retry = engine.nextRetry()
         let close = Close(.goingAway, reason: "the broker is stopping", retryMilliseconds: retry)
         exchange.refuse(Problem(close))
     }

@@ -24,6 +24,8 @@ package final class ClientPeer: Peer {
     package private(set) var keepaliveSeconds: UInt16
     /// Where the client has to go on, and with what; nothing more is read until it is there.
     @exclusivity(unchecked) package private(set) var departure: Departure?
+    /// When the client may come back if it is sent away: the same whenever it is told.
+    private lazy var retryMilliseconds = engine.nextRetry()
     package var bytesIn: UInt64 = 0
     private var bytesOut: UInt64 = 0
 
@@ -317,10 +319,21 @@ extension ClientPeer {
         let close = Close(
             .goingAway,
             reason: "the broker is stopping; come back after the retry time",
-            retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds),
+            retryMilliseconds: retryMilliseconds,
             isGraceful: true
         )
         urgently { $0.append(close) }
+    }
+
+    /// The broker has stopped.
+    package func sayFarewell() {
+        end(
+            Close(
+                .goingAway,
+                reason: "the broker has stopped",
+                retryMilliseconds: retryMilliseconds
+            )
+        )
     }
 
     package func sendPing(_ opaque: UInt64) { urgently { $0.append(Ping(opaque: opaque)) } }

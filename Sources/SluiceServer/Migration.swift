@@ -64,7 +64,7 @@ extension Shard {
         }
         guard drainDeadline != nil, connections[slot] === connection else { return }
         if isLeaving || !connection.peer.isGreeted {
-            connection.peer.end(farewell)
+            connection.peer.sayFarewell()
         } else {
             connection.peer.sayGoingAway()
         }

@@ -270,8 +270,7 @@ extension Shard {
     private func turnAway(_ carrier: Carrier) {
         var writer = FrameWriter()
         let text = "the broker takes no more connections now"
-        let retry = UInt32(Limits.goingAwayRetryMilliseconds)
-        writer.append(Close(.busy, reason: text, retryMilliseconds: retry))
+        writer.append(Close(.busy, reason: text, retryMilliseconds: engine.nextRetry()))
         writer.bytes.withUnsafeBytes { bytes in _ = try? carrier.send(bytes) }
         carrier.close()
     }
@@ -312,7 +311,7 @@ extension Shard {
             if connection.peer.isGreeted {
                 connection.peer.sayGoingAway()
             } else {
-                connection.peer.end(farewell)
+                connection.peer.sayFarewell()
             }
         }
         scheduleDrainCheck()
@@ -348,19 +347,11 @@ extension Shard {
     private func leave() {
         isLeaving = true
         for case let connection? in connections {
-            connection.peer.end(farewell)
+            connection.peer.sayFarewell()
             connection.flush()
         }
         face?.leave()
         if isGone { closeAll() }
-    }
-
-    var farewell: Close {
-        Close(
-            .goingAway,
-            reason: "the broker has stopped",
-            retryMilliseconds: UInt32(Limits.goingAwayRetryMilliseconds)
-        )
     }
 
     private func closeAll() {
@@ -368,7 +359,7 @@ extension Shard {
         self.stopped = nil
         house.remove(index)
         for case let connection? in connections {
-            connection.peer.end(farewell)
+            connection.peer.sayFarewell()
             connection.flush()
             connection.close()
         }
