@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import unicodedata
 from dataclasses import dataclass, field
 
 HEADER_BYTES = 9
@@ -60,6 +61,18 @@ CODES = {
     39: "DISCARDED", 40: "KICKED", 48: "INTERNAL",
 }
 CODE_NUMBERS = {name: number for number, name in CODES.items()}
+
+
+# Categories of the characters that no name has, see "Names" in the protocol.
+NO_NAME = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+MAX_NAME = 200
+
+
+def is_name(text: str) -> bool:
+    """Whether a topic, a group, a link or a client may be called so."""
+    return 1 <= len(text.encode()) <= MAX_NAME and not any(
+        unicodedata.category(character) in NO_NAME for character in text
+    )
 
 
 def code_name(code: int) -> str:

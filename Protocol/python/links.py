@@ -50,6 +50,9 @@ class Link:
 
     def open(self, timeout: float, resume: bool = False) -> None:
         options = dict(self.options)
+        for name in (self.topic, options.get("group"), options.get("name")):
+            if name and not frames.is_name(name):
+                raise ValueError(f"{name!r} is no name: too long, or with what no name has")
         if resume:
             options.pop("demand", None)
             options["resume"] = self.resume_option()

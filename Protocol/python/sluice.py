@@ -46,6 +46,8 @@ class Client:
 
     def connect(self, timeout: float = 10) -> Frame:
         """Says HELLO, with the token of the session if there was one."""
+        if self.name and not frames.is_name(self.name):
+            raise ValueError(f"{self.name!r} is no name")
         self.socket = socket.create_connection(self.address, timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread.clear()

@@ -42,6 +42,14 @@ class Values(unittest.TestCase):
                 count, partition = map(int, entry.split(":"))
                 self.assertEqual(values.partition(key, 7, count), partition)
 
+    def test_names_are_judged_as_specified(self):
+        lines = (VECTORS / "names.txt").read_text().splitlines()
+        rows = [line.split("#")[0].split() for line in lines if line and not line.startswith("#")]
+        self.assertGreater(len(rows), 20)
+        for verdict, name in rows:
+            text = bytes.fromhex(name.replace("-", "")).decode()
+            self.assertEqual(frames.is_name(text), verdict == "good", ascii(text))
+
     def test_events_without_a_key_take_turns(self):
         turns = [values.partition(None, offset, 3) for offset in range(5)]
         self.assertEqual(turns, [0, 1, 2, 0, 1])

@@ -169,7 +169,7 @@ enum Names {
             throw ClientError(.invalidArgument, text)
         }
         guard Name.isLegal(name) else {
-            let text = "\(what) \"\(name)\" is empty or has spaces or control characters"
+            let text = "\(what) \"\(name)\" is no name: it is not empty and has \(Name.rule)"
             throw ClientError(.invalidArgument, text)
         }
     }

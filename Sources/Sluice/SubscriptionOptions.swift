@@ -23,7 +23,7 @@ public struct SubscriptionOptions: Sendable {
 
     /// The group to join, whose members share the events; nil for the topic's default group.
     ///
-    /// At most 200 bytes, without spaces and control characters, as all names.
+    /// At most 200 bytes, without spaces, control and invisible characters, as all names.
     public var group: String?
     /// Where the group begins if it is new; nil leaves it to the broker.
     public var start: Start?

@@ -161,9 +161,7 @@ extension Engine {
             return
         }
         guard let request = try? decoder.decode(Snapshot.Request.self, from: Data(bytes)),
-            Name.isLegal(request.topic),
-            request.topic.utf8.count <= Limits.topicNameBytesMax,
-            !request.topic.hasPrefix("$")
+            Name.topic.fault(in: request.topic) == nil
         else {
             answer(.badOption)
             return

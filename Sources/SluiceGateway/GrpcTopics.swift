@@ -165,33 +165,20 @@ extension Gateway {
 /// Names that clients say, judged before anything is done with them.
 enum GrpcNames {
     static func topic(_ name: String) throws(GrpcFailure) -> String {
-        guard Name.isLegal(name), name.utf8.count <= Limits.topicNameBytesMax,
-            !name.hasPrefix("$")
-        else {
-            let text =
-                "a topic's name has 1 to \(Limits.topicNameBytesMax) bytes, no spaces and no $ at "
-                + "its start"
-            throw GrpcFailure(.invalidArgument, text, reason: .badOption)
-        }
-        return name
+        try check(name, as: .topic)
     }
 
     static func group(_ name: String) throws(GrpcFailure) -> String {
-        guard Name.isLegal(name), name.utf8.count <= Limits.groupNameBytesMax else {
-            let text =
-                "a group's name has at most \(Limits.groupNameBytesMax) bytes and no spaces"
-            throw GrpcFailure(.invalidArgument, text, reason: .badOption)
-        }
-        return name
+        try check(name, as: .group)
     }
 
     static func link(_ name: String) throws(GrpcFailure) -> String? {
-        guard !name.isEmpty else { return nil }
-        guard Name.isLegal(name), name.utf8.count <= Limits.clientNameBytesMax else {
-            let text = "a name has at most \(Limits.clientNameBytesMax) bytes and no spaces"
-            throw GrpcFailure(.invalidArgument, text, reason: .badOption)
-        }
-        return name
+        name.isEmpty ? nil : try check(name, as: .link)
+    }
+
+    private static func check(_ name: String, as kind: Name) throws(GrpcFailure) -> String {
+        guard let fault = kind.fault(in: name) else { return name }
+        throw GrpcFailure(.invalidArgument, fault, reason: .badOption)
     }
 }
 

@@ -418,11 +418,7 @@ extension Gateway {
     private func consumer(of topic: String, _ query: Query) throws(Refusal) -> Open {
         var open = Open(role: .sink, topic: topic)
         if let group = query["group"] {
-            guard Name.isLegal(group), group.utf8.count <= Limits.groupNameBytesMax else {
-                throw Refusal(
-                    "a group's name has at most \(Limits.groupNameBytesMax) bytes and no spaces"
-                )
-            }
+            if let fault = Name.group.fault(in: group) { throw Refusal(fault) }
             open.group = group
         }
         open.start = try query.start("from")

@@ -162,14 +162,7 @@ extension Gateway {
         }
         guard parts[1] == "topics" else { return false }
         let topic = parts[2]
-        guard Name.isLegal(topic), topic.utf8.count <= Limits.topicNameBytesMax,
-            !topic.hasPrefix("$")
-        else {
-            throw Refusal(
-                "a topic's name has at most \(Limits.topicNameBytesMax) bytes, "
-                    + "no spaces and no $ at its start"
-            )
-        }
+        if let fault = Name.topic.fault(in: topic) { throw Refusal(fault) }
         switch parts.dropFirst(3) {
         case ["events"]:
             switch exchange.request.method {

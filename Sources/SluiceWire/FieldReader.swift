@@ -220,16 +220,3 @@ extension Settlement {
     /// Bytes of one range in a SETTLE.
     package static let byteCount = 17
 }
-
-/// The rule for names of topics, groups, connections and links.
-package enum Name {
-    /// Whether `text` is a name: not empty, no control characters, no spaces.
-    package static func isLegal(_ text: String) -> Bool {
-        !text.isEmpty
-            && text.unicodeScalars.allSatisfy { scalar in
-                if scalar.isASCII { return scalar.value > 0x20 && scalar.value != 0x7F }
-                let properties = scalar.properties
-                return !properties.isWhitespace && properties.generalCategory != .control
-            }
-    }
-}

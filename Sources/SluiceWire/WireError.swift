@@ -24,7 +24,7 @@ package enum WireError: Error, Hashable, Sendable {
     case tooLong(Field, count: Int, maximum: Int)
     /// A text that is not UTF-8.
     case badText(Field)
-    /// A name that is empty or has control characters or spaces.
+    /// A name that is empty or has characters that no name has.
     case badName(Field)
     /// GRACEFUL in the CLOSE of a link.
     case gracefulLink
@@ -143,7 +143,7 @@ extension WireError: CustomStringConvertible {
         case .badText(let field):
             "the \(field.rawValue) is not UTF-8; encode it"
         case .badName(let field):
-            "the \(field.rawValue) is empty or has control characters or spaces; rename it"
+            "the \(field.rawValue) is no name: it is not empty and has \(Name.rule)"
         case .gracefulLink: "GRACEFUL is for link 0; end a link by STOP, DRAINED and CLOSE"
         case .unknownOption(let tag):
             "option \(tag & 0x7F) is critical and unknown; leave it out for version 1"

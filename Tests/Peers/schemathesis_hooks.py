@@ -3,12 +3,14 @@
 import json
 import re
 import threading
+import unicodedata
 import urllib.error
 import urllib.request
 
 import schemathesis
 
 NAME_BYTES_MAX = 200
+NO_NAME = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 STREAM_ROUNDS_MAX = 80
 
 
@@ -29,13 +31,14 @@ def records(ctx, value):
 def fits(values):
     """Whether names that are short enough in characters are so in bytes.
 
-    Nor are control characters for a name, which the document excludes and the generator still
-    brings now and then as something that it allows.
+    Nor are control and invisible characters for a name, which the document excludes and no pattern
+    of its dialect can.
     """
     names = [(values or {}).get(name) for name in ("topic", "group")]
     texts = [str(name) for name in names if name is not None]
     return all(
-        len(text.encode()) <= NAME_BYTES_MAX and not re.search("[\0-\x1f\x7f-\x9f]", text)
+        len(text.encode()) <= NAME_BYTES_MAX
+        and not any(unicodedata.category(character) in NO_NAME for character in text)
         for text in texts
     )
 
