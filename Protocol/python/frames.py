@@ -251,6 +251,9 @@ def encode(frame: Frame) -> bytes:
     if frame.type in LAYOUTS:
         layout, names = LAYOUTS[frame.type]
         body = struct.pack(">" + layout, *(f.get(name, 0) for name in names))
+        # The number of an ECHO came later: it is left out where there is none.
+        if frame.type in (DEMAND, STATUS) and frame.has(DEMAND_ECHO) and f.get("echo"):
+            body += struct.pack(">Q", f["echo"])
     elif frame.type == HELLO:
         body = struct.pack(
             ">IBBHII", f.get("magic", MAGIC), f.get("min", 1), f.get("max", 1),
@@ -356,6 +359,8 @@ def decode(type: int, flags: int, link: int, body: bytes) -> Frame | None:
     if type in LAYOUTS:
         layout, names = LAYOUTS[type]
         f.update(zip(names, reader.numbers(layout)))
+        if type in (DEMAND, STATUS) and frame.has(DEMAND_ECHO) and reader.remaining >= 8:
+            f["echo"] = reader.number("Q")
     else:
         {
             HELLO: _hello, WELCOME: _welcome, OPEN: _open, EVENTS: _events, SETTLE: _settle,

@@ -261,6 +261,7 @@ class Accounts:
             fields["bytes"] = 65_536
             fields["bytes_total"] = sink.asked_bytes + 65_536
         demand = Frame(frames.DEMAND, frame.link, frame.flags, fields)
+        fields = {name: value for name, value in fields.items() if name != "echo"}
         if line.mark == "!":
             source.apply(demand, 1_048_576, 1_073_741_824)
             return

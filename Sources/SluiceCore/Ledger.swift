@@ -58,11 +58,13 @@ package struct Ledger: Hashable, Sendable {
 /// What a DEMAND says: the numbers of the frame, both entries.
 package struct Ask: Hashable, Sendable {
     package var events: UInt32
-    package var total: UInt64
     package var bytes: UInt32
+    package var total: UInt64
     package var bytesTotal: UInt64
     /// How many events the sink has received on the link.
     package var received: UInt64
+    /// The number of an ECHO; 0 for one without.
+    package var echo: UInt64
     package var flags: AskFlags
 
     package init(
@@ -71,7 +73,8 @@ package struct Ask: Hashable, Sendable {
         bytes: UInt32 = 0,
         bytesTotal: UInt64 = 0,
         received: UInt64 = 0,
-        flags: AskFlags = []
+        flags: AskFlags = [],
+        echo: UInt64 = 0
     ) {
         self.events = events
         self.total = total
@@ -79,6 +82,7 @@ package struct Ask: Hashable, Sendable {
         self.bytesTotal = bytesTotal
         self.received = received
         self.flags = flags
+        self.echo = echo
     }
 
     /// The demand that comes with an OPEN, as a link's first DEMAND would bring it.
@@ -227,12 +231,12 @@ extension Ledger {
         if ask.flags.contains(.stop) {
             stoppedTo = total
             forfeit(upTo: total)
+        } else if ask.flags.contains(.drain) {
+            drainedTo = total
         }
     }
 
     /// Books events that enter the connection's byte stream.
-        } else if ask.flags.contains(.drain) {
-            drainedTo = total
     package mutating func deliver(events: UInt64, bytes: UInt64) {
         precondition(events <= credit, "a link never receives more than it asked")
         if let byteCredit { precondition(bytes <= byteCredit, "nor in bytes") }

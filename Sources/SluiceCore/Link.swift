@@ -37,6 +37,8 @@ package struct ConsumerLink: Sendable {
     var drainsUntil: UInt64?
     /// What the next event needs when byte credit is too small for it; 0 else.
     package internal(set) var needBytes: UInt32 = 0
+    /// The highest number of an ECHO that was asked with one.
+    package internal(set) var echo: UInt64 = 0
     /// Delivered and not known to be received, oldest first.
     var unreceived = Deque<Stretch>()
     /// A loss that could not be announced yet.

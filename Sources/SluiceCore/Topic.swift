@@ -428,6 +428,7 @@ extension Topic {
                 try link.ledger.apply(ask)
                 link.askedAt = now
                 link.forget(upTo: ask.received)
+                link.echo = max(link.echo, ask.echo)
                 if ask.bytes > 0 { link.needBytes = 0 }
                 if ask.flags.contains(.drain) { link.drainsUntil = head }
                 guard ask.flags.contains(.stop) else { return }

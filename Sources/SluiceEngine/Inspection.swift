@@ -32,6 +32,8 @@ final class Inspection {
     /// Whether a DEMAND waits for its DRAINED, and for an ECHO with it.
     var isAnswering = false
     var owesEcho = false
+    /// The highest number of an ECHO.
+    var echo: UInt64 = 0
     var shown: UInt64 = 0
     /// What the other engines have of the round that begins.
     var sightings: [Sighting]?
@@ -97,7 +99,10 @@ extension Engine {
             return
         }
         inspection.isAnswering = true
-        if ask.flags.contains(.echo) { inspection.owesEcho = true }
+        if ask.flags.contains(.echo) {
+            inspection.owesEcho = true
+            inspection.echo = max(inspection.echo, ask.echo)
+        }
         if ask.flags.contains(.stop) {
             inspection.round = nil
             finish(inspection, session, link)
@@ -152,6 +157,7 @@ extension Engine {
         var status = Status(inspection.ledger)
         status.isDrained = true
         status.isEcho = inspection.owesEcho
+        status.echo = inspection.owesEcho ? inspection.echo : 0
         status.available = inspection.left
         status.needBytes = UInt32(needBytes)
         status.blockedBy = needBytes > 0 ? .bytes : .noDemand

@@ -250,6 +250,7 @@ extension Topic {
         var status = Status(link.ledger)
         status.isDrained = kind == .drained
         status.isEcho = kind == .echo
+        status.echo = kind == .echo ? link.echo : 0
         status.available = waiting(forConsumer: id)
         status.blockedBy = holder(ofConsumer: id)
         status.needBytes = status.blockedBy == .bytes ? link.needBytes : 0

@@ -112,6 +112,7 @@ extension OutQueue {
         var latest = status
         latest.isDrained = latest.isDrained || older.status.isDrained
         latest.isEcho = latest.isEcho || older.status.isEcho
+        latest.echo = max(latest.echo, older.status.echo)
         statuses[link] = WaitingStatus(status: latest)
         guard !older.isLast else { return }
         pieces.removeAll { $0.isStatus && $0.link == link }

@@ -281,6 +281,7 @@ extension ClientLink {
             var status = status
             status.isDrained = true
             status.isEcho = ask.flags.contains(.echo)
+            status.echo = ask.echo
             write(status, into: &writer)
             return UInt64(0)
         }
@@ -288,6 +289,7 @@ extension ClientLink {
         if ask.flags.contains(.echo) {
             var status = status
             status.isEcho = true
+            status.echo = ask.echo
             write(status, into: &writer)
         }
         return UInt64(ask.events)

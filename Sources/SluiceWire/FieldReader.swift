@@ -154,14 +154,22 @@ extension FieldReader {
         let total: UInt64 = try next(span)
         let bytes: UInt32 = try next(span)
         let bytesTotal: UInt64 = try next(span)
+        let received: UInt64 = try next(span)
+        let flags = AskFlags(rawValue: flags & type.knownFlags)
         return Ask(
             events: events,
             total: total,
             bytes: bytes,
             bytesTotal: bytesTotal,
-            received: try next(span),
-            flags: AskFlags(rawValue: flags & type.knownFlags)
+            received: received,
+            flags: flags,
+            echo: flags.contains(.echo) ? try nextIfThere(span) : 0
         )
+    }
+
+    /// A number that frames of earlier peers end before; 0 then.
+    private mutating func nextIfThere(_ span: RawSpan) throws(WireError) -> UInt64 {
+        left >= 8 ? try next(span) : 0
     }
 
     mutating func settlements(from span: RawSpan) throws(WireError) -> [Settlement] {
@@ -206,12 +214,10 @@ extension FieldReader {
         status.available = try next(span)
         status.unsettled = try next(span)
         status.oldestMilliseconds = try next(span)
-        let blockedBy: UInt8 = try next(span)
-        guard let known = BlockedBy(rawValue: blockedBy) else {
-            throw .badValue(.blockedBy, UInt64(blockedBy))
-        }
-        status.blockedBy = known
+        // What a later peer names and we do not know is nothing that we could act on.
+        status.blockedBy = BlockedBy(rawValue: try next(span)) ?? .nothing
         status.needBytes = try next(span)
+        if status.isEcho { status.echo = try nextIfThere(span) }
         return status
     }
 }

@@ -262,12 +262,15 @@ extension FrameWriter {
     }
 
     package mutating func append(_ ask: Ask, link: UInt32) {
-        append(.demand, flags: ask.flags.rawValue, link: link, length: 32) { pen in
+        let hasEcho = ask.echo > 0 && ask.flags.contains(.echo)
+        let length = hasEcho ? 40 : 32
+        append(.demand, flags: ask.flags.rawValue, link: link, length: length) { pen in
             pen.put(ask.events)
             pen.put(ask.total)
             pen.put(ask.bytes)
             pen.put(ask.bytesTotal)
             pen.put(ask.received)
+            if hasEcho { pen.put(ask.echo) }
         }
     }
 
@@ -278,7 +281,8 @@ extension FrameWriter {
     package mutating func append(_ status: Status, link: UInt32) {
         let flags =
             (status.isDrained ? FrameFlags.drained : 0) | (status.isEcho ? FrameFlags.echoed : 0)
-        append(.status, flags: flags, link: link, length: 85) { pen in
+        let hasEcho = status.isEcho && status.echo > 0
+        append(.status, flags: flags, link: link, length: hasEcho ? 93 : 85) { pen in
             pen.put(status.asked)
             pen.put(status.delivered)
             pen.put(status.forfeited)
@@ -292,6 +296,7 @@ extension FrameWriter {
             pen.put(status.oldestMilliseconds)
             pen.put(status.blockedBy.rawValue)
             pen.put(status.needBytes)
+            if hasEcho { pen.put(status.echo) }
         }
     }
 }

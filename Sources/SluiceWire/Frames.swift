@@ -239,6 +239,8 @@ package struct Status: Hashable, Sendable {
     package var blockedBy: BlockedBy = .nothing
     /// Bytes that the next event needs, when bytes are what blocks.
     package var needBytes: UInt32 = 0
+    /// The highest number of those ECHOs that it answers; 0 if they had none.
+    package var echo: UInt64 = 0
 
     package init() {}
 

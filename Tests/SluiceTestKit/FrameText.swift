@@ -134,15 +134,17 @@ extension FrameText {
     }
 
     private mutating func add(_ ask: Ask, _ link: UInt32) {
-        head("DEMAND", link)
+        let flags = [
+            ("DRAIN", ask.flags.contains(.drain)), ("STOP", ask.flags.contains(.stop)),
+            ("ECHO", ask.flags.contains(.echo)),
+        ]
+        head("DEMAND", link, flags)
         words.append("n=\(ask.events)")
         words.append("total=\(ask.total)")
         add("bytes", ask.bytes)
         add("bytes_total", ask.bytesTotal)
         add("received", ask.received)
-        if ask.flags.contains(.drain) { words.append("DRAIN") }
-        if ask.flags.contains(.stop) { words.append("STOP") }
-        if ask.flags.contains(.echo) { words.append("ECHO") }
+        add("echo", ask.echo)
     }
 
     private mutating func add(_ status: Status, _ link: UInt32) {
@@ -160,6 +162,7 @@ extension FrameText {
         add("oldest_ms", status.oldestMilliseconds)
         if status.blockedBy != .nothing { words.append("blocked_by=\(status.blockedBy)") }
         add("need_bytes", status.needBytes)
+        add("echo", status.echo)
     }
 
     private mutating func add(_ close: Close, _ link: UInt32) {

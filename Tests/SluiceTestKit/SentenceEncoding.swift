@@ -134,7 +134,8 @@ extension Sentence {
             bytes: UInt32(self["bytes"] ?? 0),
             bytesTotal: self["bytes_total"] ?? 0,
             received: self["received"] ?? 0,
-            flags: asked
+            flags: asked,
+            echo: self["echo"] ?? 0
         )
     }
 
@@ -229,6 +230,7 @@ extension Sentence {
         status.drainedTo = self["drained_to"] ?? 0
         status.available = self["available"] ?? 0
         status.needBytes = UInt32(self["need_bytes"] ?? 0)
+        status.echo = self["echo"] ?? 0
         let blocker = Self.blockers.firstIndex(of: fields["blocked_by"] ?? "nothing") ?? 0
         status.blockedBy = BlockedBy(rawValue: UInt8(blocker)) ?? .nothing
         return status

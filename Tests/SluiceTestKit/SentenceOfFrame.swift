@@ -21,6 +21,7 @@ extension Sentence {
             set("bytes", ask.bytes)
             set("bytes_total", ask.bytesTotal)
             set("received", ask.received)
+            set("echo", ask.echo)
             if ask.flags.contains(.drain) { flags.insert("DRAIN") }
             if ask.flags.contains(.stop) { flags.insert("STOP") }
             if ask.flags.contains(.echo) { flags.insert("ECHO") }
@@ -122,6 +123,7 @@ extension Sentence {
         set("available", status.available)
         set("unsettled", status.unsettled)
         set("need_bytes", status.needBytes)
+        set("echo", status.echo)
         fields["blocked_by"] = Self.blockers[Int(status.blockedBy.rawValue)]
     }
 
