@@ -13,8 +13,8 @@ import Testing
             try client.say("HELLO versions=1..1 name=t")
             return client
         }
+        for client in clients { client.peer.sayGoingAway() }
         return try clients.map { client in
-            client.peer.sayGoingAway()
             client.peer.sayFarewell()
             client.run()
             let retries = client.take().compactMap { $0["retry"] }
