@@ -74,6 +74,16 @@ struct TidyTests {
         expectNone(ProtocolTables.rules(tests: tests, at: path, page: page))
     }
 
+    @Test("every rule of the specification has a number of its own, and no file names another")
+    func ruleNumbers() throws {
+        let specification = try tree.text(of: ProtocolTables.path)
+        let known = RuleNumbers.known(of: specification)
+        try #require(known.count > 60)
+        expectNone(RuleNumbers.breaches(of: specification))
+        let files = try tree.files().filter { $0.path.hasPrefix("Protocol/") }
+        expectNone(files.flatMap { RuleNumbers.unknown(in: $0.text, at: $0.path, known: known) })
+    }
+
     private func expectNone(
         _ breaches: [Breach],
         sourceLocation: SourceLocation = #_sourceLocation
