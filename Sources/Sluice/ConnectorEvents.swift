@@ -111,10 +111,8 @@ extension Connector {
         guard let sink = sinks[key], let ledger = session[key]?.ledger else { return }
         sinks[key]?.available = status.available
         if status.blockedBy == .bytes, let credit = ledger.byteCredit, credit < status.needBytes {
-            // The next event is larger than the whole window: without this it would never come.
-            let more = UInt64(status.needBytes) - credit
-            sink.core.askedExtra(bytes: more)
-            askBytes(key, more)
+            let more = sink.core.lacks(bytes: UInt64(status.needBytes), credit: credit)
+            if more > 0 { askBytes(key, more) }
         }
         if sinks[key]?.items.isEmpty == true { touched.append(key) }
     }

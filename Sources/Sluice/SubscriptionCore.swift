@@ -364,8 +364,12 @@ extension SubscriptionCore {
     /// The link goes on after a lost connection.
     func resumed() { state.withLock { $0.counts.resumed += 1 } }
 
-    /// Bytes asked for beside the window, for an event larger than what was open.
-    func askedExtra(bytes: UInt64) { state.withLock { $0.byteWindow?.extend(bytes) } }
+    /// The next event needs so many bytes; returns what to ask for it now.
+    func lacks(bytes need: UInt64, credit: UInt64) -> UInt64 {
+        state.withLock { state in
+            state.byteWindow?.lacks(need, credit: credit) ?? need - min(need, credit)
+        }
+    }
 
     /// Demand was sent, or will be with the next OPEN.
     func asked(_ events: UInt64) { state.withLock { $0.counts.asked += events } }

@@ -97,12 +97,43 @@ struct DemandWindowTests {
         }
     }
 
-    @Test("demand sent beside the rule makes the next asks smaller")
-    func extended() {
-        var window = DemandWindow(max: 10, min: 5)
+    @Test("what the next event lacks is asked for once the window has room, not beside it")
+    func lacking() {
+        var window = DemandWindow(max: 100, min: 50)
         _ = window.open()
-        window.extend(7)
+        // 90 came and wait to be processed, 10 are open, and the next event has 30.
+        #expect(window.lacks(30, credit: 10) == 0)
         #expect(window.processed(10) == 0)
-        #expect(window.processed(2) == 5)
+        #expect(window.processed(10) == 20)
+        #expect(window.outstanding == 100)
+        #expect(window.processed(10) == 0, "it is asked for once")
+    }
+
+    @Test("an event larger than the window is asked for when all before it is processed")
+    func larger() {
+        var window = DemandWindow(max: 100, min: 0)
+        _ = window.open()
+        #expect(window.lacks(500, credit: 40) == 0)
+        #expect(window.processed(59) == 0)
+        #expect(window.processed(1) == 460)
+        #expect(window.outstanding == 500)
+        #expect(window.processed(500) == 100)
+        #expect(window.lacks(300, credit: 100) == 200, "nothing waits to be processed")
+    }
+
+    @Test("A source that tells of every event is given no more than the window")
+    func slow() {
+        var window = DemandWindow(max: 100, min: 50)
+        var credit = window.open()
+        var unprocessed: UInt64 = 0
+        for _ in 0..<1_000 {
+            if credit >= 20 {
+                credit -= 20
+                unprocessed += 20
+            } else {
+                credit += window.lacks(20, credit: credit)
+            }
+        }
+        #expect(unprocessed == 100)
     }
 }

@@ -35,6 +35,34 @@ struct FlowTests {
         }
     }
 
+    @Test(
+        "what waits for a slow consumer is no more than its window in bytes",
+        arguments: Road.allCases
+    )
+    func byteWindow(road: Road) async throws {
+        try await Broker.withClient(over: road) { _, client in
+            let producer = client.producer(for: "t")
+            try await producer.send(contentsOf: numbered(100..<1_000))
+            try await producer.flush()
+            // Records of 7 bytes: 10 of them use it up to the last one.
+            var options = SubscriptionOptions()
+            options.maxDemandBytes = 70
+            let subscription = client.subscribe(to: "t", options)
+            try await subscription.opened()
+            // An answer comes behind what was asked for before: each time one event more could.
+            for _ in 0..<30 { _ = try await client.ping() }
+            #expect(subscription.counts.delivered == 10)
+            var next = 100
+            for try await batch in subscription {
+                for event in batch {
+                    #expect(number(event) == next)
+                    next += 1
+                }
+                if next == 1_000 { break }
+            }
+        }
+    }
+
     @Test("key, headers, time and attempt come with the event", arguments: Road.allCases)
     func parts(road: Road) async throws {
         try await Broker.withClient(over: road) { _, client in
