@@ -7,6 +7,7 @@ extension Topic {
         wakeUp(at: now)
         let limit = effects.list.count + Limits.effectsPerStepMax
         horizon = log.head
+        lacksMemory = false
         if !answers.isEmpty { giveAnswers(limit: limit, into: &effects) }
         // First, so that a loss is told before what came after it.
         announce(limit: limit, into: &effects)
@@ -165,6 +166,7 @@ extension Topic {
         into effects: inout Effects
     ) {
         let place = Int(index)
+        recount(place)
         consumerLinks[place].ledger.deliver(events: delivery.events, bytes: delivery.bytes)
         consumerLinks[place].room -= Int(delivery.bytes)
         consumerLinks[place].movedAt = now
@@ -305,7 +307,13 @@ extension Topic {
         guard options.onFull == .dropOldest else { return }
         let keepFrom = log.head - min(log.head, options.capacity)
         dropOldest(before: keepFrom)
-        while retainedBytes > options.bufferBytes, let offset = endOfOldest {
+        var most = options.bufferBytes
+        if dropsForMemory {
+            dropsForMemory = false
+            let piece = UInt64(Limits.writeWindowBytes)
+            most = min(most, retainedBytes - min(retainedBytes, piece))
+        }
+        while retainedBytes > most, let offset = endOfOldest {
             dropOldest(before: offset)
         }
     }

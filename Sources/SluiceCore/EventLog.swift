@@ -17,6 +17,8 @@ package struct EventLog: Sendable {
         /// Bytes that are free once the run is forgotten: those of its slab if it is the last
         /// that pins it.
         var charge: UInt32
+        /// Bytes beside those that are never filled and go with it.
+        var unfilled: UInt32 = 0
     }
 
     private var entries = Deque<Entry>()
@@ -29,6 +31,10 @@ package struct EventLog: Sendable {
     package private(set) var head: UInt64 = 0
     /// Bytes that the log keeps from being freed.
     package private(set) var retainedBytes: UInt64 = 0
+    /// Bytes beside them: entries, and what of slabs and segments was never filled.
+    package private(set) var overheadBytes: UInt64 = 0
+    /// The most entries since their memory was last made anew.
+    private var mostEntries = 0
 
     package init() {}
 
@@ -55,6 +61,27 @@ package struct EventLog: Sendable {
         retainedBytes += UInt64(charge)
         run.slab.charged += charge
         entries.append(Entry(run: run, charge: UInt32(charge)))
+        overheadBytes += Limits.memoryEntryBytes
+        mostEntries = max(mostEntries, entries.count)
+    }
+
+    /// Sets what of a slab was not filled when the log kept it, to go with its last entry.
+    private mutating func setUnfilled(_ bytes: Int, at index: Int) {
+        overheadBytes -= UInt64(entries[index].unfilled)
+        entries[index].unfilled = UInt32(clamping: bytes)
+        overheadBytes += UInt64(entries[index].unfilled)
+    }
+
+    private mutating func setSegment(_ slab: Slab?) {
+        if let segment {
+            overheadBytes -= UInt64(segment.room)
+            if !entries.isEmpty {
+                let last = entries.count - 1
+                setUnfilled(Int(entries[last].unfilled) + segment.room, at: last)
+            }
+        }
+        segment = slab
+        if let slab { overheadBytes += UInt64(slab.room) }
     }
 
     /// Forgets whole runs that end at or before `offset`.
@@ -63,6 +90,7 @@ package struct EventLog: Sendable {
         while gone < entries.count, entries[gone].run.endOffset <= offset {
             let charge = entries[gone].charge
             retainedBytes -= UInt64(charge)
+            overheadBytes -= Limits.memoryEntryBytes + UInt64(entries[gone].unfilled)
             if charge > 0 { entries[gone].run.slab.charged -= Int(charge) }
             gone += 1
         }
@@ -70,8 +98,15 @@ package struct EventLog: Sendable {
         entries.removeFirst(gone)
         firstRun += UInt64(gone)
         freshRun = max(freshRun, firstRun)
-        if entries.isEmpty { segment = nil }
+        if entries.isEmpty { setSegment(nil) }
+        guard mostEntries > Self.entriesKeptMax, entries.count < mostEntries / 8 else { return }
+        // A queue keeps the memory of the most that it ever held.
+        entries = Deque(entries)
+        mostEntries = entries.count
     }
+
+    /// Entries whose memory is kept for the next.
+    private static let entriesKeptMax = 1_024
 
     /// Takes events at `cursor` while credit and window last, and appends their runs to `runs`.
     ///
@@ -189,6 +224,9 @@ extension EventLog {
             retainedBytes -= UInt64(run.byteCount)
             run.slab.charged -= run.byteCount
         }
+        for entry in entries.suffix(tail.count) {
+            overheadBytes -= Limits.memoryEntryBytes + UInt64(entry.unfilled)
+        }
         entries.removeLast(tail.count)
         for (index, run) in tail.enumerated() {
             guard let part = live[ObjectIdentifier(run.slab)],
@@ -197,7 +235,9 @@ extension EventLog {
                 copy(run)
                 continue
             }
-            add(run, charge: part.last == index ? pinnedBytes(of: run.slab, by: part.bytes) : 0)
+            let isLast = part.last == index
+            add(run, charge: isLast ? pinnedBytes(of: run.slab, by: part.bytes) : 0)
+            if isLast { setUnfilled(run.slab.room, at: entries.count - 1) }
         }
         for index in cursors.indices {
             guard let mark = marks[index] else { continue }
@@ -230,6 +270,7 @@ extension EventLog {
             let pinned = pinnedBytes(of: slab, by: bytes)
             for index in next..<end - 1 { entries[index].charge = 0 }
             entries[end - 1].charge = UInt32(pinned)
+            setUnfilled(slab.room, at: end - 1)
             slab.charged += pinned
             retainedBytes = retainedBytes - UInt64(bytes) + UInt64(pinned)
             next = end
@@ -277,9 +318,12 @@ extension EventLog {
         if let segment, segment.room >= run.byteCount {
             slab = segment
         } else {
-            slab = Slab(capacity: max(Limits.segmentBytes, run.byteCount))
-            segment = slab
+            // The first is small: most topics of a broker that has very many hold little.
+            let next = min(Limits.segmentBytes, segment.map { 2 * $0.capacity } ?? 1_024)
+            slab = Slab(capacity: max(next, run.byteCount))
+            setSegment(slab)
         }
+        overheadBytes -= UInt64(run.byteCount)
         let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
         var moved = run
         moved.slab = slab
@@ -301,6 +345,13 @@ extension EventLog {
     /// What `retainedBytes` must be, counted anew.
     package var recountedBytes: UInt64 {
         entries.reduce(0) { $0 + UInt64($1.charge) }
+    }
+
+    /// What `overheadBytes` must be.
+    var recountedOverhead: UInt64 {
+        entries.reduce(UInt64(segment?.room ?? 0)) {
+            $0 + Limits.memoryEntryBytes + UInt64($1.unfilled)
+        }
     }
 
     /// Whether a cursor points to where a record of the log begins, or to its end.

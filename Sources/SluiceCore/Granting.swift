@@ -102,7 +102,9 @@ extension Topic {
     // Mutating, so that the topic is not copied to be asked.
     private mutating func isWorthGranting(_ allowed: Allowance) -> Bool {
         guard allowed.wanted == 0 else { return true }
-        let fitting = Limits.grantWindowBytes / likelyRecordBytes
+        // Of what it could have at all, if memory is short.
+        let room = memoryLimit < .max ? freeMemory + reservedNow : .max
+        let fitting = min(Limits.grantWindowBytes, room) / likelyRecordBytes
         let enough = min(options.ahead, Limits.grantWindowEvents, fitting) / 4
         guard min(allowed.total, freeGrantBytes / likelyRecordBytes) < enough else { return true }
         guard !everyGroupHas(enough) else { return false }
@@ -158,7 +160,7 @@ extension Topic {
         limit: Int,
         into effects: inout Effects
     ) {
-        guard floorless > 0 else { return }
+        guard floorless > 0, givesFloors else { return }
         var rest = events
         for queue in [willing, idle] {
             for index in queue {
@@ -193,6 +195,17 @@ extension Topic {
             if isPossible { recall(index, at: now, into: &effects) }
             return 0
         }
+        let affordable = affordableEvents(
+            credit: credit,
+            held: held,
+            counted: link.grantedBytes,
+            each: likelyRecordBytes
+        )
+        if affordable < count {
+            lacksMemory = true
+            count = affordable
+            guard count > 0 else { return 0 }
+        }
         var bytes = (credit + count) * likelyRecordBytes
         let overhead = laneOverhead
         if bytes > max(free, held) || overhead > 0 {
@@ -204,6 +217,10 @@ extension Topic {
                 guard granted == 0, free > 0, events > 0 else { return 0 }
                 count = 1
                 bytes = max(likelyRecordBytes, UInt64(link.needBytes))
+                guard hasMemory(for: bytes) else {
+                    lacksMemory = true
+                    return 0
+                }
             }
         }
         guard count > 0 else { return 0 }
@@ -253,9 +270,13 @@ extension Topic {
         let window = Limits.grantWindowBytes - min(Limits.grantWindowBytes, grantedBytes)
         let most = options.bufferBytes + Limits.grantWindowBytes
         guard lanedGroups > 0 else {
-            return min(window, most - min(most, retainedBytes + grantedBytes))
+            return min(window, most - min(most, retainedBytes + grantedBytes), freeMemory)
         }
-        return min(window, (most - min(most, retainedBytes + grantedMemory)) / copies)
+        return min(
+            window,
+            (most - min(most, retainedBytes + grantedMemory)) / copies,
+            freeMemory / copies
+        )
     }
 
     /// Bytes that what is granted may keep from being freed once it has come.
@@ -291,7 +312,8 @@ extension Topic {
             guard missing > 0 else { continue }
             let link = producerLinks[Int(index)]
             let isAlone = granted == link.ledger.credit && freeGrantBytes + link.grantedBytes > 0
-            guard missing <= freeGrantBytes || isAlone else {
+            guard missing <= freeGrantBytes || isAlone && hasMemory(for: missing) else {
+                if !hasMemory(for: missing) { lacksMemory = true }
                 needy.append(index)
                 continue
             }
@@ -323,7 +345,7 @@ extension Topic {
     }
 
     /// Takes back what was granted to producers that have no known use for it.
-    private mutating func recallIdle(all: Bool, at now: Instant, into effects: inout Effects) {
+    mutating func recallIdle(all: Bool, at now: Instant, into effects: inout Effects) {
         guard idleHolders > 0 || all && granted > 0 else { return }
         for index in kinds.indices where kinds[index] == .producer {
             guard producerLinks[index].ledger.credit > 0,

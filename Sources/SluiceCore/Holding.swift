@@ -28,6 +28,7 @@ extension Topic {
         if link.ledger.credit > 0 { return link.backlog == .events(0) ? .noEvents : .nothing }
         var bucket = bucket
         if let events = bucket?.available(at: clock), events <= granted { return .rate }
+        if lacksMemory { return .buffer }
         return buffered >= options.ahead && options.ahead > 0 ? .buffer : .noDemand
     }
 

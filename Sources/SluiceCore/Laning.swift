@@ -17,7 +17,9 @@ extension Topic {
             let count = max(1, Int(groupTable[group].rules.partitions))
             groupTable[group].lanes = Array(repeating: Lane(), count: count)
             lanedGroups += 1
+            laneCount += UInt64(count)
         } else if !groupTable[group].lanes.isEmpty, groupTable[group].queued == 0 {
+            laneCount -= UInt64(groupTable[group].lanes.count)
             groupTable[group].lanes = []
             endLackOfRoom(of: group)
             lanedGroups -= 1

@@ -8,6 +8,9 @@ extension Topic {
         if log.recountedBytes != log.retainedBytes {
             found.append("bytes \(log.retainedBytes), counted \(log.recountedBytes)")
         }
+        if log.recountedOverhead != log.overheadBytes {
+            found.append("overhead \(log.overheadBytes), counted \(log.recountedOverhead)")
+        }
         return found
     }
 
@@ -78,6 +81,7 @@ extension Topic {
         }
         if starved != self.starved { found.append("starved \(self.starved), \(starved)") }
         if count != (producers, consumers) { found.append("links \(count)") }
+        checkMemory(&found)
     }
 
     /// L4: what a group was to see was delivered, discarded or waits; its sum of credit is right.

@@ -122,6 +122,28 @@ package enum Limits {
     package static let assemblyStallMilliseconds: UInt64 = 20
     /// The same for a connection that has brought as many bytes before in whole frames.
     package static let assemblyProvenStallMilliseconds: UInt64 = 1_000
+    /// Bytes that an event counts in the memory of the broker beside its record: the entry of its
+    /// run.
+    package static let memoryEntryBytes: UInt64 = 64
+    /// The same for each delivery, gap or mark that a consumer's link keeps until it is received.
+    package static let memoryLinkEntryBytes: UInt64 = 48
+    /// The same for each link that a topic has or had at one time.
+    package static let memoryLinkBytes: UInt64 = 1_536
+    /// The same for a group.
+    package static let memoryGroupBytes: UInt64 = 1_024
+    /// The same for a partition of a group, and for what waits apart for members that choose.
+    package static let memoryPartitionBytes: UInt64 = 192
+    /// The same for a topic.
+    package static let memoryTopicBytes: UInt64 = 3_072
+    /// The same for a connection, over HTTP, for a session and for each link of one.
+    package static let memoryConnectionBytes = 3_072
+    package static let memoryHttpConnectionBytes = 24_576
+    package static let memorySessionBytes = 1_024
+    package static let memorySessionLinkBytes = 320
+    /// The same for each event loop: what it keeps for reading and writing.
+    package static let memoryLoopBytes = 12_582_912
+    /// The least that a broker may be told to take.
+    package static let memoryLimitMin = 67_108_864
     /// Effects of one step of a topic; what is left over runs in the next turn.
     package static let effectsPerStepMax = 256
     /// Deliveries, and as many gaps, that a link remembers until they are known to be received.

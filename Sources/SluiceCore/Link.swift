@@ -53,6 +53,8 @@ package struct ConsumerLink: Sendable {
     var words = Deque<Word>()
     var toldWords = 0
     var untoldWords = 0
+    /// What of them, and of deliveries and gaps, is counted in the topic's memory.
+    var countedEntries: UInt32 = 0
     /// Whether it stands among those that have something to announce.
     var isAnnounced = false
     package internal(set) var askedAt: Instant?

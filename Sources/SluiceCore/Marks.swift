@@ -19,6 +19,8 @@ struct MarkLog: Sendable {
     /// The topic's last end, which stays for those who come later.
     private var end: PlacedMark?
     private(set) var endNumber: UInt64 = 0
+    /// Bytes that they take.
+    private(set) var bytes: UInt64 = 0
 
     subscript(number: UInt64) -> PlacedMark {
         guard number < first, let end else { return marks[Int(number - first)] }
@@ -28,12 +30,16 @@ struct MarkLog: Sendable {
     mutating func append(_ mark: PlacedMark) {
         if mark.mark == .end { (end, endNumber) = (mark, next) }
         marks.append(mark)
+        bytes += UInt64(mark.mark.windowBytes)
         next += 1
     }
 
     /// Forgets those before a number.
     mutating func trim(before number: UInt64) {
-        while first < number, marks.popFirst() != nil { first += 1 }
+        while first < number, let mark = marks.popFirst() {
+            bytes -= UInt64(mark.mark.windowBytes)
+            first += 1
+        }
     }
 
     /// The number, or the first that is there if what had it is forgotten.
@@ -71,6 +77,12 @@ extension Topic {
         guard marks.count < Limits.marksMax || options.onFull == .dropOldest else {
             let text = "\(Limits.marksMax) marks wait for a group; consume them, or send fewer"
             close(id)
+            effects.list.append(.close(id, .limit, text))
+            return
+        }
+        guard hasMemory(for: UInt64(mark.windowBytes)) else {
+            close(id)
+            let text = "the broker's memory is used up; consume or purge what waits, then go on"
             effects.list.append(.close(id, .limit, text))
             return
         }
@@ -254,6 +266,7 @@ extension Topic {
     mutating func say(_ mark: PlacedMark, to member: UInt32, into effects: inout Effects) {
         let place = Int(member)
         consumerLinks[place].add(Word(mark: mark))
+        recount(place)
         announce(member, limit: effects.list.count + 1, into: &effects)
         awaitAnnouncement(member)
         refresh(member, requeue: false)
@@ -287,6 +300,7 @@ extension Topic {
     /// Tells a member of its losses and the words for it in their order, while there is room.
     mutating func announce(_ member: UInt32, limit: Int, into effects: inout Effects) {
         let place = Int(member)
+        defer { recount(place) }
         while consumerLinks[place].isAttached, consumerLinks[place].room > 0,
             effects.list.count < limit
         {

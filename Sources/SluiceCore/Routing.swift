@@ -67,6 +67,7 @@ extension Topic {
         }
         guard groupTable[group].queued == 0 else {
             groupTable[group].lacksRoom = true
+            if !hasMemory(for: UInt64(need)) { lacksMemory = true }
             missedRoom = min(missedRoom ?? .max, room)
             return Routable(events: 0)
         }
@@ -83,7 +84,7 @@ extension Topic {
     @inline(__always)
     var laneRoom: UInt64 {
         let most = options.bufferBytes + Limits.grantWindowBytes + UInt64(tail.position)
-        return most - min(most, retainedBytes + grantedMemory)
+        return min(most - min(most, retainedBytes + grantedMemory), freeMemory)
     }
 
     /// Whether more is kept than law L3 lets be granted.

@@ -20,7 +20,7 @@ package struct Topic: Sendable {
     var hadGroup = false
     /// What each place of the table of links holds.
     ///
-    /// The links lie beside it, each kind in an array of its own, to be changed where they are.
+    /// The links lie beside it, each kind in an array as long as it ever had to be.
     var kinds: [LinkKind] = []
     var consumerLinks: [ConsumerLink] = []
     var producerLinks: [ProducerLink] = []
@@ -54,6 +54,18 @@ package struct Topic: Sendable {
     package internal(set) var endedGroups = EndedGroups()
     /// Bytes that lanes keep from being freed.
     package internal(set) var laneBytes: UInt64 = 0
+    /// Lanes of all groups, and what consumers' links keep beside their accounts.
+    var laneCount: UInt64 = 0
+    var linkEntries: UInt64 = 0
+    var specialBytes: UInt64 = 0
+    /// Up to how many bytes the topic may hold and grant now: its share of the broker's memory.
+    package var memoryLimit = UInt64.max
+    /// Whether it granted less than it would have with more of it.
+    package internal(set) var lacksMemory = false
+    /// Whether it has to drop something, as others have the memory.
+    var dropsForMemory = false
+    /// Whether producers that announced nothing are granted a little.
+    package var givesFloors = true
     /// The least room for lanes that was too little for what came next.
     var missedRoom: UInt64?
     /// A moving mean of a record's bytes; 0 while nothing is known.
@@ -160,22 +172,6 @@ package struct Topic: Sendable {
         }
     }
 
-    /// Whether nothing was ever said on the topic, and nobody has a link or a named group on it:
-    /// without it nothing would be lost.
-    // Mutating, so that the topic is not copied to be asked.
-    package var isUntouched: Bool {
-        mutating get {
-            guard producers + consumers == 0, log.head == 0, marks.next == 0, !isPaused else {
-                return false
-            }
-            for index in groupTable.indices
-            where !groupTable[index].isRemoved && !groupTable[index].name.isEmpty {
-                return false
-            }
-            return true
-        }
-    }
-
     /// The groups by number; nil where one was removed.
     package var groups: [Group?] { groupTable.indices.map(group) }
 
@@ -197,8 +193,6 @@ extension Topic {
             return LinkID(index: index, generation: generations[Int(index)])
         }
         kinds.append(.free)
-        consumerLinks.append(.none)
-        producerLinks.append(.none)
         generations.append(0)
         return LinkID(index: UInt32(kinds.count - 1), generation: 0)
     }
@@ -265,9 +259,12 @@ extension Topic {
     }
 
     mutating func release(_ index: UInt32) {
+        switch kinds[Int(index)] {
+        case .free: break
+        case .consumer: consumerLinks[Int(index)] = .none
+        case .producer: producerLinks[Int(index)] = .none
+        }
         kinds[Int(index)] = .free
-        consumerLinks[Int(index)] = .none
-        producerLinks[Int(index)] = .none
         generations[Int(index)] &+= 1
         freeSlots.append(index)
     }
@@ -385,7 +382,9 @@ extension Topic {
         link.special = special(opening.member, by: groupTable[link.group].rules)
         link.allowance = link.special.first?.bucket.map { UInt64($0.limit.burst) } ?? .max
         kinds[Int(id.index)] = .consumer
+        while consumerLinks.count <= Int(id.index) { consumerLinks.append(.none) }
         consumerLinks[Int(id.index)] = link
+        countSpecial(Int(id.index))
         consumerLinks[Int(id.index)].nextMark = groupTable[link.group].nextMark
         join(id.index, link.group)
         effects.list.append(.opened(id, resumed: false))
@@ -410,6 +409,7 @@ extension Topic {
         }
         producers += 1
         kinds[Int(id.index)] = .producer
+        while producerLinks.count <= Int(id.index) { producerLinks.append(.none) }
         producerLinks[Int(id.index)] = ProducerLink(backlog: backlog)
         effects.list.append(.opened(id, resumed: false))
         enqueueProducer(id.index)
@@ -440,6 +440,7 @@ extension Topic {
             fail(id, error, into: &effects)
             return
         }
+        recount(Int(id.index))
         if ask.flags.contains(.stop) { effects.list.append(.status(id, .drained)) }
         if ask.flags.contains(.drain), !ask.flags.contains(.stop) { draining.append(id) }
         if ask.flags.contains(.echo) { effects.list.append(.status(id, .echo)) }
@@ -479,6 +480,8 @@ extension Topic {
         case .consumer:
             consumers -= 1
             leave(id.index)
+            linkEntries -= UInt64(consumerLinks[Int(id.index)].countedEntries)
+            countSpecial(Int(id.index), isGone: true)
         case .producer:
             dequeueProducer(id.index)
             let link = producerLinks[Int(id.index)]

@@ -56,6 +56,7 @@ extension Topic {
             fail(id, error, into: &effects)
             return
         }
+        recount(Int(id.index))
         counters.cut += lost
         groupTable[consumerLinks[Int(id.index)].group].cut += lost
         effects.list.append(.opened(id, resumed: true))
@@ -146,6 +147,7 @@ extension Topic {
         clearLanes(of: index)
         liveGroups -= 1
         if !groupTable[index].lanes.isEmpty { lanedGroups -= 1 }
+        laneCount -= UInt64(groupTable[index].lanes.count)
         groupTable[index] = Group(name: "", rules: GroupRules(), cursor: log.end)
         groupTable[index].isRemoved = true
         dirtyGroups.removeAll { $0 == index }

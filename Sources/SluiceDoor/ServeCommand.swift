@@ -94,6 +94,15 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
     package var maxConnections: String?
     @Option(
         help: ArgumentHelp(
+            "Memory that the broker may take: near it producers get no credit, at it nothing "
+                + "more is opened. (default: half of the machine's, or three quarters of what "
+                + "the container or ulimit leaves)",
+            valueName: "bytes"
+        )
+    )
+    package var memoryLimit: String?
+    @Option(
+        help: ArgumentHelp(
             "Event loops that topics are spread over, each on a core of its own. "
                 + "(default: cores - 1)",
             valueName: "n"
@@ -126,6 +135,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
             ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat),
             ("log-level", logLevel),
             ("no-auto-create", noAutoCreate ? "true" : nil), ("topic-linger", topicLinger),
+            ("memory-limit", memoryLimit),
         ]
         var flags: [AbsoluteConfigKey: ConfigValue] = [:]
         for (name, text) in texts {
@@ -166,6 +176,7 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
                 "pid": "\(getpid())",
                 "version": "\(SluiceCommand.version)", "descriptors": "\(descriptors)",
                 "shards": "\(settings.server.shards)",
+                "memory-limit": "\(settings.server.memoryLimit ?? 0)",
             ]
         )
         HostProcess.releaseFilePages()

@@ -63,12 +63,29 @@ package struct ServeSettings: Sendable {
         if let most = try source.value("max-connections", "a number", EventCount.init) {
             server.connectionsMax = most.value
         }
+        let limits = "a number of bytes from \(Limits.memoryLimitMin)"
+        let limit = try source.value("memory-limit", limits) { text in
+            let value = ByteCount(argument: text)?.value ?? 0
+            return value >= Limits.memoryLimitMin ? value : nil
+        }
         let shards = try source.value("shards", "a number from 1 to \(Limits.shardsMax)") {
             Int($0).flatMap { (1...Limits.shardsMax).contains($0) ? $0 : nil }
         }
         // One core is left for the clients on this machine and for the kernel.
         let spare = HostProcess.processors - 1
         server.shards = shards ?? min(max(1, spare), Limits.shardsMax)
+        // Less than this would leave nothing for topics.
+        let least = Limits.memoryLimitMin / 2 * (server.shards + 1)
+        if let limit, limit < least {
+            throw Failure(
+                .usage,
+                "memory-limit is \(limit), too little for \(server.shards) shards",
+                hint: "give the broker at least \(least) bytes, or fewer --shards"
+            )
+        }
+        // Beside the shards: one that signals, and two of the runtime.
+        let share = HostMemory.current.share(threads: server.shards + 3)
+        server.memoryLimit = limit ?? max(least, Int(clamping: share))
         if let span = try source.value("drain-timeout", "a time such as 5s", TimeSpan.init) {
             server.drainSeconds = Int(span.seconds.rounded(.up))
         }
@@ -160,7 +177,7 @@ private struct SettingSource {
         "listen", "http", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full",
         "rate", "burst", "max-producers", "max-consumers", "max-groups", "max-event-bytes",
         "no-auto-create", "topic-linger", "keepalive", "resume-window", "max-connections",
-        "shards", "drain-timeout", "log-format", "log-level",
+        "memory-limit", "shards", "drain-timeout", "log-format", "log-level",
     ]
 
     private let layers: ServeSettings.Layers

@@ -13,7 +13,13 @@ package struct TopicSizeFlags: ParsableArguments {
         )
     )
     package var buffer: EventCount?
-    @Option(help: ArgumentHelp("How many bytes it holds, such as 64MiB.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp(
+            "How many bytes it holds at most, such as 64MiB; --memory-limit of the broker "
+                + "bounds all topics together.",
+            valueName: "bytes"
+        )
+    )
     package var bufferBytes: ByteCount?
     @Option(
         help: ArgumentHelp(

@@ -329,6 +329,7 @@ extension Engine {
         box.isRemoved = true
         topics[box.core.name] = nil
         place.census.removeTopic(box.account)
+        forgetMemory(of: box)
         for index in box.owners.indices {
             guard let owner = box.owners[index] else { continue }
             box.owners[index] = nil

@@ -43,6 +43,15 @@ package final class Engine {
     @exclusivity(unchecked) var eventsIn: UInt64 = 0
     @exclusivity(unchecked) var eventsOut: UInt64 = 0
     var complaints: [SessionFace: Complaints] = [:]
+    /// The memory that it may use, and what is counted of it.
+    @exclusivity(unchecked) var memory: MemoryLease
+    @exclusivity(unchecked) var usedBytes = 0
+    @exclusivity(unchecked) var reservedBytes = 0
+    /// Topics that could grant more with more memory, first come first served.
+    @exclusivity(unchecked) var waitingForMemory = Deque<TopicBox>()
+    @exclusivity(unchecked) var hasFreedMemory = false
+    /// Topics whose producers hold grants without a known use.
+    @exclusivity(unchecked) var holdingUnused = Deque<TopicBox>()
     /// Topics that nobody used when they were last looked at, the longest first.
     var lingering = Deque<(box: TopicBox, since: Instant)>()
 
@@ -53,6 +62,7 @@ package final class Engine {
         place: Place = .alone
     ) {
         self.place = place
+        memory = MemoryLease(place.census.memory)
         exchange = Exchange(engines: place.count)
         self.configuration = configuration
         self.logger = logger
@@ -64,19 +74,24 @@ package final class Engine {
     private static let stepsPerTurnMax = 64
 
     /// Whether another turn would move something.
-    package var hasMore: Bool { !dirty.isEmpty || !inspecting.isEmpty }
+    package var hasMore: Bool {
+        !dirty.isEmpty || !inspecting.isEmpty || hasFreedMemory && !waitingForMemory.isEmpty
+    }
 
     /// Moves events and demand; true if there is more to do.
     package func turn() -> Bool {
         // One a turn: a look at all topics or links costs as much as there are.
         if let next = inspecting.popFirst() { answer(next.inspection, next.session, next.link) }
+        if hasFreedMemory { retryForMemory() }
         var steps = 0
         while steps < Self.stepsPerTurnMax, let box = dirty.popFirst() {
             catchUp(box)
             box.isDirty = false
             steps += 1
+            lendMemory(to: box)
             var effects = takeEffects()
             let hasMore = box.core.advance(at: now, into: &effects)
+            bookMemory(of: box)
             perform(&effects, of: box)
             if hasMore { mark(box) }
             if box.core.producers + box.core.consumers == 0 { noteLeft(box) }
@@ -86,7 +101,7 @@ package final class Engine {
         return hasMore
     }
 
-    private func watchRecalls(of box: TopicBox) {
+    func watchRecalls(of box: TopicBox) {
         guard box.core.recalls > 0, !box.isRecalling, !box.isRemoved else { return }
         box.isRecalling = true
         recalling.append(box)
@@ -109,7 +124,7 @@ package final class Engine {
     }
 
     /// Empty effects, with the memory of those before them if these are not under way still.
-    private func takeEffects() -> Effects {
+    func takeEffects() -> Effects {
         var effects = Effects()
         swap(&effects, &spareEffects)
         return effects
@@ -122,7 +137,7 @@ extension Engine {
     /// Does what a step decided, and keeps the memory of its effects for the next.
     ///
     /// A peer that cannot take what it is told closes its link: a step of its own, within this.
-    private func perform(_ effects: inout Effects, of box: TopicBox) {
+    func perform(_ effects: inout Effects, of box: TopicBox) {
         defer {
             effects.removeAll()
             swap(&effects, &spareEffects)
@@ -219,10 +234,12 @@ extension Engine {
             face: face,
             peerAddress: peerAddress,
             peer: peer,
-            since: now
+            since: now,
+            engine: self
         )
         sessions[session.token] = session
         place.census.retries.addConnection()
+        bookMemory(Limits.memorySessionBytes)
         return session
     }
 
@@ -284,8 +301,10 @@ extension Engine {
             box.setOwner(nil, of: id)
             apply(.close(id), to: box)
         }
-        session.links = []
-        sessions[session.token] = nil
+        session.removeAllLinks()
+        if sessions.removeValue(forKey: session.token) != nil {
+            bookMemory(-Limits.memorySessionBytes)
+        }
         endAbroad(session)
     }
 
@@ -298,13 +317,18 @@ extension Engine {
     /// Lets a client go that moves to another engine, with its session if it has one: no links.
     package func release(_ session: Session?) {
         exchange.countDeparture()
-        if let session { sessions[session.token] = nil }
+        guard let session else { return }
+        sessions[session.token] = nil
+        bookMemory(-Limits.memorySessionBytes)
     }
 
     /// Takes a client that another engine let go.
     package func adopt(_ session: Session?) {
         exchange.countArrival()
-        if let session { sessions[session.token] = session }
+        guard let session else { return }
+        session.engine = self
+        sessions[session.token] = session
+        bookMemory(Limits.memorySessionBytes)
     }
 
     func expire(_ session: Session) {
@@ -322,6 +346,10 @@ extension Engine {
         }
         endLostLinks()
         endUnused()
+        if !waitingForMemory.isEmpty {
+            recallUnused()
+            retryForMemory()
+        }
         let watched = recalling
         recalling.removeAll(keepingCapacity: true)
         for box in watched {

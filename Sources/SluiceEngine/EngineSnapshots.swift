@@ -12,6 +12,12 @@ extension Engine {
         server.cpuSeconds = usage.cpuSeconds
         server.residentBytes = usage.residentBytes
         server.virtualBytes = usage.virtualBytes
+        if let limit = memory.budget.limit {
+            server.memoryLimitBytes = UInt64(clamping: limit)
+            server.memoryBudgetBytes = UInt64(clamping: memory.budget.most)
+            server.memoryUsedBytes = UInt64(clamping: usedBytes)
+            server.memoryReservedBytes = UInt64(clamping: reservedBytes)
+        }
         server.openDescriptors = usage.openDescriptors
         server.maxDescriptors = usage.maxDescriptors
         server.startSeconds = usage.startSeconds
@@ -47,6 +53,9 @@ extension Engine {
         topic.first = core.log.firstOffset
         topic.bufferedEvents = core.buffered
         topic.retainedBytes = core.retainedBytes
+        let use = box.core.memoryUse
+        topic.memoryBytes = use.held
+        topic.reservedBytes = use.reserved
         topic.peakBufferedEvents = core.counters.peakBuffered
         topic.peakRetainedBytes = core.counters.peakRetainedBytes
         topic.capacity = core.options.capacity

@@ -15,6 +15,12 @@ extension Engine {
             session.peer?.refused(link, close)
             return
         }
+        let isSystem = open.topic.hasPrefix("$")
+        guard open.resume != nil || memory.hasRoom(for: openingBytes(open), ofSystem: isSystem)
+        else {
+            session.peer?.refused(link, Close(.limit, reason: memoryAdvice))
+            return
+        }
         if openRemote(session, link, open) { return }
         if open.topic.hasPrefix("$") {
             openSystem(session, link, open)
@@ -25,6 +31,8 @@ extension Engine {
             return
         }
         guard let box = topic(named: open.topic, for: session, link) else { return }
+        // At once, as the next OPEN asks what is left before the topic's next step.
+        defer { bookMemory(of: box) }
         let id = box.core.nextLink()
         let owner = TopicBox.Owner(id, session: session, link: link, open)
         box.setOwner(owner, of: id)

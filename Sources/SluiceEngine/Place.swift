@@ -46,7 +46,13 @@ package final class Census: Sendable {
 
     private let topicsMax: Int
 
-    package init(topicsMax: Int = Limits.topicsMax) { self.topicsMax = topicsMax }
+    /// The memory of all engines together.
+    let memory: MemoryBudget
+
+    package init(topicsMax: Int = Limits.topicsMax, memory: MemoryBudget = .unlimited) {
+        self.topicsMax = topicsMax
+        self.memory = memory
+    }
 
     /// What an address uses of what all share; addresses whose hashes are alike share an account.
     func account(of address: ClientAddress) -> AddressAccount {
@@ -94,6 +100,8 @@ package final class Census: Sendable {
 final class AddressAccount: Sendable {
     /// Topics that its OPENs made.
     let topics = Atomic<Int>(0)
+    /// Bytes that these topics take, nearly.
+    let memory = Atomic<Int>(0)
 }
 
 extension Engine {

@@ -338,7 +338,8 @@ extension Engine {
             face: .binary,
             peerAddress: caller.peerAddress,
             peer: Guest(caller, from: home, engine: self),
-            since: now
+            since: now,
+            engine: self
         )
         session.home = home
         exchange.guests[caller.session] = session

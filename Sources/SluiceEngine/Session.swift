@@ -63,6 +63,8 @@ package final class Session {
     var visited: [Int] = []
     /// The engine of the client if that is not this one.
     var home: Int?
+    /// Where it is, and what is counted for it and its links.
+    @exclusivity(unchecked) unowned var engine: Engine
 
     init(
         number: UInt64,
@@ -70,8 +72,10 @@ package final class Session {
         face: SessionFace,
         peerAddress: String,
         peer: any Peer,
-        since: Instant
+        since: Instant,
+        engine: Engine
     ) {
+        self.engine = engine
         self.number = number
         self.token = .random()
         self.name = name
@@ -88,11 +92,18 @@ package final class Session {
     func add(_ link: SessionLink) {
         let place = links.lastIndex { $0.id < link.id }.map { $0 + 1 } ?? 0
         links.insert(link, at: place)
+        engine.bookMemory(Limits.memorySessionLinkBytes)
     }
 
     func remove(_ id: UInt32) {
         guard let index = links.index(of: id) else { return }
         links.remove(at: index)
+        engine.bookMemory(-Limits.memorySessionLinkBytes)
+    }
+
+    func removeAllLinks() {
+        engine.bookMemory(-links.count * Limits.memorySessionLinkBytes)
+        links = []
     }
 
     /// The connection of its links is lost; those that were lost before wait since then.
@@ -177,6 +188,14 @@ final class TopicBox {
     var unusedSince: Instant?
     /// Whether it stands among those that may end.
     var isLingering = false
+    /// What of the broker's memory is counted for it, and how much of that is for its grants.
+    @exclusivity(unchecked) var bookedBytes = 0
+    @exclusivity(unchecked) var reservedBytes = 0
+    /// What of the former the account of its address does not know of.
+    @exclusivity(unchecked) var untoldBytes = 0
+    /// Whether it waits for memory, and whether its producers hold grants without a known use.
+    @exclusivity(unchecked) var isShortOfMemory = false
+    @exclusivity(unchecked) var isHoldingUnused = false
     @exclusivity(unchecked) var latency = DispatchLatency()
     /// How fast its events go out, as far as somebody who may be read late asked.
     @exclusivity(unchecked) var pace = Pace()

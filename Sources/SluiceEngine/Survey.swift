@@ -83,6 +83,8 @@ extension Snapshot.Server {
         links += other.links
         eventsIn += other.eventsIn
         eventsOut += other.eventsOut
+        memoryUsedBytes = memoryUsedBytes.map { $0 + (other.memoryUsedBytes ?? 0) }
+        memoryReservedBytes = memoryReservedBytes.map { $0 + (other.memoryReservedBytes ?? 0) }
         for place in faces.indices {
             faces[place].connections += other.faces[place].connections
             faces[place].detachedSessions += other.faces[place].detachedSessions

@@ -37,8 +37,10 @@ package final class Gateway: Face {
     package var queuedBytes = 0
     /// Calls that want to know whether the broker serves.
     var watches: [ObjectIdentifier: GrpcWatch] = [:]
+    /// Bytes of requests that may be held.
+    var bodiesBytesMax: Int { engine.bodiesBytesMax }
     /// Bytes of requests that are held until they are complete or have credit.
-    var heldBytes = 0
+    var heldBytes = 0 { didSet { engine.bookMemory(heldBytes - oldValue) } }
 
     /// Serves who comes to a listener that was bound for this loop.
     package init(
@@ -74,6 +76,11 @@ package final class Gateway: Face {
             descriptor.close()
             return
         }
+        guard engine.takeMemory(Limits.memoryHttpConnectionBytes, forSystem: true) else {
+            engine.countReject(.limit, at: .http)
+            descriptor.close()
+            return
+        }
         if address.path == nil {
             // An answer may last for hours without a word of its client.
             try? descriptor.setKeepAlive(seconds: keepaliveSeconds)
@@ -99,6 +106,7 @@ package final class Gateway: Face {
     func count(_ code: CloseCode) { engine.countBreach(code, at: .http) }
 
     func forget(_ connection: GatewayConnection) {
+        engine.bookMemory(-Limits.memoryHttpConnectionBytes)
         connections[connection.slot] = nil
         freeSlots.append(connection.slot)
         connectionCount -= 1

@@ -42,7 +42,7 @@ final class GrpcCall: ExchangeHandler {
 
     func receive(_ bytes: [UInt8]) {
         guard !isOver else { return }
-        guard gateway.heldBytes + bytes.count <= Limits.httpBodiesBytesMax else {
+        guard gateway.heldBytes + bytes.count <= gateway.bodiesBytesMax else {
             fail(
                 GrpcStatus(.unavailable, "the broker holds as many bytes as it may", reason: .busy)
             )

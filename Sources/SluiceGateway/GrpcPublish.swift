@@ -105,7 +105,7 @@ extension GrpcPublish {
         try checkCredit(count)
         for event in batch.events { try append(event) }
         let records = writer.take()
-        guard gateway.heldBytes + records.count <= Limits.httpBodiesBytesMax else {
+        guard gateway.heldBytes + records.count <= gateway.bodiesBytesMax else {
             throw GrpcFailure(
                 .unavailable,
                 "the broker holds as many bytes as it may",

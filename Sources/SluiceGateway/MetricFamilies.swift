@@ -100,6 +100,23 @@ extension MetricsText {
             "Virtual memory of the broker.",
             Double(server.virtualBytes)
         )
+        let memory: [(String, String, UInt64?)] = [
+            ("sluice_memory_limit_bytes", "What the broker may take.", server.memoryLimitBytes),
+            (
+                "sluice_memory_budget_bytes",
+                "What of the limit may be counted for events, grants, topics and links.",
+                server.memoryBudgetBytes
+            ),
+            ("sluice_memory_used_bytes", "What of it is counted now.", server.memoryUsedBytes),
+            (
+                "sluice_memory_reserved_bytes",
+                "What of that is granted and has not come.",
+                server.memoryReservedBytes
+            ),
+        ]
+        for (name, help, bytes) in memory {
+            if let bytes { add(name, .gauge, help, Double(bytes)) }
+        }
         add(
             "process_open_fds",
             .gauge,

@@ -36,7 +36,7 @@ final class Publishing: ExchangeHandler {
             let text = "a request brings at most \(Limits.httpBodyBytesMax) bytes; send several"
             return refuse(Problem(413, .eventTooLarge, text))
         }
-        guard gateway.heldBytes + bytes.count <= Limits.httpBodiesBytesMax else {
+        guard gateway.heldBytes + bytes.count <= gateway.bodiesBytesMax else {
             let text = "the broker holds as many bytes of requests as it may"
             let retry = gateway.engine.nextRetry()
             return refuse(Problem(Close(.busy, reason: text, retryMilliseconds: retry)))

@@ -71,7 +71,7 @@ extension HostProcess {
         return start + ticks / Double(sysconf(CInt(_SC_CLK_TCK)))
     }()
 
-    private static func lines(_ path: String) -> [String] {
+    static func lines(_ path: String) -> [String] {
         guard let file = fopen(path, "r") else { return [] }
         defer { fclose(file) }
         var lines: [String] = []

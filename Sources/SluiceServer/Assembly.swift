@@ -41,6 +41,7 @@ extension Shard {
         let mayEvict = now - min(now, assemblyRelievedAt) >= Self.reliefNanoseconds
         if mayEvict { assemblyRelievedAt = now }
         let relief = assembly.relieve(at: now, mayEvict: mayEvict)
+        countAssembly()
         for slot in relief.evicted { connections[slot]?.loseAssembly() }
         for slot in relief.admitted { connections[slot]?.goOnWithAssembly() }
         guard assembly.isShort, !isReliefTimed else { return }
@@ -80,6 +81,7 @@ extension Connection {
             isProven: before >= UInt64(input.wanted),
             at: shard.loop.now
         )
+        shard.countAssembly()
         guard !isTaken else { return true }
         waitsForAssembly = true
         stopReading()
@@ -100,6 +102,7 @@ extension Connection {
             giveUp(Close(.idle, reason: text))
             return
         }
+        shard.countAssembly()
         input.move(to: Slab(capacity: bytes), isOwn: true)
     }
 
@@ -142,6 +145,7 @@ extension Connection {
 
     private func releaseAssembly() {
         shard.assembly.release(slot)
+        shard.countAssembly()
         shard.relieveAssembly()
     }
 }

@@ -14,8 +14,9 @@ final class Connection: IOHandler, LateReader {
     var input = ReceiveBuffer()
     /// Whether the shard counts its slab among those that hold an unfinished frame alone.
     var isListedUnfinished = false
-    /// What of `shard.queuedBytes` is ours.
+    /// What of `shard.queuedBytes` is ours, and what of the engine's memory for what it queues.
     private var queued = 0
+    private var bookedQueue = 0
     private var isBlocked = false
     private(set) var isReadingStopped = false
     var waitsForAssembly = false
@@ -270,9 +271,18 @@ extension Connection {
 
     private func countQueued() {
         let bytes = peer.out.eventBytes
+        bookQueue(bytes + peer.out.replyBytes)
         guard bytes != queued else { return }
         shard.queuedBytes += bytes - queued
         queued = bytes
+    }
+
+    /// Tells the engine what waits to be written, as far as that is more than a little.
+    private func bookQueue(_ bytes: Int) {
+        let counted = bytes < 4_096 ? 0 : bytes
+        guard counted != bookedQueue else { return }
+        shard.engine.bookMemory(counted - bookedQueue)
+        bookedQueue = counted
     }
 
     private func updateWindows(_ outcome: OutQueue.Outcome) {
@@ -373,6 +383,7 @@ extension Connection {
         if isListedUnfinished { shard.unlistUnfinished(self) }
         dropInput()
         shard.queuedBytes -= queued
+        bookQueue(0)
     }
 }
 

@@ -1,3 +1,4 @@
+import SluiceCore
 import SluiceEngine
 import SluiceNet
 import Synchronization
@@ -6,7 +7,7 @@ import Synchronization
 final class House: Sendable {
     let loops: [EventLoop]
     let drain: Drain
-    private let census = Census()
+    private let census: Census
     private let connections = Atomic<Int>(0)
     /// Each is touched on its own loop alone.
     private let residents: [Resident]
@@ -15,7 +16,13 @@ final class House: Sendable {
         var shard: Shard?
     }
 
-    init(shards: Int) throws(SystemError) {
+    init(shards: Int, memoryLimit: Int? = nil) throws(SystemError) {
+        var memory = MemoryBudget.unlimited
+        if let memoryLimit {
+            let base = Int(clamping: HostProcess.memory.resident) + shards * Limits.memoryLoopBytes
+            memory = MemoryBudget(limit: memoryLimit, base: base, engines: shards)
+        }
+        census = Census(memory: memory)
         var loops: [EventLoop] = []
         for index in 0..<shards { loops.append(try EventLoop(label: "sluice.\(index)")) }
         self.loops = loops

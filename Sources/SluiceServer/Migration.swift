@@ -52,6 +52,7 @@ extension Shard {
     }
 
     private func take(_ traveller: Traveller) {
+        engine.bookMemory(Limits.memoryConnectionBytes)
         let slot = takeSlot()
         let connection = Connection(traveller, slot: slot, shard: self)
         connections[slot] = connection

@@ -15,7 +15,10 @@ package final class Server: Sendable {
     package init(configuration: ServerConfiguration, logger: Logger) throws(SystemError) {
         self.configuration = configuration
         self.logger = logger
-        house = try House(shards: max(1, configuration.shards))
+        house = try House(
+            shards: max(1, configuration.shards),
+            memoryLimit: configuration.memoryLimit
+        )
     }
 
     /// The loop that connections come in on, where a further face lives.

@@ -8,6 +8,8 @@ package struct ServerConfiguration: Sendable {
     package var engine = EngineConfiguration()
     /// Event loops that topics and connections are spread over.
     package var shards = 1
+    /// Bytes that the process may take; nil without a limit.
+    package var memoryLimit: Int?
     package var connectionsMax = Limits.connectionsMax
     package var keepaliveSeconds = Limits.keepaliveSecondsDefault
     /// How long a stop waits for what has credit to be delivered.

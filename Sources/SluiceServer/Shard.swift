@@ -32,7 +32,9 @@ final class Shard {
     var queuedBytes = 0 { didSet { checkQueues() } }
     /// Whether the queues hold so much that windows are tight.
     private(set) var isTight = false
-    var assembly = AssemblyBudget()
+    var assembly: AssemblyBudget
+    /// What of it the engine counts.
+    private var bookedAssembly = 0
     /// When frames that stood still were last looked for.
     var assemblyRelievedAt: UInt64 = 0
     /// Whether those that wait for memory are served in this turn, and in a while.
@@ -76,6 +78,7 @@ final class Shard {
             now: Instant(nanoseconds: loop.now),
             place: house.place(of: index)
         )
+        assembly = AssemblyBudget(most: engine.assemblyBytesMax)
         peerSettings.keepaliveSeconds = UInt16(clamping: configuration.keepaliveSeconds)
     }
 
@@ -221,6 +224,14 @@ extension Shard {
         }
     }
 
+    /// Tells the engine what unfinished frames take.
+    func countAssembly() {
+        let bytes = assembly.heldBytes + assembly.beginningBytes
+        guard bytes != bookedAssembly else { return }
+        engine.bookMemory(bytes - bookedAssembly)
+        bookedAssembly = bytes
+    }
+
     private func checkQueues() {
         let queued = queuedBytes + (face?.queuedBytes ?? 0)
         let isFull = queued > Limits.writeLoopBytesMax / (isTight ? 2 : 1)
@@ -244,7 +255,13 @@ extension Shard {
     func take(_ carrier: Carrier, from address: String) {
         guard drainDeadline == nil, house.enter(configuration.connectionsMax) else {
             engine.countReject(drainDeadline == nil ? .limit : .stopping, at: .binary)
-            turnAway(carrier)
+            turnAway(carrier, "the broker takes no more connections now")
+            return
+        }
+        guard engine.takeMemory(Limits.memoryConnectionBytes, forSystem: true) else {
+            house.leave()
+            engine.countReject(.limit, at: .binary)
+            turnAway(carrier, engine.memoryAdvice)
             return
         }
         let slot = takeSlot()
@@ -267,9 +284,8 @@ extension Shard {
         return connections.count - 1
     }
 
-    private func turnAway(_ carrier: Carrier) {
+    private func turnAway(_ carrier: Carrier, _ text: String) {
         var writer = FrameWriter()
-        let text = "the broker takes no more connections now"
         writer.append(Close(.busy, reason: text, retryMilliseconds: engine.nextRetry()))
         writer.bytes.withUnsafeBytes { bytes in _ = try? carrier.send(bytes) }
         carrier.close()
@@ -281,6 +297,7 @@ extension Shard {
     }
 
     func vacate(_ connection: Connection) {
+        engine.bookMemory(-Limits.memoryConnectionBytes)
         connections[connection.slot] = nil
         freeSlots.append(connection.slot)
         connectionCount -= 1

@@ -12,6 +12,12 @@ package enum Snapshot {
         package var cpuSeconds: Double
         package var residentBytes: UInt64
         package var virtualBytes: UInt64
+        /// What the process may take, what of it is counted at most, what is counted now, and what
+        /// of that is granted and has not come; nil without a limit.
+        package var memoryLimitBytes: UInt64?
+        package var memoryBudgetBytes: UInt64?
+        package var memoryUsedBytes: UInt64?
+        package var memoryReservedBytes: UInt64?
         package var openDescriptors: Int
         package var maxDescriptors: Int
         package var connections: Int
@@ -70,6 +76,10 @@ package enum Snapshot {
         package var first: UInt64
         package var bufferedEvents: UInt64
         package var retainedBytes: UInt64
+        /// All memory that counts for it: events, and what it keeps for them, its links and groups.
+        package var memoryBytes: UInt64
+        /// What its grants may still bring.
+        package var reservedBytes: UInt64
         package var peakBufferedEvents: UInt64
         package var peakRetainedBytes: UInt64
         package var capacity: UInt64
@@ -117,6 +127,8 @@ package enum Snapshot {
             head = 0
             first = 0
             bufferedEvents = 0
+            memoryBytes = 0
+            reservedBytes = 0
             retainedBytes = 0
             peakBufferedEvents = 0
             peakRetainedBytes = 0

@@ -44,6 +44,10 @@ struct MetricsTests {
         server.faces = [Snapshot.Face("binary"), Snapshot.Face("http")]
         server.faces[0].rejects = ["limit": 2]
         server.faces[1].protocolErrors = ["FLOOD": 3]
+        server.memoryLimitBytes = 1_000
+        server.memoryBudgetBytes = 800
+        server.memoryUsedBytes = 50
+        server.memoryReservedBytes = 5
         return server
     }
 

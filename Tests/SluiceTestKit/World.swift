@@ -30,7 +30,7 @@ package struct World {
     /// One consumer in so many chooses among events; 0 for none.
     let choosesIn: Int
     /// One step in so many says a mark, by a generator of its own; 0 for none.
-    let marksIn: Int
+    private(set) var marksIn: Int
     var markRandom: SeededGenerator
     var markBook = MarkBook()
     /// Whether the topic's settings change, and what it did or does when it is full.
@@ -47,6 +47,9 @@ package struct World {
     let isHeavy: Bool
     /// The step in which one consumer loses more stretches than a step has effects; 0 for none.
     private let scattersIn: UInt64
+    /// Bytes of memory that the topic has at most, by a generator of its own; nil for any number.
+    private var memory: UInt64?
+    private var memoryRandom: SeededGenerator
     /// How many of each kind may be there at a time.
     private let linksMax: Int
 
@@ -79,10 +82,17 @@ package struct World {
         var scatterRandom = SeededGenerator(seed: seed ^ 0x7363_6174_7465_72)
         let scatters = isNew && Int.random(in: 0..<20, using: &scatterRandom) == 0
         scattersIn = scatters ? UInt64.random(in: 1...200, using: &scatterRandom) : 0
+        memoryRandom = SeededGenerator(seed: seed ^ 0x6D65_6D6F_7279)
+        if isNew, Int.random(in: 0..<6, using: &memoryRandom) == 0 {
+            memory = UInt64.random(in: 10_000...1_000_000, using: &memoryRandom)
+        }
+        // A marker for which there is no memory ends its producer's link.
+        if memory != nil { marksIn = 0 }
         changesSettings = isNew
         policies = [options.onFull]
         self.random = random
         topic = Topic(name: "world", options: options)
+        topic.memoryLimit = memory ?? .max
         for _ in 0..<roll(min(6, linksMax)) { addSink() }
         for _ in 0..<roll(3) { addSource() }
         settle()
@@ -148,6 +158,7 @@ package struct World {
         default: disturbTopic()
         }
         sayMark()
+        shareMemory()
         settle()
         if steps == scattersIn { scatter() }
     }
@@ -161,6 +172,31 @@ package struct World {
         case 10: now = now.advanced(milliseconds: UInt64(roll(40_000)))
         default: return
         }
+    }
+
+    /// Others take of the memory, or give it back; then the topic may try again.
+    private mutating func shareMemory() {
+        guard let memory else { return }
+        switch Int.random(in: 0..<20, using: &memoryRandom) {
+        case 0: topic.memoryLimit = UInt64.random(in: 0...memory, using: &memoryRandom)
+        case 1: topic.memoryLimit = memory
+        case 2: topic.givesFloors.toggle()
+        case 3..<6: retryGrants()
+        default: return
+        }
+    }
+
+    /// Ends all shortage of memory.
+    mutating func giveMemory() {
+        memory = nil
+        topic.memoryLimit = .max
+        topic.givesFloors = true
+        retryGrants()
+    }
+
+    private mutating func retryGrants() {
+        topic.retryGrants()
+        isDue = true
     }
 
     /// Runs one command and books its effects.
@@ -250,6 +286,7 @@ package struct World {
         checkCount()
         if granted.events > 0 { violations += topic.overGranted() }
         if granted.bytes > 0 { violations += topic.overGrantedBytes() }
+        if granted.events + granted.bytes > 0 { violations += topic.overReserved() }
     }
 
     private mutating func checkCount() {

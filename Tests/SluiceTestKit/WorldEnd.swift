@@ -6,6 +6,7 @@ extension World {
     package mutating func end() {
         guard violations.isEmpty else { return }
         isEnding = true
+        giveMemory()
         apply(.pause(false))
         addSink()
         adoptLanes()
