@@ -53,10 +53,12 @@ let package = Package(
             swiftSettings: safe
         ),
         .systemLibrary(name: "CEpoll"),
+        // The handler of signals that ends a process with a report: Swift's runtime may not run there.
+        .target(name: "CCrash"),
         .target(
             name: "SluiceNet",
             dependencies: [
-                "CEpoll",
+                "CCrash", "CEpoll",
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: rules
@@ -273,8 +275,8 @@ let package = Package(
         .testTarget(
             name: "SystemTests",
             dependencies: [
-                "Sluice", "SluiceDoor", "SluiceEmbedded", "SluiceEngine", "SluiceTestKit",
-                "SluiceWire",
+                "Sluice", "SluiceCore", "SluiceDoor", "SluiceEmbedded", "SluiceEngine",
+                "SluiceServer", "SluiceTestKit", "SluiceWire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules

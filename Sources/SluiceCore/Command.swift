@@ -172,6 +172,56 @@ package struct ResumePoint: Hashable, Sendable {
     }
 }
 
+/// The kinds of commands, for those who tell what was done last.
+package enum CommandKind: UInt8, CaseIterable, Sendable {
+    case none
+    case openConsumer
+    case openProducer
+    case ask
+    case publish
+    case report
+    case mark
+    case wrote
+    case window
+    case close
+    case fail
+    case detach
+    case attachConsumer
+    case attachProducer
+    case pause
+    case change
+    case purge
+    case removeGroup
+    case seek
+    case wind
+}
+
+extension Command {
+    package var kind: CommandKind {
+        switch self {
+        case .openConsumer: .openConsumer
+        case .openProducer: .openProducer
+        case .ask: .ask
+        case .publish: .publish
+        case .report: .report
+        case .mark: .mark
+        case .wrote: .wrote
+        case .window: .window
+        case .close: .close
+        case .fail: .fail
+        case .detach: .detach
+        case .attachConsumer: .attachConsumer
+        case .attachProducer: .attachProducer
+        case .pause: .pause
+        case .change: .change
+        case .purge: .purge
+        case .removeGroup: .removeGroup
+        case .seek: .seek
+        case .wind: .wind
+        }
+    }
+}
+
 /// What can happen to a topic.
 package enum Command: Sendable {
     indirect case openConsumer(LinkID, ConsumerOpening)

@@ -3,6 +3,7 @@ import Configuration
 import FoundationEssentials
 import Glibc
 import Logging
+import SluiceCore
 import SluiceGateway
 import SluiceNet
 import SluiceServer
@@ -161,10 +162,20 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
         let descriptors = (try? HostProcess.raiseDescriptorLimit()) ?? 0
         let logger = settings.logger
         let server = try Server(configuration: settings.server, logger: logger)
+        CrashReport.install(
+            program: "sluice \(SluiceCommand.version)",
+            last: server.lastCommands,
+            shards: server.configuration.shards,
+            names: CommandKind.allCases.map { "\($0)" }
+        )
         let listener = try settings.http.map { try listen($0, server.frontLoop) }
         let addresses = try await start(server, listener, logger)
         let http = listener?.address.description
-        let watcher = SignalWatcher([SIGINT, SIGTERM]) { _ in server.stop() }
+        let watcher = SignalWatcher([SIGINT, SIGTERM, SIGHUP]) { number in
+            guard number == SIGHUP else { return server.stop() }
+            // What daemons are told to read their settings anew with, and terminals leave behind.
+            logger.notice("SIGHUP: there is nothing to reload yet; the broker goes on")
+        }
         defer { watcher.cancel() }
         if let path = settings.readyFile {
             try ReadyFile(listen: addresses, http: http).write(to: path)

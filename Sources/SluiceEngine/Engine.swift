@@ -16,6 +16,8 @@ package final class Engine {
     @exclusivity(unchecked) package var time: UInt64 = 0
     let startedAt: Instant
     package let place: Place
+    /// Where it notes what it was told to do last.
+    private let lastCommand: UnsafeMutablePointer<UInt8>
     let exchange: Exchange
 
     var topics: [String: TopicBox] = [:]
@@ -63,6 +65,8 @@ package final class Engine {
     ) {
         self.place = place
         memory = MemoryLease(place.census.memory)
+        precondition(place.index < Limits.shardsMax)
+        lastCommand = place.census.lastCommands + place.index
         exchange = Exchange(engines: place.count)
         self.configuration = configuration
         self.logger = logger
@@ -90,6 +94,7 @@ package final class Engine {
             steps += 1
             lendMemory(to: box)
             var effects = takeEffects()
+            lastCommand.pointee |= 0x80
             let hasMore = box.core.advance(at: now, into: &effects)
             bookMemory(of: box)
             perform(&effects, of: box)
@@ -117,6 +122,7 @@ package final class Engine {
     func apply(_ command: Command, to box: TopicBox) {
         catchUp(box)
         var effects = takeEffects()
+        lastCommand.pointee = command.kind.rawValue
         let isDue = box.core.apply(command, at: now, into: &effects)
         perform(&effects, of: box)
         if isDue { mark(box) }

@@ -90,6 +90,15 @@ package final class Census: Sendable {
     /// The number of a new session, which no other of the broker has.
     func nextSession() -> UInt64 { sessions.add(1, ordering: .relaxed).newValue }
 
+    /// What each engine was told to do last, as the number of a `CommandKind`, for those who tell
+    /// where a fault was; the highest bit is set in a step that follows.
+    // Never freed: the process may end at any time, and there are few brokers in one.
+    package nonisolated(unsafe) let lastCommands: UnsafeMutablePointer<UInt8> = {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: Limits.shardsMax)
+        bytes.initialize(repeating: 0, count: Limits.shardsMax)
+        return bytes
+    }()
+
     func removeTopic(_ account: AddressAccount?) {
         topics.subtract(1, ordering: .relaxed)
         account?.topics.subtract(1, ordering: .relaxed)

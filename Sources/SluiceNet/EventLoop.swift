@@ -1,3 +1,4 @@
+import CCrash
 import CEpoll
 import Dispatch
 import Synchronization
@@ -232,6 +233,7 @@ extension EventLoop {
     }
 
     private func run() {
+        crash_report_thread()
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(
             capacity: Self.eventsPerTurnMax
         )

@@ -7,7 +7,7 @@ import Synchronization
 final class House: Sendable {
     let loops: [EventLoop]
     let drain: Drain
-    private let census: Census
+    let census: Census
     private let connections = Atomic<Int>(0)
     /// Each is touched on its own loop alone.
     private let residents: [Resident]

@@ -24,6 +24,9 @@ package final class Server: Sendable {
     /// The loop that connections come in on, where a further face lives.
     package var frontLoop: EventLoop { house.loops[0] }
 
+    /// What each shard was told to do last, for the report of a fault.
+    package var lastCommands: UnsafePointer<UInt8> { UnsafePointer(house.census.lastCommands) }
+
     /// Binds everything that is configured and begins to serve; returns the bound addresses.
     package func start(face: FaceMaker? = nil) async throws -> [String] {
         HostProcess.ignoreBrokenPipes()

@@ -5,7 +5,9 @@
 enum Rooms {
     static let allowed: [String: Set<String>] = [
         "Sources/SluiceCore": ["DequeModule", "HeapModule", "Synchronization"],
-        "Sources/SluiceNet": ["CEpoll", "Dispatch", "Glibc", "HeapModule", "Synchronization"],
+        "Sources/SluiceNet": [
+            "CCrash", "CEpoll", "Dispatch", "Glibc", "HeapModule", "Synchronization",
+        ],
         "Sources/SluiceWire": ["DequeModule", "SluiceCore"],
         "Sources/SluiceEngine": [
             "DequeModule", "FoundationEssentials", "Glibc", "Logging", "SluiceCore", "SluiceWire",
@@ -82,9 +84,11 @@ enum Rooms {
             of: "Foundation",
             "Logging",
             "Sluice",
+            "SluiceCore",
             "SluiceDoor",
             "SluiceEmbedded",
             "SluiceEngine",
+            "SluiceServer",
             "SluiceWire"
         ),
         "Tests/TidyTests": tests(of: "SluiceCore"),
