@@ -125,6 +125,12 @@ final class BenchClient {
         return Self.sentences(in: bytes)
     }
 
+    /// The bytes that have come since the last call.
+    func takeBytes() -> [UInt8] {
+        defer { incoming = [] }
+        return incoming
+    }
+
     /// How many of the bytes are whole frames.
     static func wholeBytes(of bytes: [UInt8]) -> Int {
         var position = 0

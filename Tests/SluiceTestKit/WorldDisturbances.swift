@@ -33,17 +33,27 @@ extension World {
         apply(.detach(sinks[index].id))
     }
 
-    /// A consumer of every other event has a window full of them when its wire is cut, comes back,
-    /// and is cut off again while it is told of more losses than a step has effects.
+    /// A consumer of every other event, or of partitions, has a window full of them when its wire is
+    /// cut, comes back, and is cut off again while it is told of more losses than a step has effects.
     mutating func scatter() {
-        var opening = ConsumerOpening(events: 4_000)
-        opening.wish.dispatcher = .independent
-        opening.member.sampleOneIn = 2
-        open(opening, Taste(oneIn: 2), nil)
+        var opening = ConsumerOpening(events: UInt32(Limits.demandMax))
+        // The one of partitions reads, and never says so: more is under way than is remembered.
+        let isSilent = roll(3) == 0
+        if isSilent {
+            opening.group = "scattered"
+            opening.wish.dispatcher = .partition
+            opening.wish.partitions = 8
+        } else {
+            opening.wish.dispatcher = .independent
+            opening.member.sampleOneIn = 2
+        }
+        open(opening, Taste(oneIn: isSilent ? 1 : 2), nil)
         guard let id = sinks.last?.id else { return }
-        for _ in 0..<100 where sink(id) != nil {
+        if isSilent { sinks[sinks.count - 1].reads = true }
+        for _ in 0..<(isSilent ? 400 : 100) where sink(id) != nil {
             emitLocally()
             settle()
+            if isSilent { while let index = sink(id), !sinks[index].inbox.isEmpty { read(index) } }
         }
         for steps in [1 + roll(3), 10_000] {
             guard let index = sink(id) else { return }
