@@ -101,7 +101,9 @@ extension ReconnectPolicy {
     /// The wait after so many failures in a row: half of it is drawn at random.
     func delay(after failures: Int) -> Duration {
         let doublings = min(max(0, failures - 1), 20)
-        let most = min(initialDelay * (1 << doublings), maximumDelay)
+        // Divided, as the product may be beyond any time.
+        let isMost = initialDelay >= maximumDelay / (1 << doublings)
+        let most = isMost ? maximumDelay : initialDelay * (1 << doublings)
         return most * Double.random(in: 0.5...1)
     }
 

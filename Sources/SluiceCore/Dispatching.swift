@@ -191,9 +191,14 @@ extension Topic {
     /// Counts what a member was given against its weight.
     mutating func count(_ events: UInt64, for place: Int, of group: Int) {
         guard groupTable[group].rules.dispatcher == .fair else { return }
+        // No more than a link's credit; the sums last for 2⁴⁸ events and end there, all alike.
         let time = events * Self.virtualSecond
-        groupTable[group].virtualTime += time / max(1, groupTable[group].eligibleWeight)
-        consumerLinks[place].virtualTime += time / UInt64(max(1, consumerLinks[place].weight))
+        groupTable[group].virtualTime = groupTable[group].virtualTime.addingSaturated(
+            time / max(1, groupTable[group].eligibleWeight)
+        )
+        consumerLinks[place].virtualTime = consumerLinks[place].virtualTime.addingSaturated(
+            time / UInt64(max(1, consumerLinks[place].weight))
+        )
     }
 
     /// What an event adds to the virtual time of a member of weight 1.

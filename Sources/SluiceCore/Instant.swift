@@ -6,9 +6,14 @@ package struct Instant: Hashable, Comparable, Sendable {
 
     package static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
 
-    /// The point `milliseconds` later.
+    /// The point `milliseconds` later, or the last there is.
     package func advanced(milliseconds: UInt64) -> Self {
-        Self(nanoseconds: nanoseconds &+ milliseconds &* 1_000_000)
+        advanced(nanoseconds: milliseconds.multipliedSaturated(by: 1_000_000))
+    }
+
+    /// The point `nanoseconds` later, or the last there is.
+    package func advanced(nanoseconds: UInt64) -> Self {
+        Self(nanoseconds: self.nanoseconds.addingSaturated(nanoseconds))
     }
 
     /// Nanoseconds since `earlier`, 0 if that lies ahead.

@@ -288,7 +288,13 @@ extension Ledger {
         receivedBytes: UInt64
     ) throws(LedgerError) {
         guard received <= delivered else { throw .mismatch(expected: delivered, found: received) }
+        guard receivedBytes <= deliveredBytes else {
+            throw .mismatch(expected: deliveredBytes, found: receivedBytes)
+        }
         guard asked >= self.asked else { throw .mismatch(expected: self.asked, found: asked) }
+        guard askedBytes >= self.askedBytes else {
+            throw .mismatch(expected: self.askedBytes, found: askedBytes)
+        }
         self.asked = asked
         self.askedBytes = askedBytes
         delivered = received

@@ -265,6 +265,8 @@ package enum Limits {
     package static let grpcTopicsMax = 1_000
     /// Topics that metrics tell of one by one.
     package static let metricsTopicsMax = 1_000
+    /// Seconds of the longest time that is waited for or told: some 31 years, to add to a clock.
+    package static let timeSecondsMax = 1_000_000_000
     /// Contexts that the span of a batch names.
     package static let spanLinksMax = 128
 }

@@ -20,7 +20,7 @@ extension Topic {
     /// Asks for a step when a rate lets more pass; one a little later lets several pass at once.
     mutating func wakeSoon(after nanoseconds: UInt64, at now: Instant) {
         let least = now.advanced(milliseconds: Limits.rateWaitMilliseconds)
-        wake(at: max(least, Instant(nanoseconds: now.nanoseconds + nanoseconds)))
+        wake(at: max(least, now.advanced(nanoseconds: nanoseconds)))
     }
 
     /// Looks again at what waited for the time.

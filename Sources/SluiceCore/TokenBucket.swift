@@ -43,7 +43,7 @@ package struct TokenBucket: Hashable, Sendable {
         guard copy.available(at: now) == 0 else { return nil }
         let rate = UInt64(limit.eventsPerSecond)
         let wait = (Self.event - copy.level + rate - 1) / rate
-        return Instant(nanoseconds: copy.refilled.nanoseconds + wait)
+        return copy.refilled.advanced(nanoseconds: wait)
     }
 
     private mutating func refill(at now: Instant) {

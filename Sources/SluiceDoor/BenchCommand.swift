@@ -129,7 +129,7 @@ package struct BenchLatency: AsyncParsableCommand {
     }
 
     package func run() async throws {
-        let goal = options.goal(events: Int(rate * 5))
+        let goal = options.goal(events: Int(bounded: rate * 5))
         var plan = BenchPlan(kind: "latency", options: options, goal: goal)
         plan.rate = rate
         try await BenchRun(plan).run()

@@ -84,7 +84,7 @@ struct BenchResult {
         ])
         facts.add([
             "rate",
-            "\(Int(document.eventsPerSecond).grouped) events/s, "
+            "\(Int(bounded: document.eventsPerSecond).grouped) events/s, "
                 + "\(document.megabytesPerSecond.text(decimals: 1)) MB/s",
         ])
         facts.add([

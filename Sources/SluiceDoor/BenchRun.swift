@@ -55,7 +55,8 @@ struct BenchPlan: Sendable {
         request.onFull = onFull.rawValue
         if fillsFirst, case .events(let all) = goal {
             request.buffer = UInt64(all)
-            request.bufferBytes = UInt64(all * (size + 64)) + Limits.bufferBytesDefault
+            let bytes = UInt64(all).multipliedSaturated(by: UInt64(size) + 64)
+            request.bufferBytes = bytes.addingSaturated(Limits.bufferBytesDefault)
         }
         return request
     }
@@ -204,8 +205,8 @@ struct BenchRun: Sendable {
         let clock = Deadlines(plan.goal)
         while count < share, !clock.isOver {
             let now = Monotonic.nanoseconds
-            while count < share, start + UInt64(Double(count) * gap) <= now,
-                batch.count < plan.batch
+            while count < share, batch.count < plan.batch,
+                start.addingSaturated(UInt64(Int(bounded: Double(count) * gap))) <= now
             {
                 withUnsafeBytes(of: Monotonic.nanoseconds.bigEndian) {
                     payload.replaceSubrange(0..<8, with: $0)
@@ -315,7 +316,7 @@ struct BenchRun: Sendable {
         let percent = (min(max(share, 0), 1) * 100).text(decimals: 0)
         return "[" + String(repeating: "=", count: full)
             + String(repeating: " ", count: width - full)
-            + "] \(percent)%  \(Int(rate).grouped) events/s"
+            + "] \(percent)%  \(Int(bounded: rate).grouped) events/s"
     }
 }
 

@@ -1,5 +1,6 @@
 import Glibc
 import Sluice
+import SluiceCore
 import SluiceNet
 import Synchronization
 
@@ -56,7 +57,7 @@ struct Consumption: Sendable {
             if untilEnd { return try checkEnd(received, hasEnded: hasEnded) }
             // What was cut off does not come either, and says nothing of the end.
             let counts = subscription.counts
-            let isAtEnd = counts.delivered + counts.missing < counts.asked
+            let isAtEnd = counts.delivered.addingSaturated(counts.missing) < counts.asked
             if !exitAtEnd || isAtEnd { return try checkCount(received) }
         } while received < count ?? .max
     }

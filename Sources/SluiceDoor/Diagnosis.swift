@@ -1,3 +1,4 @@
+import SluiceCore
 package import SluiceWire
 
 /// What holds the flow of a topic, read off the broker's own account.
@@ -132,7 +133,7 @@ private struct Reader {
     /// Whether producers get no credit because the buffer is used up.
     private var full: Diagnosis.Finding? {
         let unserved = producers.filter { $0.credit == 0 && ($0.available ?? 0) > 0 }.inOrder
-        let usedBytes = topic.retainedBytes + topic.grantedBytes
+        let usedBytes = topic.retainedBytes.addingSaturated(topic.grantedBytes)
         if topic.bufferBytes > 0, usedBytes >= topic.bufferBytes {
             let limit = ByteCount(Int(clamping: topic.bufferBytes)).text
             return Finding(
@@ -169,7 +170,7 @@ private struct Reader {
             return Finding(
                 code: .noProducers,
                 text: isWanted
-                    ? "consumers want \(topic.groups.map(\.credit).reduce(0, +).grouped) events, "
+                    ? "consumers want \(topic.demand.grouped) events, "
                         + "and nobody produces"
                     : "nobody produces to this topic",
                 hint: "sluice pub \(topic.topic)"

@@ -79,7 +79,7 @@ final class Intake: Sendable {
             for try await batch in subscription { try await hand(batch, to: take) }
             // What was cut off does not come either, and says nothing of the end.
             let counts = subscription.counts
-            isAtEnd = counts.delivered + counts.missing < counts.asked
+            isAtEnd = counts.delivered.addingSaturated(counts.missing) < counts.asked
             bookForfeited()
         } while !isAtEnd
     }

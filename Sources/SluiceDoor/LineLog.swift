@@ -1,6 +1,7 @@
 import Glibc
 package import Logging
 import SluiceEngine
+import SluiceNet
 import Synchronization
 
 /// Logs to standard error, one line an entry: words for people, or fields for programs.
@@ -29,14 +30,11 @@ package struct LineLog: LogHandler {
         let fields = metadata.merging(event.metadata ?? [:]) { $1 }
             .map { ($0.key, $0.value.description) }
             .sorted { $0.0 < $1.0 }
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        let time = UInt64(now.tv_sec) * 1_000_000 + UInt64(now.tv_nsec) / 1_000
         let line = line(
             level: event.level,
             message: event.message.description,
             fields: fields,
-            time: time
+            time: HostProcess.wallMicroseconds
         )
         // One write a line, so that the lines of several threads do not run into each other.
         Notice.line(line)

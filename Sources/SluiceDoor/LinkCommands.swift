@@ -44,7 +44,7 @@ package struct ConnList: AsyncParsableCommand {
                         ByteCount(Int(clamping: row.bytesIn)).text,
                         ByteCount(Int(clamping: row.bytesOut)).text,
                         ByteCount(row.queuedBytes).text,
-                        TimeSpan(.seconds(row.connectedSeconds)).text,
+                        TimeSpan(seconds: row.connectedSeconds).text,
                     ])
                 }
                 return table
@@ -183,7 +183,7 @@ extension Snapshot.Link {
     var shownPartitions: String {
         var ranges: [ClosedRange<Int>] = []
         for partition in (partitions ?? []).sorted() {
-            if let last = ranges.last, last.upperBound + 1 == partition {
+            if let last = ranges.last, last.upperBound &+ 1 == partition {
                 ranges[ranges.count - 1] = last.lowerBound...partition
             } else {
                 ranges.append(partition...partition)

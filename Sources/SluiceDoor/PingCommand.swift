@@ -83,7 +83,7 @@ package struct PingCommand: AsyncParsableCommand {
         if global.form(piped: .jsonl) == .table {
             let span = { (time: Double) in Self.text(.microseconds(time)) }
             try output.line(
-                "\(state.name) \(state.version), up \(TimeSpan(.seconds(state.uptimeSeconds)).text)"
+                "\(state.name) \(state.version), up \(TimeSpan(seconds: state.uptimeSeconds).text)"
                     + ": least \(span(answer.minimumMicroseconds)),"
                     + " mean \(span(answer.averageMicroseconds)),"
                     + " most \(span(answer.maximumMicroseconds))"

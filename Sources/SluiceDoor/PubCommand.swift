@@ -193,7 +193,7 @@ final class Publisher {
 
     /// When the next event may go.
     private var due: ContinuousClock.Instant {
-        rate.map { start + .seconds(Double(count) / $0) } ?? start
+        rate.map { start + Duration(boundedSeconds: Double(count) / $0) } ?? start
     }
 
     func append(_ bytes: [UInt8], _ range: Range<Int>) throws {

@@ -55,13 +55,13 @@ package struct ServeSettings: Sendable {
             server.keepaliveSeconds = min(max(1, seconds), Limits.keepaliveSecondsMax)
         }
         if let span = try source.value("resume-window", "a time such as 30s", TimeSpan.init) {
-            server.engine.resumeWindowMilliseconds = UInt64(span.milliseconds)
+            server.engine.resumeWindowMilliseconds = span.milliseconds
         }
         if let span = try source.value("topic-linger", "a time such as 10m", TimeSpan.init) {
-            server.engine.topicLingerMilliseconds = UInt64(span.milliseconds)
+            server.engine.topicLingerMilliseconds = span.milliseconds
         }
-        if let most = try source.value("max-connections", "a number", EventCount.init) {
-            server.connectionsMax = most.value
+        if let most = try source.count("max-connections", upTo: Int(Int32.max)) {
+            server.connectionsMax = Int(most)
         }
         let limits = "a number of bytes from \(Limits.memoryLimitMin)"
         let limit = try source.value("memory-limit", limits) { text in
@@ -106,15 +106,17 @@ package struct ServeSettings: Sendable {
         _ defaults: TopicOptions
     ) throws -> TopicOptions {
         var topic = defaults
-        if let buffer = try source.value("buffer", "a number of events", EventCount.init) {
-            topic.capacity = UInt64(buffer.value)
+        let events = "a number of events, at most \(Limits.bufferEventsMax)"
+        if let buffer = try source.value("buffer", events, Self.bufferEvents) {
+            topic.capacity = buffer
             topic.ahead = topic.capacity
         }
-        if let bytes = try source.value("buffer-bytes", "a number of bytes", ByteCount.init) {
-            topic.bufferBytes = UInt64(bytes.value)
+        let size = "a number of bytes, at most \(Limits.bufferBytesMax)"
+        if let bytes = try source.value("buffer-bytes", size, Self.bufferBytes) {
+            topic.bufferBytes = bytes
         }
-        if let ahead = try source.value("ahead", "a number of events", EventCount.init) {
-            topic.ahead = UInt64(ahead.value)
+        if let ahead = try source.value("ahead", events, Self.bufferEvents) {
+            topic.ahead = ahead
             topic.capacity = max(topic.capacity, topic.ahead)
         }
         let policies = FullPolicy.allCases.map(\.rawValue).joined(separator: ", ")
@@ -146,6 +148,16 @@ package struct ServeSettings: Sendable {
         }
         if let largest { topic.limits.eventBytes = UInt32(largest.value) }
         return topic
+    }
+
+    private static func bufferEvents(_ text: String) -> UInt64? {
+        EventCount(argument: text).map { UInt64($0.value) }
+            .flatMap { $0 <= Limits.bufferEventsMax ? $0 : nil }
+    }
+
+    private static func bufferBytes(_ text: String) -> UInt64? {
+        ByteCount(argument: text).map { UInt64($0.value) }
+            .flatMap { $0 <= Limits.bufferBytesMax ? $0 : nil }
     }
 
     private static var automaticStyle: LineLog.Style {

@@ -59,7 +59,7 @@ package struct TopicList: AsyncParsableCommand {
 
 extension Snapshot.Topic {
     /// What the groups' members asked for and have not received.
-    var demand: UInt64 { groups.reduce(0) { $0 + $1.credit } }
+    var demand: UInt64 { groups.reduce(0) { $0.addingSaturated($1.credit) } }
 }
 
 package struct TopicInfo: AsyncParsableCommand {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SluiceCore
 
 /// A length of time as people write it: `500ms`, `5s`, `2m`, `1h`; a bare number is seconds.
 package struct TimeSpan: Hashable, Sendable {
@@ -6,11 +7,11 @@ package struct TimeSpan: Hashable, Sendable {
 
     package init(_ duration: Duration) { self.duration = duration }
 
-    /// The length in milliseconds, at most what an `Int64` holds.
-    package var milliseconds: Int64 {
-        let (seconds, attoseconds) = duration.components
-        return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
-    }
+    /// A length that a broker or a person names: no less than none, and no more than is ever told.
+    package init(seconds: Double) { duration = Duration(boundedSeconds: seconds) }
+
+    /// The length in milliseconds.
+    package var milliseconds: UInt64 { duration.boundedNanoseconds / 1_000_000 }
 
     /// The length in seconds.
     package var seconds: Double { duration / .seconds(1) }
@@ -19,7 +20,7 @@ package struct TimeSpan: Hashable, Sendable {
 extension TimeSpan: ExpressibleByArgument {
     package init?(argument: String) {
         let digits = argument.prefix { $0.isNumber || $0 == "." }
-        guard let number = Double(digits), number >= 0, number < 1e9 else { return nil }
+        guard let number = Double(digits) else { return nil }
         let unit: Double
         switch argument.dropFirst(digits.count) {
         case "us": unit = 1e-6
@@ -30,7 +31,8 @@ extension TimeSpan: ExpressibleByArgument {
         case "d": unit = 86_400
         default: return nil
         }
-        self.init(.seconds(number * unit))
+        guard number * unit <= Double(Limits.timeSecondsMax) else { return nil }
+        self.init(seconds: number * unit)
     }
 
     package var defaultValueDescription: String { text }
@@ -122,15 +124,26 @@ package struct ByteCount: Hashable, Sendable, ExpressibleByArgument {
 extension Double {
     /// The number with so many decimals, without an exponent.
     package func text(decimals: Int) -> String {
-        guard isFinite, magnitude < 1e15 else { return "\(self)" }
         var scale = 1.0
         for _ in 0..<decimals { scale *= 10 }
+        guard isFinite, magnitude * scale < 1e18 else { return "\(self)" }
         let scaled = Int64((magnitude * scale).rounded())
         let sign = self < 0 && scaled > 0 ? "-" : ""
         let whole = scaled / Int64(scale)
         guard decimals > 0 else { return "\(sign)\(whole)" }
         let rest = String(scaled % Int64(scale))
         return "\(sign)\(whole)." + String(repeating: "0", count: decimals - rest.count) + rest
+    }
+}
+
+extension Int {
+    /// The whole part of any number, as far as it goes: 0 for what is none.
+    package init(bounded number: Double) {
+        guard !number.isNaN else {
+            self = 0
+            return
+        }
+        self = Int(exactly: number.rounded(.towardZero)) ?? (number < 0 ? .min : .max)
     }
 }
 

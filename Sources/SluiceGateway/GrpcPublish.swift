@@ -37,8 +37,7 @@ final class GrpcPublish: GrpcMethod, GatewayLink, BodySource {
     private var waiting = Deque<Waiting>()
     private var waitingEvents: UInt64 = 0
     private var waitingBytes = 0
-    /// What waits at the client beyond its credit, as it says; nil if it does not say.
-    private var available: UInt64?
+    private var client = ClientBacklog()
     /// What the topic believes to wait, and that it was told of missing bytes.
     private var announced = Backlog.unknownOnWire
     private var hasToldBytes = false
@@ -71,7 +70,7 @@ extension GrpcPublish {
         case .batch(let batch)? where hasBegun: try take(batch)
         case .backlog(let backlog)? where hasBegun:
             let unseen = promised - min(promised, backlog.creditTotal)
-            available = backlog.available > unseen ? backlog.available - unseen : nil
+            client.hear(backlog.available, unseen: unseen)
             reportIfNews()
         case .open?:
             throw GrpcFailure(.invalidArgument, "open comes once, as the first message")
@@ -88,7 +87,7 @@ extension GrpcPublish {
         var open = Open(role: .source, topic: try GrpcNames.topic(wish.topic))
         open.name = try GrpcNames.link(wish.name)
         if wish.hasAvailable {
-            available = wish.available
+            client.hear(wish.available, unseen: 0)
             announced = wish.available
             open.available = wish.available
         }
@@ -158,7 +157,7 @@ extension GrpcPublish {
             throw GrpcFailure(.invalidArgument, "open comes first, and nothing came")
         }
         isWhole = true
-        available = 0
+        client.hear(0, unseen: 0)
         reportIfNews()
         finishIfDone()
     }
@@ -238,17 +237,14 @@ extension GrpcPublish {
         let more = ledger.credit - needed
         promised += more
         creditDue += more
-        // Once all that it announced has credit, nothing is known of it again: what it does not
-        // use then may be recalled for the others.
-        if let beyond = available { available = beyond > more ? beyond - more : nil }
+        client.promise(more)
         exchange.resume()
     }
 
     /// What waits beyond the topic's credit, here or at the client.
     private var backlog: UInt64 {
         let lacking = waitingEvents - min(waitingEvents, ledger.credit)
-        guard let available else { return lacking > 0 ? lacking : Backlog.unknownOnWire }
-        return lacking + available
+        return client.onWire(lacking: lacking)
     }
 
     private var needsBytes: Bool { !waiting.isEmpty && ledger.credit > 0 }

@@ -208,9 +208,13 @@ extension EventLoop {
         schedule(at: deadline(after: delay), job)
     }
 
+    /// The longest time that a timer waits, some 31 years: longer ones are as good as endless.
+    private static let delayMax = Duration.seconds(1_000_000_000)
+
     /// The loop's time once `delay` has passed since the turn began.
     package func deadline(after delay: Duration) -> UInt64 {
-        let (seconds, attoseconds) = max(delay, .zero).components
+        // The clock counts from the machine's start, so that the sum is far from overflowing.
+        let (seconds, attoseconds) = max(.zero, min(delay, Self.delayMax)).components
         return now + UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
     }
 
@@ -278,7 +282,7 @@ extension EventLoop {
         guard deadline > turnStart else { return true }
         // Rounded up, so that timers of one millisecond wake the loop once.
         let millisecond: UInt64 = 1_000_000
-        let time = (deadline + millisecond - 1) / millisecond * millisecond
+        let time = (min(deadline, .max - millisecond) + millisecond - 1) / millisecond * millisecond
         // One that goes off too early, for a timer that was cancelled, costs an empty turn.
         if let alarm, alarm <= time { return false }
         alarm = time

@@ -20,6 +20,21 @@ package enum HostProcess {
     }
 }
 
+extension HostProcess {
+    /// The wall clock in microseconds since 1970 (UTC); 0 where it stands before that.
+    package static var wallMicroseconds: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return microseconds(ofSeconds: time.tv_sec, nanoseconds: time.tv_nsec)
+    }
+
+    /// A reading of the wall clock in microseconds.
+    // The kernel's time fits into 63 bits of nanoseconds: so do the product and the sum.
+    package static func microseconds(ofSeconds seconds: Int, nanoseconds: Int) -> UInt64 {
+        UInt64(clamping: seconds) * 1_000_000 + UInt64(clamping: nanoseconds) / 1_000
+    }
+}
+
 // What the process has used, from the kernel.
 extension HostProcess {
     package static var pid: Int32 { getpid() }

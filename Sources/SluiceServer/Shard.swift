@@ -1,5 +1,4 @@
 import DequeModule
-import Glibc
 import Logging
 import SluiceCore
 import SluiceEngine
@@ -114,9 +113,7 @@ final class Shard {
         let now = Instant(nanoseconds: loop.now)
         guard engine.now != now || engine.time == 0 else { return }
         engine.now = now
-        var clock = timespec()
-        clock_gettime(CLOCK_REALTIME, &clock)
-        engine.time = UInt64(clock.tv_sec) * 1_000_000 + UInt64(clock.tv_nsec) / 1_000
+        engine.time = HostProcess.wallMicroseconds
     }
 }
 
@@ -318,7 +315,7 @@ extension Shard {
             return
         }
         readClocks()
-        drainDeadline = loop.now + UInt64(configuration.drainSeconds) * 1_000_000_000
+        drainDeadline = loop.deadline(after: .seconds(configuration.drainSeconds))
         for listener in listeners { listener.close() }
         listeners = []
         logger.info("stopping", metadata: ["connections": "\(connectionCount)"])

@@ -17,6 +17,13 @@ struct ProcessTests {
         }
     }
 
+    @Test("a wall clock that stands before 1970 reads 0")
+    func clock() {
+        #expect(HostProcess.microseconds(ofSeconds: -5, nanoseconds: 999_999_999) == 999_999)
+        #expect(HostProcess.microseconds(ofSeconds: 7, nanoseconds: 2_000) == 7_000_002)
+        #expect(HostProcess.wallMicroseconds > 1_000_000_000_000_000)
+    }
+
     @Test("a broken pipe is an error once the process ignores it")
     func brokenPipe() async {
         await #expect(processExitsWith: .success) {
