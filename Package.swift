@@ -53,7 +53,7 @@ let package = Package(
             swiftSettings: safe
         ),
         .systemLibrary(name: "CEpoll"),
-        // The handler of signals that ends a process with a report: Swift's runtime may not run there.
+        // The handler of signals that ends a process with a report: Swift may not run there.
         .target(name: "CCrash"),
         .target(
             name: "SluiceNet",

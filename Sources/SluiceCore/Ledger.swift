@@ -295,6 +295,9 @@ extension Ledger {
         guard askedBytes >= self.askedBytes else {
             throw .mismatch(expected: self.askedBytes, found: askedBytes)
         }
+        guard tracksBytes || self.asked == 0 || askedBytes == 0 else {
+            throw .mismatch(expected: 0, found: askedBytes)
+        }
         self.asked = asked
         self.askedBytes = askedBytes
         delivered = received

@@ -88,10 +88,11 @@ struct SaturatingTests {
                 )
             )
         case 2:
+            // What a frame can bring: at least one event, and no more bytes than it has.
             try ledger.receive(
                 firstSequence: number(ledger.delivered &+ 1, &random),
-                events: number(ledger.credit, &random),
-                bytes: number(ledger.byteCredit ?? 7, &random)
+                events: max(1, number(ledger.credit, &random)),
+                bytes: min(number(ledger.byteCredit ?? 7, &random), UInt64(Limits.frameBytesMax))
             )
         case 3:
             try ledger.book(

@@ -4,7 +4,7 @@ import SluiceServer
 import SluiceTestKit
 import SluiceWire
 
-/// A client that keeps its accounts as a good one does, but for numbers that are changed on the way.
+/// A client that keeps its accounts as a good one does, but for numbers changed on the way.
 final class HostileClient {
     private let bench: PeerBench
     private(set) var session = ClientSession(name: "hostile")

@@ -33,8 +33,9 @@ extension World {
         apply(.detach(sinks[index].id))
     }
 
-    /// A consumer of every other event, or of partitions, has a window full of them when its wire is
-    /// cut, comes back, and is cut off again while it is told of more losses than a step has effects.
+    /// A consumer of every other event, or of partitions, has a window full of them when its wire
+    /// is cut, comes back, and is cut off again while it is told of more losses than a step has
+    /// effects.
     mutating func scatter() {
         var opening = ConsumerOpening(events: UInt32(Limits.demandMax))
         // The one of partitions reads, and never says so: more is under way than is remembered.

@@ -43,8 +43,8 @@ struct NumbersTests {
 
     private static let names: [String] = [
         "buffer", "buffer-bytes", "ahead", "rate", "burst", "max-producers", "max-consumers",
-        "max-groups", "max-event-bytes", "keepalive", "resume-window", "topic-linger", "max-connections",
-        "shards", "drain-timeout",
+        "max-groups", "max-event-bytes", "keepalive", "resume-window", "topic-linger", "shards",
+        "max-connections", "drain-timeout",
     ]
 
     @Test("settings of the broker are within their bounds, or refused", arguments: Self.names)
@@ -62,6 +62,52 @@ struct NumbersTests {
             #expect(topic.capacity <= 1_000_000_000 && topic.ahead <= topic.capacity)
             #expect(topic.bufferBytes <= 1 << 40)
             #expect(server.connectionsMax > 0)
+        }
+    }
+}
+
+extension SystemTests {
+    @Suite("Odd numbers over HTTP")
+    struct HTTPNumbersTests {
+        private static let numbers: [String] = [
+            "0", "-1", "1048576", "1048577", "4294967296", "9223372036854775808",
+            "18446744073709551615", "18446744073709551616", "1e308", "NaN",
+        ]
+        private static let members: [String] = [
+            "capacity", "bufferBytes", "ahead", "rate", "burst", "maxProducers", "maxConsumers",
+            "maxGroups", "maxEventBytes",
+        ]
+
+        @Test(
+            "are taken or refused, and end nothing",
+            .timeLimit(.minutes(2)),
+            arguments: Broker.shardCounts
+        )
+        func requests(shards: Int) throws {
+            let broker = try Broker.withHTTP(shards: shards)
+            try broker.run("pub", "t", "x", "y")
+            for number in Self.numbers {
+                let members = Self.members.map { "\"\($0)\":\(number)" }
+                var statuses: [Int] = []
+                for path in [
+                    "events?demand=\(number)", "events?demand=1&wait=\(number)ms&start=first",
+                    "events?demand=1&start=\(number)",
+                ] {
+                    statuses.append(try broker.curl("/v1/topics/t/\(path)").status)
+                }
+                for member in members {
+                    let answer = try broker.curl("/v1/topics/t", "-X", "PATCH", "-d", "{\(member)}")
+                    statuses.append(answer.status)
+                }
+                let wish = "{\"partitions\":\(number),\"maxLag\":\(number)}"
+                statuses.append(try broker.curl("/v1/topics/u", "-X", "PUT", "-d", wish).status)
+                let path = "/v1/topics/t/groups/g/seek?to=\(number)"
+                statuses.append(try broker.curl(path, "-X", "POST").status)
+                #expect(statuses.allSatisfy { (200..<500).contains($0) }, "\(number): \(statuses)")
+            }
+            // Whatever the topic's settings are by now.
+            try broker.run("pub", "v", "x")
+            #expect(try broker.run("sub", "v", "-n", "1").text == "x\n")
         }
     }
 }

@@ -30,7 +30,7 @@ extension SystemTests {
             broker.running.signal(signal)
             let left = broker.running.wait()
             #expect(broker.running.process.terminationReason == .uncaughtSignal)
-            #expect(left.code == signal)
+            #expect(left.code == 128 + signal)
             let name = signal == SIGILL ? "SIGILL" : "SIGSEGV"
             #expect(left.errors.contains(" ends by \(name) at 0x"), "\(left.errors)")
             let lines = left.errors.split(separator: "\n")
