@@ -4,6 +4,8 @@ extension Topic {
     /// Moves events and demand as far as one step may; true if more is left to do.
     package mutating func advance(at now: Instant, into effects: inout Effects) -> Bool {
         clock = now
+        work = 0
+        isOutOfWork = false
         wakeUp(at: now)
         let limit = effects.list.count + Limits.effectsPerStepMax
         horizon = log.head
@@ -11,9 +13,11 @@ extension Topic {
         if !answers.isEmpty { giveAnswers(limit: limit, into: &effects) }
         // First, so that a loss is told before what came after it.
         announce(limit: limit, into: &effects)
-        while effects.list.count < limit, let index = dirtyGroups.first {
+        while effects.list.count < limit, work < Limits.workPerStepMax,
+            let index = dirtyGroups.first
+        {
             dispatch(index, at: now, limit: limit, into: &effects)
-            guard effects.list.count < limit else { break }
+            guard effects.list.count < limit, !isOutOfWork else { break }
             noteHold(ofGroup: index, at: now)
             dirtyGroups.removeFirst()
             groupTable[index].isDirty = false
@@ -42,7 +46,9 @@ extension Topic {
         limit: Int,
         into effects: inout Effects
     ) {
+        work += 1
         guard !groupTable[group].isRemoved else { return }
+        settleMembers(of: group)
         if !groupTable[group].lanes.isEmpty {
             dispatchLanes(group, at: now, limit: limit, into: &effects)
         } else if groupTable[group].nextMark < marks.next {
@@ -301,9 +307,7 @@ extension Topic {
         if group.pickers > 0, link.isWritable { return true }
         // What there is no room for cannot be delivered now.
         guard group.cursor.offset >= offset || group.lacksRoom else { return false }
-        return lanes(of: index).allSatisfy { lane in
-            (group.lanes[lane].firstOffset ?? .max) >= offset
-        }
+        return (firstWaiting(for: index) ?? .max) >= offset
     }
 
     /// Drops the oldest events beyond the topic's capacity, if that is its policy.
@@ -332,8 +336,8 @@ extension Topic {
         }
         var oldest: Run?
         for group in groupTable {
-            for lane in group.lanes {
-                guard let run = lane.items.first?.run else { continue }
+            for lane in group.lanes.busy {
+                guard let run = group.lanes.firstRun(of: lane) else { continue }
                 if oldest.map({ run.offset < $0.offset }) ?? true { oldest = run }
             }
         }
@@ -346,9 +350,7 @@ extension Topic {
             let from = groupTable[index].firstWaiting
             guard from < offset else { continue }
             var count: UInt64 = 0
-            for lane in groupTable[index].lanes.indices {
-                count += withLane(lane, of: index) { $0.drop(before: offset) }
-            }
+            eachBusyLane(of: index) { count += $0.drop(before: offset) }
             if groupTable[index].cursor.offset < offset {
                 count += offset - groupTable[index].cursor.offset
                 log.seek(&groupTable[index].cursor, to: offset)

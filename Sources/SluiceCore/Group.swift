@@ -43,17 +43,19 @@ package struct Group: Sendable {
     /// How long its events have waited.
     package internal(set) var holds = HoldTimes()
     /// Its events that do not wait in the log, sorted for those that may have them.
-    package internal(set) var lanes: [Lane] = []
+    package internal(set) var lanes = Lanes(count: 0)
     /// Events in the lanes.
     package internal(set) var queued: UInt64 = 0
     /// Whether there was no room in them for what comes next in the log.
     var lacksRoom = false
-    /// Whether lanes got something that still lies where it arrived.
-    var hasFreshLanes = false
     /// The lane that is served first in the next step.
     var firstLane = 0
     /// Members that do not take every event as it comes.
     var pickers = 0
+    /// Members that claim partitions.
+    var claimers = 0
+    /// Whether members came or went since it was last found out who is served.
+    var isUnassigned = false
     package internal(set) var members: [UInt32] = []
     /// What its members could take at once: the sum of their deliverable credit, the least of it
     /// for a broadcast (law L3).
@@ -96,7 +98,7 @@ package struct Group: Sendable {
 
     /// The first offset that waits for it, or the next one.
     package var firstWaiting: UInt64 {
-        lanes.reduce(cursor.offset) { min($0, $1.firstOffset ?? .max) }
+        min(cursor.offset, lanes.firstOffset ?? .max)
     }
 
     /// A member's place in the order: by priority, then by rank, equals in the order they came.

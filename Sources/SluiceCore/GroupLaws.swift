@@ -23,6 +23,7 @@ extension Topic {
             }
         case .exclusive:
             let active = groupTable[number].active
+            guard !groupTable[number].isUnassigned else { return }
             let isServed = active.map { consumerLinks[Int($0)].isAttached } ?? false
             if !isServed, members.contains(where: { consumerLinks[Int($0)].isAttached }) {
                 found.append("\(name()): those that stand by are not served")
@@ -62,11 +63,12 @@ extension Topic {
 
     /// Each partition belongs to those that claim it, or to one of those that share the rest.
     private func checkPartitions(of number: Int, _ found: inout [String]) {
+        guard !groupTable[number].isUnassigned else { return }
         let members = groupTable[number].members
         func name() -> String { groupTable[number].name }
         let isShared = members.contains { consumerLinks[Int($0)].special[0].claims == nil }
         for lane in groupTable[number].lanes.indices {
-            let owners = groupTable[number].lanes[lane].owners
+            let owners = groupTable[number].lanes.owners(of: lane)
             var (having, claiming) = (0, 0)
             var isRight = true
             for member in members {
@@ -82,7 +84,8 @@ extension Topic {
             if !isRight || having != count || owners.count != count {
                 found.append("\(name()): lane \(lane) has \(owners), claimed by \(claiming)")
             }
-            if let handOver = groupTable[number].lanes[lane].handOver, !isAwake(by: handOver.until)
+            if let handOver = groupTable[number].lanes.handOver(of: lane),
+                !isAwake(by: handOver.until)
             {
                 found.append("\(name()): lane \(lane) waits for ever for \(handOver.from)")
             }

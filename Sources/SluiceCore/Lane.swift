@@ -11,10 +11,15 @@ package struct Lane: Sendable {
         var charge: UInt64 { UInt64(run.byteCount) + Limits.laneItemBytes }
     }
 
+    /// Who was given events of the lane last, up to which sequence.
+    struct Last: Sendable {
+        var link: LinkID
+        var sequence: UInt64
+    }
+
     /// A member that had the lane may still have to receive what it was given of it.
     struct HandOver: Sendable {
-        var from: LinkID
-        var sequence: UInt64
+        var from: Last
         var until: Instant
     }
 
@@ -22,13 +27,11 @@ package struct Lane: Sendable {
     package internal(set) var waiting: UInt64 = 0
     /// The sum of what its items keep from being freed.
     private(set) var bytes: UInt64 = 0
-    /// The members that it belongs to; all of the group if it has no partitions.
-    package internal(set) var owners: [UInt32] = []
     /// What was lost behind the last item, to be told when that is gone.
     var lost: Gap?
     var handOver: HandOver?
-    /// Who was given events of the lane last, up to which sequence.
-    var last: (link: LinkID, sequence: UInt64)?
+    /// Only in a group by partition.
+    var last: Last?
 
     /// The first offset that waits.
     var firstOffset: UInt64? { items.first?.run.offset }

@@ -15,12 +15,12 @@ extension Topic {
         if needsLanes(group) {
             guard groupTable[group].lanes.isEmpty else { return }
             let count = max(1, Int(groupTable[group].rules.partitions))
-            groupTable[group].lanes = Array(repeating: Lane(), count: count)
+            groupTable[group].lanes = Lanes(count: count)
             lanedGroups += 1
             laneCount += UInt64(count)
         } else if !groupTable[group].lanes.isEmpty, groupTable[group].queued == 0 {
             laneCount -= UInt64(groupTable[group].lanes.count)
-            groupTable[group].lanes = []
+            groupTable[group].lanes = Lanes(count: 0)
             endLackOfRoom(of: group)
             lanedGroups -= 1
             rebuildOrder(group)
@@ -37,39 +37,30 @@ extension Topic {
         var shortfall = retryBlocked(of: group)
         settleHandOvers(of: group, at: now)
         var hasMoved = true
-        while hasMoved, effects.list.count < limit {
+        while hasMoved, effects.list.count < limit, !isOutOfWork {
             hasMoved = route(group)
-            let first = groupTable[group].firstLane
-            let count = groupTable[group].lanes.count
-            for step in 0..<count where effects.list.count < limit {
-                let lane = (first + step) % count
-                groupTable[group].firstLane = (lane + 1) % count
-                let served = serve(
-                    lane,
-                    of: group,
-                    at: now,
-                    limit: limit,
-                    &shortfall,
-                    into: &effects
-                )
-                hasMoved = hasMoved || served
+            if serveLanes(of: group, at: now, limit: limit, &shortfall, into: &effects) {
+                hasMoved = true
             }
             if groupTable[group].nextMark < marks.next {
                 hasMoved = tellInLanes(group, limit: limit, into: &effects) || hasMoved
             }
             // Served in turn only if a step does not suffice; else always in the same order.
-            if effects.list.count < limit { groupTable[group].firstLane = 0 }
+            if effects.list.count < limit, !isOutOfWork { groupTable[group].firstLane = 0 }
         }
         sayBlocked(shortfall, of: group)
-        let first = groupTable[group].firstWaiting
-        enforceLag(of: group)
-        let isHeld = !groupTable[group].blocked.isEmpty || groupTable[group].nextMark < marks.next
-        if isHeld, groupTable[group].firstWaiting > first {
-            // What a member lacked bytes for is gone, and what was said behind it: the next event
-            // may be for it, behind the loss.
-            announce(limit: limit, into: &effects)
-            dispatchLanes(group, at: now, limit: limit, into: &effects)
-            return
+        if !groupTable[group].rules.holds {
+            let first = groupTable[group].firstWaiting
+            enforceLag(of: group)
+            let isHeld =
+                !groupTable[group].blocked.isEmpty || groupTable[group].nextMark < marks.next
+            if isHeld, groupTable[group].firstWaiting > first {
+                // What a member lacked bytes for is gone, and what was said behind it: the next
+                // event may be for it, behind the loss.
+                announce(limit: limit, into: &effects)
+                dispatchLanes(group, at: now, limit: limit, into: &effects)
+                return
+            }
         }
         setLanes(of: group)
         if groupTable[group].isLockstep { settleCredit(group) }
@@ -118,20 +109,82 @@ extension Topic {
         of group: Int,
         _ body: (inout Lane) -> Result
     ) -> Result {
-        let waiting = groupTable[group].lanes[lane].waiting
-        let bytes = groupTable[group].lanes[lane].bytes
-        let result = body(&groupTable[group].lanes[lane])
+        let waiting = groupTable[group].lanes.waiting(in: lane)
+        let bytes = groupTable[group].lanes.bytes(of: lane)
+        let result = groupTable[group].lanes.change(lane, body)
         groupTable[group].queued -= waiting
-        groupTable[group].queued += groupTable[group].lanes[lane].waiting
+        groupTable[group].queued += groupTable[group].lanes.waiting(in: lane)
         laneBytes -= bytes
-        laneBytes += groupTable[group].lanes[lane].bytes
+        laneBytes += groupTable[group].lanes.bytes(of: lane)
         return result
+    }
+
+    /// Changes each lane of a group in which something waits.
+    mutating func eachBusyLane(of group: Int, _ body: (inout Lane) -> Void) {
+        var next = 0
+        while let lane = groupTable[group].lanes.busy.next(from: next) {
+            next = lane + 1
+            withLane(lane, of: group, body)
+        }
     }
 }
 
 // MARK: - Serving
 
 extension Topic {
+    /// Hands out what the members can take of all lanes; true if something moved.
+    private mutating func serveLanes(
+        of group: Int,
+        at now: Instant,
+        limit: Int,
+        _ shortfall: inout [UInt32: Shortfall],
+        into effects: inout Effects
+    ) -> Bool {
+        var hasMoved = false
+        let first = groupTable[group].firstLane
+        // From the first on, and round to it.
+        for round in 0..<2 {
+            let end = round == 0 ? groupTable[group].lanes.count : first
+            var next = round == 0 ? first : 0
+            while effects.list.count < limit,
+                let lane = groupTable[group].lanes.busy.next(from: next), lane < end
+            {
+                guard work < Limits.workPerStepMax else {
+                    isOutOfWork = true
+                    return hasMoved
+                }
+                work += 1
+                next = lane + 1
+                guard mayServe(lane, of: group) else { continue }
+                groupTable[group].firstLane = next % groupTable[group].lanes.count
+                let served = serve(
+                    lane,
+                    of: group,
+                    at: now,
+                    limit: limit,
+                    &shortfall,
+                    into: &effects
+                )
+                hasMoved = hasMoved || served
+            }
+        }
+        return hasMoved
+    }
+
+    /// Whether the owners of a partition could take something; without partitions it is seen later.
+    // Mutating, so that the topic is not copied to be asked.
+    private mutating func mayServe(_ lane: Int, of group: Int) -> Bool {
+        guard groupTable[group].rules.dispatcher == .partition else { return true }
+        if let owner = groupTable[group].lanes.sharer(of: lane) {
+            return consumerLinks[Int(owner)].deliverable > 0
+        }
+        for owner in groupTable[group].lanes.claimants(of: lane)
+        where consumerLinks[Int(owner)].deliverable > 0 {
+            return true
+        }
+        return false
+    }
+
     /// Hands out what the members can take of a lane; true if something moved.
     private mutating func serve(
         _ lane: Int,
@@ -141,8 +194,8 @@ extension Topic {
         _ shortfall: inout [UInt32: Shortfall],
         into effects: inout Effects
     ) -> Bool {
-        guard groupTable[group].lanes[lane].waiting > 0,
-            groupTable[group].lanes[lane].handOver == nil
+        guard groupTable[group].lanes.waiting(in: lane) > 0,
+            groupTable[group].lanes.handOver(of: lane) == nil
         else {
             tellLoss(of: lane, group)
             return false
@@ -161,7 +214,7 @@ extension Topic {
         }
         var hasMoved = false
         var passed: Set<UInt32> = []
-        while effects.list.count < limit, groupTable[group].lanes[lane].waiting > 0,
+        while effects.list.count < limit, groupTable[group].lanes.waiting(in: lane) > 0,
             let next = nextMember(of: lane, group, except: passed)
         {
             if deliver(from: lane, to: next, of: group, at: now, &shortfall, into: &effects) {
@@ -176,7 +229,7 @@ extension Topic {
     /// The members that may have the events of a lane; those that stand by have no say in it.
     func owners(of lane: Int, _ group: Int) -> [UInt32] {
         switch groupTable[group].rules.dispatcher {
-        case .partition: groupTable[group].lanes[lane].owners
+        case .partition: groupTable[group].lanes.owners(of: lane)
         case .exclusive: groupTable[group].active.map { [$0] } ?? []
         case .broadcast, .demand, .fair, .independent: groupTable[group].members
         }
@@ -197,12 +250,12 @@ extension Topic {
 
     /// The member's place in the order; nil if it can take nothing.
     func turn(of member: UInt32) -> Group.Turn? {
-        let link = consumerLinks[Int(member)]
-        guard link.deliverable > 0 else { return nil }
+        let place = Int(member)
+        guard consumerLinks[place].deliverable > 0 else { return nil }
         return Group.Turn(
-            priority: link.priority,
-            rank: rank(Int(member)),
-            ticket: link.ticket,
+            priority: consumerLinks[place].priority,
+            rank: rank(place),
+            ticket: consumerLinks[place].ticket,
             link: member
         )
     }
@@ -217,9 +270,10 @@ extension Topic {
         into effects: inout Effects
     ) -> Bool {
         let link = consumerLinks[Int(index)]
-        var due = dueEvents(of: link, in: groupTable[group].lanes[lane])
+        var due = dueEvents(of: link, in: lane)
         if groupTable[group].nextMark < marks.next {
-            due = min(due, groupTable[group].lanes[lane].waiting(before: horizon(of: index)))
+            let end = horizon(of: index)
+            due = min(due, groupTable[group].lanes.waiting(in: lane, before: end))
         }
         let events = min(due, turnEvents(Int(index), of: group))
         guard events > 0 else { return false }
@@ -234,7 +288,7 @@ extension Topic {
             )
         }
         guard taken.events > 0 else {
-            if let need = groupTable[group].lanes[lane].firstRecordBytes {
+            if let need = groupTable[group].lanes.firstRecordBytes(of: lane) {
                 setAside(index, need: need, &shortfall)
             }
             return false
@@ -253,11 +307,12 @@ extension Topic {
     }
 
     /// Events of a lane that the consumer's credit and its drain let pass.
-    func dueEvents(of link: ConsumerLink, in lane: Lane) -> UInt64 {
-        let events = min(link.ledger.credit, lane.waiting, link.allowance)
+    func dueEvents(of link: ConsumerLink, in lane: Int) -> UInt64 {
+        let waiting = groupTable[link.group].lanes.waiting(in: lane)
+        let events = min(link.ledger.credit, waiting, link.allowance)
         guard let until = link.drainsUntil else { return events }
         let due = link.ledger.credit(upTo: link.ledger.drainedTo)
-        return min(events, due, lane.waiting(before: until))
+        return min(events, due, groupTable[link.group].lanes.waiting(in: lane, before: until))
     }
 
     /// Books events of a lane, whose runs are among the effects already.
@@ -291,7 +346,7 @@ extension Topic {
         count(events, for: place, of: group)
         book(delivery, to: index, at: now, into: &effects)
         guard groupTable[group].rules.dispatcher == .partition else { return }
-        groupTable[group].lanes[lane].last = (id(index), sequence + events - 1)
+        noteLast(Lane.Last(link: id(index), sequence: sequence + events - 1), of: lane, group)
     }
 
     /// A member cannot be given the next event: why, unless more room would help.
@@ -311,20 +366,19 @@ extension Topic {
 
     /// Joins a loss with the one behind what was lost last, if nothing is left between them.
     mutating func joinLoss(_ gap: inout Gap, of group: Int) {
-        for lane in groupTable[group].lanes.indices where groupTable[group].lanes[lane].waiting == 0
-        {
-            guard let lost = groupTable[group].lanes[lane].lost else { continue }
-            groupTable[group].lanes[lane].lost = nil
+        eachBusyLane(of: group) { lane in
+            guard lane.waiting == 0, let lost = lane.lost else { return }
+            lane.lost = nil
             gap.cover(lost)
         }
     }
 
     /// Leaves a loss to be told once everything before it was handed out.
     private mutating func tellLoss(of lane: Int, _ group: Int) {
-        guard groupTable[group].lanes[lane].waiting == 0,
-            let gap = groupTable[group].lanes[lane].lost
+        guard groupTable[group].lanes.waiting(in: lane) == 0,
+            let gap = groupTable[group].lanes.lost(of: lane)
         else { return }
-        groupTable[group].lanes[lane].lost = nil
+        withLane(lane, of: group) { $0.lost = nil }
         remember(gap, for: groupTable[group].members)
     }
 }
@@ -367,22 +421,20 @@ extension Topic {
 
     /// Drops the oldest events that wait for an independent consumer.
     private mutating func dropLagging(_ group: Int, keeping keep: UInt64) {
-        guard let from = groupTable[group].lanes[0].firstOffset else { return }
+        guard let from = groupTable[group].lanes.firstOffset(of: 0) else { return }
         let offset = log.head - min(log.head, keep)
         let lost = withLane(0, of: group) { $0.drop(before: offset) }
         guard lost > 0 else { return }
         discard(lost, of: group)
-        let to = groupTable[group].lanes[0].firstOffset ?? log.head
+        let to = groupTable[group].lanes.firstOffset(of: 0) ?? log.head
         let gap = Gap(from: from, to: to, count: lost, reason: .lagged)
         remember(gap, for: groupTable[group].members)
     }
 
     /// Moves what lanes got and could not hand out into memory of their own.
     mutating func keepLanes() {
-        for group in groupTable.indices where groupTable[group].hasFreshLanes {
-            groupTable[group].hasFreshLanes = false
-            for lane in groupTable[group].lanes.indices
-            where groupTable[group].lanes[lane].hasFresh {
+        for group in groupTable.indices {
+            while let lane = groupTable[group].lanes.popFresh() {
                 withLane(lane, of: group) { $0.keep() }
             }
         }

@@ -127,9 +127,13 @@ extension Topic {
         var bytes: UInt64 = 0
         for case let group? in groups {
             var queued: UInt64 = 0
-            for lane in group.lanes {
+            for number in group.lanes.indices {
+                let lane = group.lanes[number]
                 queued += lane.recountedWaiting
                 bytes += lane.recountedBytes
+                if (lane.waiting > 0) && !group.lanes.busy.contains(number) {
+                    found.append("\(group.name): lane \(number) is not looked at")
+                }
             }
             if queued != group.queued {
                 found.append("\(group.name): queued \(group.queued), counted \(queued)")
@@ -206,7 +210,7 @@ extension Topic {
         for number in groupTable.indices where !groupTable[number].isRemoved && touched(number) {
             guard groupTable[number].lanes.isEmpty else {
                 checkUnsorted(number, &found)
-                for lane in groupTable[number].lanes.indices {
+                for lane in groupTable[number].lanes.busy {
                     checkStranded(in: lane, number, &found)
                 }
                 continue
@@ -242,9 +246,9 @@ extension Topic {
 
     /// L6 within a lane: its first event, that nobody was passed over for.
     private func checkStranded(in lane: Int, _ number: Int, _ found: inout [String]) {
-        guard groupTable[number].lanes[lane].handOver == nil,
-            let need = groupTable[number].lanes[lane].firstRecordBytes,
-            let run = groupTable[number].lanes[lane].items.first?.run
+        guard groupTable[number].lanes.handOver(of: lane) == nil,
+            let need = groupTable[number].lanes.firstRecordBytes(of: lane),
+            let run = groupTable[number].lanes.firstRun(of: lane)
         else { return }
         let owners = owners(of: lane, number)
         // A broadcast waits for all members, also for those that refuse the event.

@@ -40,6 +40,8 @@ package enum Limits {
     package static let topicLingerMilliseconds = 600_000
     /// Groups of one topic; each holds what its members have not seen.
     package static let groupsPerTopicMax = 1_000
+    /// Members that claim one partition.
+    package static let partitionOwnersMax = 64
     /// Partitions of one group.
     package static let partitionsMax: UInt16 = 1_024
     /// Events that are looked through for one that a member with credit accepts.
@@ -66,6 +68,12 @@ package enum Limits {
     package static let grantWindowEvents: UInt64 = 65_536
     /// Bytes that a topic's producers may hold as grants together.
     package static let grantWindowBytes: UInt64 = 4_194_304
+    /// Seconds for which a grant to an announced backlog may lie unused while others wait.
+    package static let announcedGrantSecondsMax = 5
+    /// Milliseconds for which a grant may lie unused that no announced backlog has a use for.
+    package static let idleGrantMilliseconds: UInt64 = 500
+    /// The same for the next grants of a producer whose last one went back unused.
+    package static let lapsedGrantMilliseconds: UInt64 = 200
     /// Events granted to each producer that announced nothing, out of `ahead` only.
     package static let idleGrantEvents: UInt64 = 4
     /// Events a topic's producers may be granted beyond what consumers want, by default.
@@ -146,6 +154,9 @@ package enum Limits {
     package static let memoryLimitMin = 67_108_864
     /// Effects of one step of a topic; what is left over runs in the next turn.
     package static let effectsPerStepMax = 256
+    /// Events sorted, lanes looked at and conditions judged in one step, and in one turn of a
+    /// loop; what is left over runs in the next.
+    package static let workPerStepMax = 65_536
     /// Deliveries, and as many gaps, that a link remembers until they are known to be received.
     package static let cutRangesMax = 4_096
     /// Event loops that one broker spreads its topics over.

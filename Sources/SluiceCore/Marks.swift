@@ -50,6 +50,17 @@ struct MarkLog: Sendable {
     /// The number of the mark behind one.
     func number(after number: UInt64) -> UInt64 { max(number + 1, first) }
 
+    /// The number of the first, from one that is known on, that lies behind an offset.
+    func first(from number: UInt64, behind offset: UInt64) -> UInt64 {
+        guard number < next, self[number].offset <= offset else { return number }
+        var (low, high) = (self.number(after: number), next)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if self[middle].offset <= offset { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
     var count: Int { marks.count }
 }
 
@@ -178,6 +189,7 @@ extension Topic {
     mutating func tellInLanes(_ group: Int, limit: Int, into effects: inout Effects) -> Bool {
         groupTable[group].nextMark = marks.known(groupTable[group].nextMark)
         var hasTold = false
+        work += groupTable[group].members.count
         for member in groupTable[group].members {
             let reached = firstAwaited(by: member)
             let told = tell(member, upTo: reached, limit: limit, into: &effects)
@@ -219,11 +231,7 @@ extension Topic {
     /// The first offset that may still come for a member from its lanes.
     private func firstAwaited(by member: UInt32) -> UInt64 {
         let group = consumerLinks[Int(member)].group
-        var first = groupTable[group].cursor.offset
-        for lane in lanes(of: member) {
-            first = min(first, groupTable[group].lanes[lane].firstOffset ?? .max)
-        }
-        return first
+        return min(groupTable[group].cursor.offset, firstWaiting(for: member) ?? .max)
     }
 
     /// Notes which marks a group with lanes has passed as a whole.
@@ -234,20 +242,15 @@ extension Topic {
             told = min(told, nextMark(of: member) ?? .max)
         }
         let reached = groupTable[group].firstWaiting
-        var number = groupTable[group].nextMark
-        while number < told, marks[number].offset <= reached {
-            number = marks.number(after: number)
-        }
-        groupTable[group].nextMark = number
+        let passed = marks.first(from: groupTable[group].nextMark, behind: reached)
+        groupTable[group].nextMark = min(passed, max(told, groupTable[group].nextMark))
         marksAreLoose = true
     }
 
     /// Lets new owners of a lane hear again what was said behind events that wait there.
     mutating func rewindMarks(of owners: [UInt32], to offset: UInt64, _ group: Int) {
-        var number = marks.known(groupTable[group].nextMark)
-        while number < marks.next, marks[number].offset <= offset {
-            number = marks.number(after: number)
-        }
+        let known = marks.known(groupTable[group].nextMark)
+        let number = marks.first(from: known, behind: offset)
         for owner in owners {
             consumerLinks[Int(owner)].nextMark = min(consumerLinks[Int(owner)].nextMark, number)
         }

@@ -7,7 +7,7 @@ struct Special: Sendable {
     /// The partitions that it wants; nil for an even share of what nobody claims.
     var claims: [UInt16]?
     /// The partitions that it has.
-    var lanes: [Int] = []
+    var lanes = LaneSet()
     var filter: Filter?
     var sampleOneIn: UInt32 = 1
     var batch: BatchRule?
@@ -123,7 +123,7 @@ extension Topic {
                 withLane(lane, of: group) { $0.prepend(left) }
             }
         }
-        let isSeen = groupTable[group].lanes[lane].waiting == 0
+        let isSeen = groupTable[group].lanes.waiting(in: lane) == 0
         while let item = kept.popLast() { withLane(lane, of: group) { $0.putBack(item) } }
         refuse(refused, of: group)
         var moved = hand(shares, of: lane, group, at: now, into: &effects)
@@ -181,7 +181,7 @@ extension Topic {
         let isMarked = groupTable[group].nextMark < marks.next
         return turns.map { turn in
             let link = consumerLinks[Int(turn.link)]
-            var events = dueEvents(of: link, in: groupTable[group].lanes[lane])
+            var events = dueEvents(of: link, in: lane)
             if turns.count > 1 { events = min(events, turnEvents(Int(turn.link), of: group)) }
             if let special = link.special.first, special.batch != nil {
                 events = min(events, special.batchLeft)

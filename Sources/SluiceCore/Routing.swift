@@ -9,8 +9,13 @@ extension Topic {
         endLackOfRoom(of: group)
         var runs: [Run] = []
         while groupTable[group].cursor.offset < log.head {
-            let share = routable(group)
+            guard work < Limits.workPerStepMax else {
+                isOutOfWork = true
+                break
+            }
+            var share = routable(group)
             guard share.events > 0 else { break }
+            if isSorted { share.events = min(share.events, Self.sortedAtOnceMax) }
             runs.removeAll(keepingCapacity: true)
             let taken = log.take(
                 from: &groupTable[group].cursor,
@@ -21,6 +26,7 @@ extension Topic {
                 into: &runs
             )
             guard taken.events > 0 else { break }
+            work += isSorted ? Int(taken.events) : runs.count
             for run in runs {
                 if isSorted { sort(run, group) } else { append(run, to: 0, of: group) }
             }
@@ -28,6 +34,9 @@ extension Topic {
         }
         return groupTable[group].cursor.offset > before
     }
+
+    /// Events that are sorted before it is looked whether that was enough for a step.
+    private static let sortedAtOnceMax: UInt64 = 4_096
 
     /// What may go into the lanes of a group next.
     private struct Routable {
@@ -94,6 +103,7 @@ extension Topic {
     /// Events from a group's cursor on that no other group needs in the log.
     private mutating func leftToItself(_ group: Int) -> UInt64 {
         var next = log.head
+        work += groupTable.count / 16
         for index in groupTable.indices where index != group && !groupTable[index].isRemoved {
             next = min(next, groupTable[index].cursor.offset)
         }
@@ -125,16 +135,16 @@ extension Topic {
 
     private mutating func append(_ run: Run, to lane: Int, of group: Int) {
         isUnsettled = true
-        guard groupTable[group].lanes[lane].lost == nil else {
+        guard groupTable[group].lanes.lost(of: lane) == nil else {
             // Until the consumer has had what waits, what comes is lost with what was.
             let count = UInt64(run.count)
             let gap = Gap(from: run.offset, to: run.endOffset, count: count, reason: .lagged)
-            groupTable[group].lanes[lane].noteLoss(gap)
+            withLane(lane, of: group) { $0.noteLoss(gap) }
             discard(count, of: group)
             return
         }
         withLane(lane, of: group) { $0.append(run) }
-        groupTable[group].hasFreshLanes = true
+        groupTable[group].lanes.markFresh(lane)
     }
 
     mutating func discard(_ events: UInt64, of group: Int) {

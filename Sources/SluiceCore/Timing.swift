@@ -35,7 +35,7 @@ extension Topic {
             }
             if awaitsTime(group) { markDirty(group) }
         }
-        if bucket != nil { grantsAreDue = true }
+        if bucket != nil || producers > 0 { grantsAreDue = true }
     }
 
     /// Brings what a member's rate lets pass up to date.
@@ -81,7 +81,7 @@ extension Topic {
         guard found > 0 else { return false }
         let isFull =
             found >= need
-            || special.selects && group.lanes[lane].waiting >= Limits.lookAheadEventsMax
+            || special.selects && group.lanes.waiting(in: lane) >= Limits.lookAheadEventsMax
         if isFull || link.drainsUntil != nil || special.batchDueAt.map({ $0 <= now }) ?? false {
             consumerLinks[place].special[0].batchLeft = need
             return true
@@ -107,7 +107,7 @@ extension Topic {
     ) -> UInt64 {
         let group = consumerLinks[Int(index)].group
         guard consumerLinks[Int(index)].special.first?.selects == true else {
-            return min(limit, groupTable[group].lanes[lane].waiting(before: end))
+            return min(limit, groupTable[group].lanes.waiting(in: lane, before: end))
         }
         var count: UInt64 = 0
         var seen: UInt64 = 0

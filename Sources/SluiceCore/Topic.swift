@@ -47,6 +47,8 @@ package struct Topic: Sendable {
     var floorless = 0
     /// Producers that have events and no grant.
     var starved = 0
+    /// When grants that lie unused are looked for again.
+    var unusedLookAt: Instant?
     /// How long there have been some.
     package internal(set) var producerHolds = HoldTimes()
     /// The accounts of producers that are gone, and what groups without a name have counted.
@@ -105,6 +107,10 @@ package struct Topic: Sendable {
     var bucket: TokenBucket?
     /// Whether events came or went since what is held was last trimmed and bounded.
     var isUnsettled = false
+    /// What the step has looked at so far: events sorted, lanes, conditions.
+    package internal(set) var work = 0
+    /// Whether the group that has its turn has more to look at than a step may.
+    var isOutOfWork = false
 
     package internal(set) var counters = Counters()
     package internal(set) var publishedAt: Instant?

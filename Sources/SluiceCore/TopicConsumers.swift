@@ -10,7 +10,7 @@ extension Topic {
             link.drainsUntil = nil
         }
         refresh(id.index, requeue: false)
-        if kinds[Int(id.index)] == .consumer { elect(consumerLinks[Int(id.index)].group) }
+        if kinds[Int(id.index)] == .consumer { regroup(consumerLinks[Int(id.index)].group) }
         detachProducer(id.index)
     }
 
@@ -63,7 +63,7 @@ extension Topic {
         awaitAnnouncement(id.index)
         if consumer(id)?.drainsUntil != nil { draining.append(id) }
         refresh(id.index, requeue: true)
-        elect(consumerLinks[Int(id.index)].group)
+        regroup(consumerLinks[Int(id.index)].group)
     }
 
     /// Throws away what waits; every group goes on with the next event that comes.
@@ -89,9 +89,7 @@ extension Topic {
     }
 
     private mutating func clearLanes(of index: Int) {
-        for lane in groupTable[index].lanes.indices {
-            _ = withLane(lane, of: index) { $0.removeAll() }
-        }
+        eachBusyLane(of: index) { _ = $0.removeAll() }
     }
 
     /// Lets a group go on elsewhere within what is held; one with lanes only forwards.
@@ -102,9 +100,7 @@ extension Topic {
         if !groupTable[index].lanes.isEmpty {
             let first = groupTable[index].firstWaiting
             let offset = start == .first ? first : max(offset(of: start), first)
-            for lane in groupTable[index].lanes.indices {
-                _ = withLane(lane, of: index) { $0.drop(before: offset) }
-            }
+            eachBusyLane(of: index) { _ = $0.drop(before: offset) }
             if cursor.offset < groupTable[index].cursor.offset { cursor = groupTable[index].cursor }
         }
         groupTable[index].cursor = cursor

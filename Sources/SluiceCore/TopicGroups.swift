@@ -18,6 +18,7 @@ extension Topic {
     mutating func groupIndex(_ opening: ConsumerOpening) throws(Refusal) -> Int {
         if let index = groupIndex(named: opening.group), !makesOwnGroup(opening) {
             try check(opening, against: groupTable[index])
+            try checkRoomForOwner(opening.member, groupTable[index])
             return index
         }
         let rules = try rules(for: opening)
@@ -157,15 +158,15 @@ extension Topic {
     mutating func join(_ index: UInt32, _ group: Int) {
         groupTable[group].members.append(index)
         switch groupTable[group].rules.dispatcher {
-        case .exclusive:
+        case .exclusive, .partition:
             consumerLinks[Int(index)].isStandby = true
-            elect(group)
+            regroup(group)
         case .broadcast: groupTable[group].isCreditStale = true
-        case .demand, .fair, .independent, .partition: break
+        case .demand, .fair, .independent: break
         }
         if consumerLinks[Int(index)].picks { groupTable[group].pickers += 1 }
         setLanes(of: group)
-        assign(group)
+        if groupTable[group].rules.dispatcher == .partition { enterClaims(of: index, in: group) }
         // Alone, the other needed no place in the order.
         if groupTable[group].members.count == 2 { rebuildOrder(group) }
     }
@@ -191,19 +192,18 @@ extension Topic {
         setDeliverable(0, of: index)
         groupTable[group].ended.end(consumerLinks[Int(index)].ledger)
         if consumerLinks[Int(index)].isCredited { groupTable[group].credited -= 1 }
-        groupTable[group].members.removeAll { $0 == index }
-        if groupTable[group].active == index {
-            groupTable[group].active = nil
-            elect(group)
+        // Who came first is mostly who goes first, where many go at once.
+        if let place = groupTable[group].members.firstIndex(of: index) {
+            groupTable[group].members.remove(at: place)
         }
+        if groupTable[group].active == index { groupTable[group].active = nil }
         if consumerLinks[Int(index)].picks { groupTable[group].pickers -= 1 }
-        assign(group)
-        setLanes(of: group)
+        if groupTable[group].rules.dispatcher == .partition { giveUpLanes(of: index, in: group) }
         if groupTable[group].members.isEmpty, groupTable[group].rules.isEphemeral {
             removeGroup(at: group)
             return
         }
-        markDirty(group)
+        regroup(group)
     }
 
     /// Gives a group that serves one member alone the next, if it has none that is there.

@@ -33,6 +33,15 @@ extension Topic {
         throw Refusal(.limit, "the topic's limit of groups is \(most); remove one first")
     }
 
+    /// Each may have the next event of a partition: all are looked at for it.
+    func checkRoomForOwner(_ member: MemberOptions, _ group: Group) throws(Refusal) {
+        for claim in member.claims ?? []
+        where group.lanes.claimants(of: Int(claim)).count >= Limits.partitionOwnersMax {
+            let most = Limits.partitionOwnersMax
+            throw Refusal(.limit, "\(most) members claim partition \(claim), its limit")
+        }
+    }
+
     /// Whether some event may be too large for the topic.
     func mayHaveTooLarge(_ publication: Publication) -> Bool {
         publication.bytes > UInt64(options.limits.eventBytes)

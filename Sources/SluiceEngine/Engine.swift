@@ -88,7 +88,10 @@ package final class Engine {
         if let next = inspecting.popFirst() { answer(next.inspection, next.session, next.link) }
         if hasFreedMemory { retryForMemory() }
         var steps = 0
-        while steps < Self.stepsPerTurnMax, let box = dirty.popFirst() {
+        var work = 0
+        while steps < Self.stepsPerTurnMax, work < Limits.workPerStepMax,
+            let box = dirty.popFirst()
+        {
             catchUp(box)
             box.isDirty = false
             steps += 1
@@ -97,6 +100,7 @@ package final class Engine {
             lastCommand.pointee |= 0x80
             let hasMore = box.core.advance(at: now, into: &effects)
             bookMemory(of: box)
+            work += box.core.work
             perform(&effects, of: box)
             if hasMore { mark(box) }
             if box.core.producers + box.core.consumers == 0 { noteLeft(box) }

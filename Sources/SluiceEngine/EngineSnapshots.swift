@@ -105,7 +105,7 @@ extension Engine {
         snapshot.isEphemeral = group.rules.isEphemeral
         snapshot.position = group.firstWaiting
         snapshot.waiting = core.waiting(ofGroup: number)
-        snapshot.partitions = group.rules.partitions > 0 ? group.lanes.map(\.waiting) : nil
+        snapshot.partitions = group.rules.partitions > 0 ? group.lanes.waiting : nil
         snapshot.delivered = group.delivered
         snapshot.discarded = group.discarded
         snapshot.refused = group.refused

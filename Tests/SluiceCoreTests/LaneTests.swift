@@ -78,6 +78,96 @@ struct PartitionTests {
         #expect(harness.broken() == [])
     }
 
+    @Test("finds out once who has what, however many come and go before its turn")
+    func rush() {
+        var harness = TopicHarness()
+        _ = harness.consumer(asks: 1, partitioned())
+        var topic = harness.topic
+        var effects = Effects()
+        var members: [LinkID] = []
+        for number in 0..<4_000 {
+            var opening = ConsumerOpening(events: 1)
+            partitioned()(&opening)
+            let id = topic.nextLink()
+            topic.apply(.openConsumer(id, opening), at: harness.now, into: &effects)
+            members.append(id)
+            // One leaves for two that come, and others take its place in the table of links.
+            if number % 2 == 1 {
+                topic.apply(.close(members.remove(at: number / 4)), at: harness.now, into: &effects)
+            }
+        }
+        #expect(topic.violations() == [])
+        #expect(members.allSatisfy { topic.lanes(ofConsumer: $0).isEmpty })
+        while topic.advance(at: harness.now, into: &effects) { continue }
+        // Each of the four partitions has an owner, and the one that had all keeps one.
+        #expect(members.count { !topic.lanes(ofConsumer: $0).isEmpty } == 3)
+        #expect(topic.violations() + topic.strandedEvents() == [])
+    }
+
+    @Test("lets no more members claim a partition than can be looked at for each event")
+    func crowd() {
+        var harness = TopicHarness()
+        for _ in 0..<Limits.partitionOwnersMax { _ = harness.consumer(asks: 1, partitioned([2])) }
+        let late = harness.consumer(asks: 1, partitioned([1, 2]))
+        #expect(harness.code(late) == .limit)
+        #expect(harness.topic.consumers == Limits.partitionOwnersMax)
+        let other = harness.consumer(asks: 1, partitioned([1]))
+        #expect(harness.topic.lanes(ofConsumer: other) == [1])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("takes memory for the partitions that hold something alone")
+    func emptyLanes() {
+        var harness = TopicHarness()
+        let many: (inout ConsumerOpening) -> Void = {
+            $0.wish.dispatcher = .partition
+            $0.wish.partitions = Limits.partitionsMax
+        }
+        let only = harness.consumer("g", many)
+        harness.emit(keys: ["a", "b", "c"])
+        #expect(harness.topic.group(0)?.lanes.busy.count == 3)
+        #expect(harness.topic.group(0)?.lanes.memoryBytes ?? .max < 16_384)
+        harness.ask(only, 3)
+        #expect(harness.topic.group(0)?.lanes.busy.isEmpty == true)
+        harness.apply(.close(only))
+        #expect(harness.topic.group(0)?.lanes.memoryBytes ?? .max < 4_096)
+        let next = harness.consumer("g", many)
+        harness.emit(keys: (0..<4_000).map { "k\($0)" })
+        harness.ask(next, 4_000)
+        harness.apply(.close(next))
+        #expect(harness.topic.group(0)?.lanes.memoryBytes == 0)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("is sorted over several turns if more comes than one may look at")
+    func manyEvents() {
+        var topic = Topic(name: "t")
+        var effects = Effects()
+        let now = Instant(nanoseconds: 1)
+        for number in 0..<4 {
+            var opening = ConsumerOpening(group: "g\(number)", events: number == 3 ? 100_000 : 0)
+            partitioned()(&opening)
+            topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
+        }
+        while topic.advance(at: now, into: &effects) { continue }
+        let runs = TopicHarness.records(50_000, bytes: 4)
+        _ = topic.emit(runs, events: 50_000, time: 1)
+        var turns = 0
+        var delivered: UInt64 = 0
+        var hasMore = true
+        while hasMore {
+            effects.removeAll()
+            hasMore = topic.advance(at: now, into: &effects)
+            turns += 1
+            #expect(topic.work < Limits.workPerStepMax + 10_000)
+            for case .deliver(_, let delivery) in effects.list { delivered += delivery.events }
+        }
+        #expect(turns > 2)
+        #expect(topic.groups.allSatisfy { $0?.cursor.offset == 50_000 })
+        #expect(delivered > 0)
+        #expect(topic.violations() + topic.strandedEvents() == [])
+    }
+
     @Test("hands a partition over when its last owner has received what it was given")
     func handOver() {
         var harness = TopicHarness()

@@ -242,6 +242,8 @@ package struct World {
     /// A step of the topic, which serves these members first of their groups.
     mutating func advance(in orders: [Int: [UInt32]] = [:]) {
         isDue = topic.advance(at: now, into: &effects)
+        // Those who came since the last step have what they share from its beginning on.
+        noteOwners()
         checkStep()
         checkOrder(orders)
         book()

@@ -33,8 +33,9 @@ extension World {
     /// Lanes that nobody claims and nobody shares get an owner: their events are for somebody.
     private mutating func adoptLanes() {
         for case let group? in topic.groups
-        where !group.members.isEmpty && group.lanes.contains(where: \.owners.isEmpty) {
-            guard group.rules.dispatcher == .partition else { continue }
+        where !group.members.isEmpty && group.rules.dispatcher == .partition {
+            guard group.lanes.indices.contains(where: { group.lanes.owners(of: $0).isEmpty })
+            else { continue }
             open(ConsumerOpening(group: group.name), Taste(), nil)
         }
     }
