@@ -83,6 +83,7 @@ extension Topic {
         if isShortOfBytes || isSpent && !announced.isEmpty {
             recallIdle(all: false, at: now, into: &effects)
         }
+        if isShortOfBytes || isSpent { recallUnused(at: now, limit: limit, into: &effects) }
         if effects.list.count >= limit { grantsAreDue = true }
     }
 
@@ -125,7 +126,8 @@ extension Topic {
         return true
     }
 
-    /// Shares `events` evenly among a queue's producers, first come first served.
+    /// Shares `events` evenly among a queue's producers, first come first served: who holds as
+    /// much as is its part gets more only when the others have all that they can use.
     private mutating func serve(
         _ queue: ProducerQueue,
         upTo events: UInt64,
@@ -135,22 +137,38 @@ extension Topic {
     ) -> UInt64 {
         var rest = events
         var waiting = producers(in: queue).count
+        let level = max(1, (granted + rest) / UInt64(max(1, waiting)))
+        var round = GrantRound.level
         var progressed = false
         while rest > 0, waiting > 0, effects.list.count < limit {
             guard let index = withQueue(queue, { $0.popFirst() }) else { break }
             _ = withProducer(index) { $0.queue = nil }
-            let share = max(1, rest / UInt64(waiting))
+            var share = max(1, rest / UInt64(waiting))
+            share = min(share, grantMost(index, whileOthersWait: round != .rest, at: now))
+            if round == .level {
+                share = min(share, level - min(level, producerLinks[Int(index)].ledger.credit))
+            }
             let given = issue(index, share, isAnnounced: true, at: now, into: &effects)
             enqueueProducer(index)
             rest -= given
             progressed = progressed || given > 0
             waiting -= 1
-            if waiting == 0, progressed {
+            if waiting == 0, progressed || round != .rest {
                 waiting = producers(in: queue).count
+                if !progressed { round = round == .level ? .others : .rest }
                 progressed = false
             }
         }
         return events - rest
+    }
+
+    /// Whom a round over a queue is for.
+    private enum GrantRound {
+        /// Those that hold less than their part.
+        case level
+        /// All but those that let grants lapse.
+        case others
+        case rest
     }
 
     /// Gives producers that announced nothing a little, so that their first events need not wait.
@@ -166,7 +184,9 @@ extension Topic {
             for index in queue {
                 guard rest > 0, effects.list.count < limit else { return }
                 guard producerLinks[Int(index)].ledger.credit == 0 else { continue }
-                let floor = min(rest, Limits.idleGrantEvents)
+                let most = grantMost(index, whileOthersWait: true, at: now)
+                let floor = min(rest, Limits.idleGrantEvents, most)
+                guard floor > 0 else { continue }
                 rest -= issue(index, floor, isAnnounced: false, at: now, into: &effects)
             }
         }
@@ -229,6 +249,7 @@ extension Topic {
         _ = withProducer(index) { link in
             ask = link.ledger.ask(events: UInt32(count), bytes: more)
             link.askedAt = now
+            if credit == 0 { link.heldSince = now }
             guard isAnnounced, case .events(let backlog) = link.backlog else { return }
             link.backlog = .events(backlog - count)
             link.announcedCredit += count
@@ -327,6 +348,7 @@ extension Topic {
                 ask = link.ledger.ask(events: 0, bytes: UInt32(missing + more))
                 link.needBytes = 0
                 link.askedAt = now
+                link.heldSince = now
             }
             demand(ask, of: index, into: &effects)
         }
@@ -367,7 +389,7 @@ extension Topic {
         for index in needy.dropFirst() { recall(index, at: now, into: &effects) }
     }
 
-    private mutating func recall(_ index: UInt32, at now: Instant, into effects: inout Effects) {
+    mutating func recall(_ index: UInt32, at now: Instant, into effects: inout Effects) {
         guard kinds[Int(index)] == .producer, producerLinks[Int(index)].isAttached,
             producerLinks[Int(index)].recalledAt == nil
         else { return }

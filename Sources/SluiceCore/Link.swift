@@ -221,6 +221,11 @@ package struct ProducerLink: Sendable {
     var askPlace = 0
     /// When a STOP was sent that is not answered yet.
     var recalledAt: Instant?
+    /// Since when it holds credit and has sent nothing.
+    var heldSince: Instant?
+    /// How often in a row its grants were taken back unused, and until when others go first then.
+    var lapses: UInt8 = 0
+    var waitsUntil: Instant?
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 

@@ -19,6 +19,8 @@ extension Topic {
                 link.announcedCredit -= min(link.announcedCredit, publication.events)
                 link.needBytes = 0
                 link.movedAt = now
+                link.heldSince = now
+                link.lapses = 0
             }
             guard known != nil else { return }
         } catch {
@@ -161,10 +163,13 @@ extension Topic {
 
     /// A local producer brought this many events of what it was granted.
     package mutating func consumeGrant(_ id: LinkID, events: UInt64) {
+        let now = clock
         _ = withProducer(id.index) { link in
             let used = min(events, link.ledger.credit)
             link.ledger.deliver(events: used, bytes: 0)
             link.announcedCredit -= min(link.announcedCredit, used)
+            link.heldSince = now
+            link.lapses = 0
         }
         grantsAreDue = true
     }

@@ -84,6 +84,67 @@ struct GrantingTests {
         #expect(harness.topic.overGranted() == [])
     }
 
+    @Test("takes back what an announced backlog does not use while others wait")
+    func announcedAndUnused() {
+        var harness = TopicHarness()
+        let silent = harness.producer(.events(1 << 63))
+        _ = harness.consumer(asks: 10)
+        #expect(harness.credit(silent) == 10)
+        harness.pass(milliseconds: 1_000)
+        let busy = harness.producer(.events(100))
+        harness.pass(milliseconds: 3_999)
+        #expect(harness.recalled() == [])
+        #expect(harness.credit(busy) == 0)
+        harness.pass(milliseconds: 1_000)
+        #expect(harness.recalled() == [silent])
+        harness.report(silent, available: 1 << 63, isDrained: true)
+        #expect(harness.credit(busy) == 10)
+        // It comes last now, and is given little at a time.
+        harness.publish(busy, 10)
+        _ = harness.consumer(asks: 10)
+        #expect(harness.credit(silent) <= Limits.idleGrantEvents)
+        #expect(harness.credit(busy) >= 6)
+        #expect(harness.topic.violations() + harness.topic.overGranted() == [])
+    }
+
+    @Test("does not let an idle producer of an unknown backlog hold up a busy one")
+    func unknownAndIdle() {
+        var harness = TopicHarness()
+        let idle = harness.producer(.unknown)
+        let consumer = harness.consumer(asks: 1)
+        #expect(harness.credit(idle) == 1)
+        let busy = harness.producer(.unknown)
+        var sent = 0
+        for _ in 0..<300 {
+            harness.pass(milliseconds: 100)
+            for id in harness.recalled() where id == idle {
+                harness.report(idle, available: Backlog.unknownOnWire, isDrained: true)
+            }
+            _ = harness.look()
+            guard harness.credit(busy) > 0 else { continue }
+            harness.publish(busy, 1)
+            harness.ask(consumer, 1)
+            sent += 1
+        }
+        // In half a minute: all but the first half second, and a fifth of one at times.
+        #expect(sent > 240)
+        #expect(harness.topic.violations() == [])
+    }
+
+    @Test("levels what producers hold, so that one who takes and never sends gets its part alone")
+    func level() {
+        var harness = TopicHarness()
+        let silent = harness.producer(.events(1 << 63))
+        let busy = harness.producer(.events(1 << 62))
+        let consumer = harness.consumer(asks: 100)
+        for _ in 0..<50 {
+            harness.publish(busy, 10)
+            harness.ask(consumer, 10)
+        }
+        #expect(harness.credit(silent) == 50)
+        #expect(harness.credit(busy) == 50)
+    }
+
     @Test("closes a producer that does not answer a recall in time")
     func recallTimeout() {
         var harness = TopicHarness()

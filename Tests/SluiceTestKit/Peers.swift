@@ -58,6 +58,8 @@ package struct FakeSource {
         case announcing
         case unknown
         case idle
+        /// It announces without end and sends nothing.
+        case silent
     }
 
     package enum Frame {
@@ -79,7 +81,7 @@ package struct FakeSource {
 
     /// What its STATUS says now.
     package func report(isDrained: Bool = false) -> ProducerReport {
-        let next = waiting.first ?? 0
+        let next = kind == .silent ? 0 : waiting.first ?? 0
         let isShort = ledger.credit > 0 && next > Int(clamping: ledger.byteCredit ?? 0)
         return ProducerReport(
             isDrained: isDrained,
@@ -92,12 +94,14 @@ package struct FakeSource {
     }
 
     private var beyondCredit: UInt64 {
+        guard kind != .silent else { return 1 << 63 }
         let count = UInt64(waiting.count)
         return count - min(count, ledger.credit)
     }
 
     /// Sends what credit covers, at most `limit` records; says so if the next needs more bytes.
     package mutating func send(upTo limit: Int) {
+        guard kind != .silent else { return }
         var sizes: [Int] = []
         var bytes = 0
         while sizes.count < limit, let next = waiting.first,

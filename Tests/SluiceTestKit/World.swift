@@ -45,6 +45,11 @@ package struct World {
     var isEnding = false
     /// Whether its producers bring so large events that few fill the topic.
     let isHeavy: Bool
+    /// One step in so many brings consumers or takes some away together; 0 for none.
+    private let rushesIn: Int
+    /// One producer in so many is silent; 0 for none.
+    private let silentIn: Int
+    private var rushRandom: SeededGenerator
     /// The step in which one consumer loses more stretches than a step has effects; 0 for none.
     private let scattersIn: UInt64
     /// Bytes of memory that the topic has at most, by a generator of its own; nil for any number.
@@ -88,6 +93,9 @@ package struct World {
         }
         // A marker for which there is no memory ends its producer's link.
         if memory != nil { marksIn = 0 }
+        rushRandom = SeededGenerator(seed: seed ^ 0x7275_7368)
+        rushesIn = isNew ? [0, 3, 20].randomElement(using: &rushRandom) ?? 0 : 0
+        silentIn = isNew ? [0, 0, 2, 5].randomElement(using: &rushRandom) ?? 0 : 0
         changesSettings = isNew
         policies = [options.onFull]
         self.random = random
@@ -159,6 +167,7 @@ package struct World {
         }
         sayMark()
         shareMemory()
+        if rushesIn > 0, Int.random(in: 0..<rushesIn, using: &rushRandom) == 0 { rush() }
         settle()
         if steps == scattersIn { scatter() }
     }
@@ -301,9 +310,25 @@ package struct World {
 // MARK: - What can happen
 
 extension World {
+    /// Consumers come and go, and the topic has no step between them.
+    private mutating func rush() {
+        for _ in 0..<Int.random(in: 2...8, using: &rushRandom) {
+            if Bool.random(using: &rushRandom), sinks.count < linksMax {
+                addSink()
+            } else if !sinks.isEmpty {
+                let index = Int.random(in: 0..<sinks.count, using: &rushRandom)
+                apply(.close(sinks[index].id))
+                sinks.remove(at: index)
+            }
+        }
+    }
+
     mutating func addSource() {
         let id = topic.nextLink()
-        let kind = FakeSource.Kind.allCases[roll(3)]
+        var kind = FakeSource.Kind.allCases[roll(3)]
+        if !isEnding, silentIn > 0, Int.random(in: 0..<silentIn, using: &rushRandom) == 0 {
+            kind = .silent
+        }
         var source = FakeSource(id: id, kind: kind)
         if kind == .announcing { source.waiting.append(contentsOf: sizes(1 + roll(50))) }
         let backlog = source.report().available
@@ -333,6 +358,7 @@ extension World {
         case 6:
             sources[index].send(upTo: 1 + roll(roll(4) == 0 ? 2_000 : 10))
         default:
+            guard sources[index].kind != .silent else { return }
             let room = sources[index].kind == .idle && roll(10) > 0 && !isEnding
             guard !room, sources[index].waiting.count < 2_000 else { return }
             let more = sizes(1 + roll(roll(10) == 0 ? 500 : 20))

@@ -134,9 +134,13 @@ extension World {
         )
         sources[index].isAttached = true
         // A resumed link has no credit, so that all of it waits beyond.
-        let backlog =
-            sources[index].kind == .unknown
-            ? Backlog.unknown : .events(UInt64(sources[index].waiting.count))
+        let available = UInt64(sources[index].waiting.count)
+        let backlog: Backlog =
+            switch sources[index].kind {
+            case .unknown: .unknown
+            case .silent: .events(1 << 63)
+            case .announcing, .idle: .events(available)
+            }
         apply(.attachProducer(sources[index].id, point, backlog))
     }
 

@@ -13,6 +13,8 @@ extension World {
         addSource()
         for index in sources.indices {
             if !sources[index].isAttached { attachSource(index) }
+            // One that never sends must not hold up the others, to the end.
+            guard sources[index].kind != .silent else { continue }
             let more = sizes(20)
             sources[index].waiting.append(contentsOf: more)
             // Among producers that say nothing, one may hold what the other could use.
@@ -41,7 +43,8 @@ extension World {
     }
 
     private var isAtRest: Bool {
-        for index in sources.indices {
+        // What is granted to one that never sends goes to and fro.
+        for index in sources.indices where sources[index].kind != .silent {
             guard sources[index].waiting.isEmpty, sources[index].outbox.isEmpty,
                 sources[index].inbox.isEmpty
             else { return false }
@@ -135,7 +138,8 @@ extension World {
             return
         }
         for index in sinks.indices { compare(index) }
-        for source in sources {
+        // What those that never send let lapse may be under way to others, for ever.
+        for source in sources where source.inbox.isEmpty {
             guard let ledger = topic.producer(source.id)?.ledger else { continue }
             if ledger.asked != source.ledger.asked || ledger.delivered != source.ledger.delivered
                 || ledger.credit != source.ledger.credit
