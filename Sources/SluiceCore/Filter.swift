@@ -4,6 +4,8 @@
 /// the filter is made: evaluation allocates nothing and cannot fail.
 package struct Filter: Hashable, Sendable {
     package let encoded: [UInt8]
+    /// Conditions and values of sets: what an event may cost to judge.
+    let parts: Int
 
     enum Operation: UInt8 {
         case exists = 1
@@ -30,6 +32,7 @@ package struct Filter: Hashable, Sendable {
         )
         guard end == encoded.count else { throw .broken(at: end) }
         self.encoded = encoded
+        parts = check.parts
     }
 
     package init(_ condition: Condition) throws(FilterError) {
@@ -40,101 +43,13 @@ package struct Filter: Hashable, Sendable {
 
     /// Whether a record, which begins with its head, is what the consumer wants.
     package func accepts(_ record: RawSpan) -> Bool {
-        let evaluation = Evaluation(parts: RecordParts(of: record))
-        return unsafe evaluation.holds(0, of: encoded.span.bytes, record)
+        var judging = Judging()
+        judging.begin(record)
+        return judging.accepts(self, record)
     }
 
     package var condition: Condition {
         Reading(bytes: encoded).condition(at: 0)
-    }
-}
-
-// MARK: - Evaluation
-
-/// Walks the nodes of a checked filter over one record.
-private struct Evaluation {
-    let parts: RecordParts
-
-    func holds(_ node: Int, of program: RawSpan, _ record: RawSpan) -> Bool {
-        guard let operation = Filter.Operation(rawValue: program.byte(at: node)) else {
-            return false
-        }
-        var next = node + Filter.nodeHeadBytes
-        let end = next + program.pair(at: node + 1)
-        switch operation {
-        case .not: return !holds(next, of: program, record)
-        case .all, .any:
-            // The first child that decides ends the walk.
-            while next < end {
-                if holds(next, of: program, record) == (operation == .any) {
-                    return operation == .any
-                }
-                next += Filter.nodeHeadBytes + program.pair(at: next + 1)
-            }
-            return operation == .all
-        case .exists, .equals, .hasPrefix, .isOneOf:
-            let name = (next + 1)..<(next + 1 + Int(program.byte(at: next)))
-            let operand = name.upperBound..<end
-            guard !name.isEmpty else {
-                guard let key = parts.key else { return false }
-                return fits(operation, operand, of: program, key, of: record)
-            }
-            return holds(operation, name, operand, of: program, record)
-        }
-    }
-
-    /// Whether a header of that name fits.
-    private func holds(
-        _ operation: Filter.Operation,
-        _ name: Range<Int>,
-        _ operand: Range<Int>,
-        of program: RawSpan,
-        _ record: RawSpan
-    ) -> Bool {
-        guard let block = parts.headers else { return false }
-        var next = block.lowerBound
-        while next < block.upperBound {
-            let known = (next + 1)..<(next + 1 + Int(record.byte(at: next)))
-            // What lies behind the block is payload.
-            guard let value = record.part(at: known.upperBound),
-                value.upperBound <= block.upperBound
-            else { return false }
-            if record.equals(known, program, name),
-                fits(operation, operand, of: program, value, of: record)
-            {
-                return true
-            }
-            next = value.upperBound
-        }
-        return false
-    }
-
-    private func fits(
-        _ operation: Filter.Operation,
-        _ operand: Range<Int>,
-        of program: RawSpan,
-        _ value: Range<Int>,
-        of record: RawSpan
-    ) -> Bool {
-        switch operation {
-        case .equals: return record.equals(value, program, operand)
-        case .hasPrefix:
-            guard value.count >= operand.count else { return false }
-            return record.equals(
-                value.lowerBound..<(value.lowerBound + operand.count),
-                program,
-                operand
-            )
-        case .isOneOf:
-            var next = operand.lowerBound
-            while next < operand.upperBound {
-                let start = next + 2
-                next = start + program.pair(at: next)
-                if record.equals(value, program, start..<next) { return true }
-            }
-            return false
-        case .exists, .not, .all, .any: return true
-        }
     }
 }
 

@@ -52,6 +52,8 @@ package struct Group: Sendable {
     var firstLane = 0
     /// Members that do not take every event as it comes.
     var pickers = 0
+    /// Conditions of their filters, all together.
+    var filterParts = 0
     /// Members that claim partitions.
     var claimers = 0
     /// Whether members came or went since it was last found out who is served.

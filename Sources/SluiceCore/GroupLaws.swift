@@ -6,6 +6,10 @@ extension Topic {
         let members = groupTable[number].members
         func name() -> String { groupTable[number].name }
         let pickers = members.count { consumerLinks[Int($0)].picks }
+        let parts = members.reduce(0) { $0 + consumerLinks[Int($1)].filterParts }
+        if parts != groupTable[number].filterParts {
+            found.append("filter parts \(groupTable[number].filterParts), \(parts)")
+        }
         if pickers != groupTable[number].pickers {
             found.append("pickers \(groupTable[number].pickers), \(pickers)")
         }

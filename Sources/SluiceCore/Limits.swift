@@ -56,6 +56,11 @@ package enum Limits {
     package static let filterDepthMax = 16
     /// Conditions of a filter and values of its sets: what an event may cost to judge.
     package static let filterPartsMax = 256
+    /// Conditions and values of the filters of a group's members together: for one event all of
+    /// them may have to be judged.
+    package static let filterPartsPerGroupMax = 32_768
+    /// Values of one header's name that a filter looks at.
+    package static let headerValuesMax = 16
     /// Marks that a topic keeps for its groups, and each end of a link until they are received.
     package static let marksMax = 1_024
     /// Bytes of the text of a marker.

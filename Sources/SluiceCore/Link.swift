@@ -82,6 +82,7 @@ package struct ConsumerLink: Sendable {
 
     /// Whether it does not take every event as it comes.
     var picks: Bool { special.first?.picks ?? false }
+    var filterParts: Int { special.first?.filter?.parts ?? 0 }
 
     /// Up to which sequence the sink has said that it received.
     package internal(set) var received: UInt64 = 0

@@ -27,6 +27,11 @@ struct Special: Sendable {
 }
 
 extension Topic {
+    /// Conditions that cost as much as one event that is sorted.
+    static let judgedPerWork = 4
+    /// Conditions after which a look ahead ends, so that it is no longer than a step.
+    static let judgedAtOnceMax = Limits.workPerStepMax * judgedPerWork
+
     /// What a member may still be given in a pass over a lane, and what it was.
     private struct Share {
         var member: UInt32
@@ -94,19 +99,26 @@ extension Topic {
         guard !shares.isEmpty || owners.contains(where: { turn(of: $0) != nil }) else {
             return false
         }
+        var places: [UInt32: Int] = [:]
+        if groupTable[group].isLockstep {
+            for (place, share) in shares.enumerated() { places[share.member] = place }
+        }
         var kept = Deque<Lane.Item>()
         var refused: UInt64 = 0
         var seen: UInt64 = 0
         var isStopped = false
-        while !isStopped, seen < Limits.lookAheadEventsMax,
+        var judging = Judging()
+        while !isStopped, seen < Limits.lookAheadEventsMax, judging.cost < Self.judgedAtOnceMax,
             let item = withLane(lane, of: group, { $0.popFirst() })
         {
             var rest = item.run
-            while rest.count > 0, let record = rest.first {
+            while rest.count > 0, judging.cost < Self.judgedAtOnceMax, let record = rest.first {
+                record.slab.withBytes { judging.begin($0.extracting(record.bytes)) }
+                judging.note(members: owners.count)
                 let verdict =
                     groupTable[group].isLockstep
-                    ? judgeForAll(record, owners, &shares, &shortfall)
-                    : judge(record, owners, &shares, &shortfall)
+                    ? judgeForAll(record, &judging, owners, &shares, places, &shortfall)
+                    : judge(record, &judging, owners, &shares, &shortfall)
                 if verdict == .stops {
                     isStopped = true
                     break
@@ -123,6 +135,7 @@ extension Topic {
                 withLane(lane, of: group) { $0.prepend(left) }
             }
         }
+        work += judging.cost / Self.judgedPerWork
         let isSeen = groupTable[group].lanes.waiting(in: lane) == 0
         while let item = kept.popLast() { withLane(lane, of: group) { $0.putBack(item) } }
         refuse(refused, of: group)
@@ -200,6 +213,7 @@ extension Topic {
     /// Gives an event to the first member in order that accepts it.
     private mutating func judge(
         _ record: Run,
+        _ judging: inout Judging,
         _ owners: [UInt32],
         _ shares: inout [Share],
         _ shortfall: inout [UInt32: Shortfall]
@@ -209,11 +223,11 @@ extension Topic {
         for index in shares.indices where shares[index].taken < shares[index].events {
             guard shares[index].mayTake(record.offset) else {
                 // It has to be told a mark first.
-                if accepts(shares[index].member, recordAtStartOf: record) { isAwaited = true }
+                if accepts(shares[index].member, record, &judging) { isAwaited = true }
                 hasCredit = true
                 continue
             }
-            guard accepts(shares[index].member, recordAtStartOf: record) else {
+            guard accepts(shares[index].member, record, &judging) else {
                 hasCredit = true
                 continue
             }
@@ -232,7 +246,7 @@ extension Topic {
         }
         guard !isAwaited else { return .stops }
         guard hasCredit || shares.isEmpty else { return .stops }
-        guard owners.contains(where: { accepts($0, recordAtStartOf: record) }) else {
+        guard owners.contains(where: { accepts($0, record, &judging) }) else {
             return .refused
         }
         return hasCredit ? .passedOver : .stops
@@ -242,20 +256,20 @@ extension Topic {
     /// member that has no credit, not even with what that one refuses.
     private mutating func judgeForAll(
         _ record: Run,
+        _ judging: inout Judging,
         _ owners: [UInt32],
         _ shares: inout [Share],
+        _ places: [UInt32: Int],
         _ shortfall: inout [UInt32: Shortfall]
     ) -> Verdict {
         guard shares.allSatisfy({ $0.taken < $0.events && record.offset < $0.horizon }),
             shares.count == owners.count || owners.allSatisfy({ turn(of: $0) != nil })
         else { return .stops }
-        let takers = owners.filter { accepts($0, recordAtStartOf: record) }
+        let takers = owners.filter { accepts($0, record, &judging) }
         guard !takers.isEmpty else { return .refused }
         var indices: [Int] = []
         for taker in takers {
-            guard let index = shares.firstIndex(where: { $0.member == taker }) else {
-                return .stops
-            }
+            guard let index = places[taker] else { return .stops }
             guard shares[index].fits(record.byteCount) else {
                 if shares[index].taken == 0 {
                     setAside(taker, need: record.byteCount, &shortfall)
@@ -296,13 +310,20 @@ extension Topic {
         return hasMoved
     }
 
+    /// Whether a member takes an event that is looked at.
+    func accepts(_ member: UInt32, _ record: Run, _ judging: inout Judging) -> Bool {
+        let place = Int(member)
+        guard !consumerLinks[place].special.isEmpty else { return true }
+        let oneIn = UInt64(consumerLinks[place].special[0].sampleOneIn)
+        guard oneIn <= 1 || record.offset % oneIn == 0 else { return false }
+        guard let filter = consumerLinks[place].special[0].filter else { return true }
+        return record.slab.withBytes { judging.accepts(filter, $0.extracting(record.bytes)) }
+    }
+
     /// Whether a member takes the event that a run begins with.
     func accepts(_ member: UInt32, recordAtStartOf run: Run) -> Bool {
-        guard let special = consumerLinks[Int(member)].special.first, special.selects else {
-            return true
-        }
-        guard run.offset % UInt64(special.sampleOneIn) == 0 else { return false }
-        guard let filter = special.filter else { return true }
-        return run.slab.withBytes { filter.accepts($0.extracting(run.bytes)) }
+        var judging = Judging()
+        run.slab.withBytes { judging.begin($0.extracting(run.bytes)) }
+        return accepts(member, run, &judging)
     }
 }

@@ -6,6 +6,9 @@ struct RecordParts {
     /// The block of headers: `u8 | name | u16 | value`, repeated.
     private(set) var headers: Range<Int>?
 
+    /// Of nothing there is nothing.
+    init() {}
+
     /// Takes apart a record with its head.
     init(of record: RawSpan) {
         guard record.byteCount >= Record.headBytes else { return }

@@ -77,11 +77,10 @@ extension Topic {
         let need = min(UInt64(batch.eventsMax), max(1, link.ledger.credit))
         // What is behind a mark in one partition may have to wait for another.
         let end = isWhole ? .max : horizon(of: index)
-        let found = behind + picked(by: index, lane, before: end, atMost: need)
+        let picked = picked(by: index, lane, before: end, atMost: need)
+        let found = behind + picked.events
         guard found > 0 else { return false }
-        let isFull =
-            found >= need
-            || special.selects && group.lanes.waiting(in: lane) >= Limits.lookAheadEventsMax
+        let isFull = found >= need || special.selects && picked.isCut
         if isFull || link.drainsUntil != nil || special.batchDueAt.map({ $0 <= now }) ?? false {
             consumerLinks[place].special[0].batchLeft = need
             return true
@@ -98,30 +97,40 @@ extension Topic {
             ?? false
     }
 
-    /// Events of a lane before an offset that a member would take, counted up to a number.
-    private func picked(
+    /// Events of a lane before an offset that a member would take, counted up to a number; and
+    /// whether there may be more of them than were looked at.
+    private mutating func picked(
         by index: UInt32,
         _ lane: Int,
         before end: UInt64,
         atMost limit: UInt64
-    ) -> UInt64 {
+    ) -> (events: UInt64, isCut: Bool) {
         let group = consumerLinks[Int(index)].group
         guard consumerLinks[Int(index)].special.first?.selects == true else {
-            return min(limit, groupTable[group].lanes.waiting(in: lane, before: end))
+            let waiting = groupTable[group].lanes.waiting(in: lane, before: end)
+            return (min(limit, waiting), false)
         }
+        var judging = Judging()
+        // Each of the members that wait for a batch looks for itself.
+        let costMax = Self.judgedAtOnceMax / max(1, groupTable[group].pickers)
         var count: UInt64 = 0
         var seen: UInt64 = 0
-        for item in groupTable[group].lanes[lane].items {
+        var isCut = false
+        for item in groupTable[group].lanes[lane].items where !isCut && count < limit {
             var rest = item.run
-            while rest.count > 0, rest.offset < end, count < limit,
-                seen < Limits.lookAheadEventsMax, let record = rest.first
-            {
-                if accepts(index, recordAtStartOf: record) { count += 1 }
+            while rest.count > 0, rest.offset < end, count < limit, let record = rest.first {
+                guard seen < Limits.lookAheadEventsMax, judging.cost <= costMax else {
+                    isCut = true
+                    break
+                }
+                record.slab.withBytes { judging.begin($0.extracting(record.bytes)) }
+                if accepts(index, record, &judging) { count += 1 }
                 seen += 1
                 rest = rest.rest(after: record)
             }
         }
-        return count
+        work += judging.cost / Self.judgedPerWork
+        return (count, isCut || seen >= Limits.lookAheadEventsMax)
     }
 }
 

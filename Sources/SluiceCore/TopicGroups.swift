@@ -19,6 +19,7 @@ extension Topic {
         if let index = groupIndex(named: opening.group), !makesOwnGroup(opening) {
             try check(opening, against: groupTable[index])
             try checkRoomForOwner(opening.member, groupTable[index])
+            try checkRoomForFilter(opening.member, groupTable[index])
             return index
         }
         let rules = try rules(for: opening)
@@ -165,6 +166,7 @@ extension Topic {
         case .demand, .fair, .independent: break
         }
         if consumerLinks[Int(index)].picks { groupTable[group].pickers += 1 }
+        groupTable[group].filterParts += consumerLinks[Int(index)].filterParts
         setLanes(of: group)
         if groupTable[group].rules.dispatcher == .partition { enterClaims(of: index, in: group) }
         // Alone, the other needed no place in the order.
@@ -198,6 +200,7 @@ extension Topic {
         }
         if groupTable[group].active == index { groupTable[group].active = nil }
         if consumerLinks[Int(index)].picks { groupTable[group].pickers -= 1 }
+        groupTable[group].filterParts -= consumerLinks[Int(index)].filterParts
         if groupTable[group].rules.dispatcher == .partition { giveUpLanes(of: index, in: group) }
         if groupTable[group].members.isEmpty, groupTable[group].rules.isEphemeral {
             removeGroup(at: group)

@@ -42,6 +42,15 @@ extension Topic {
         }
     }
 
+    /// All filters of a group may have to be asked for one event.
+    func checkRoomForFilter(_ member: MemberOptions, _ group: Group) throws(Refusal) {
+        let parts = member.filter?.parts ?? 0
+        let most = Limits.filterPartsPerGroupMax
+        guard parts > 0, group.filterParts + parts > most else { return }
+        let text = "the group's filters have \(group.filterParts) conditions of \(most) at most; "
+        throw Refusal(.limit, text + "use simpler filters, or another group")
+    }
+
     /// Whether some event may be too large for the topic.
     func mayHaveTooLarge(_ publication: Publication) -> Bool {
         publication.bytes > UInt64(options.limits.eventBytes)

@@ -111,6 +111,33 @@ struct FilterTests {
         #expect(try !accepts("header.a exists", record))
     }
 
+    @Test("finds the same among many headers as among few")
+    func manyHeaders() throws {
+        var generator = SeededGenerator.replayable("A filter among many headers")
+        for _ in 0..<300 {
+            let filter = try Filter(RandomCondition.make(depth: 4, using: &generator))
+            let event = RandomCondition.Event(using: &generator)
+            let count = Int.random(in: 50...500, using: &generator)
+            let crowded = event.record(among: count, using: &generator)
+            #expect(
+                filter.accepts(crowded.span.bytes) == filter.accepts(event.record.span.bytes),
+                "\(filter.condition)"
+            )
+        }
+    }
+
+    @Test("looks at the first 16 values of a name", arguments: [0, 200])
+    func manyValues(others: Int) throws {
+        var headers: [(name: String, value: String)] = []
+        for number in 0..<others { headers.append(("other-\(number)", "")) }
+        for number in 0..<20 { headers.append(("n", "\(number)")) }
+        let record = recordBytes(headers: headers)
+        for number in 0..<20 {
+            let isSeen = number < Limits.headerValuesMax
+            #expect(try accepts("header.n = \"\(number)\"", record) == isSeen)
+        }
+    }
+
     @Test("finds in a record that is broken what stands before the break, and nothing after it")
     func brokenRecords() throws {
         var generator = SeededGenerator.replayable("A filter on broken records")
@@ -211,11 +238,24 @@ private enum RandomCondition {
         }
 
         var record: [UInt8] {
-            func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
-            return recordBytes(
+            recordBytes(
                 key: key.map(text),
                 headers: headers.map { (text($0.name), text($0.value)) }
             )
+        }
+
+        private func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+
+        /// The same with so many headers beside that no condition is about.
+        func record(among count: Int, using generator: inout SeededGenerator) -> [UInt8] {
+            var crowd = (0..<count).map { (name: "other-\($0)", value: "v") }
+            var place = 0
+            for header in headers {
+                place = Int.random(in: place...crowd.count, using: &generator)
+                crowd.insert((text(header.name), text(header.value)), at: place)
+                place += 1
+            }
+            return recordBytes(key: key.map(text), headers: crowd)
         }
 
         func fits(_ condition: Condition) -> Bool {

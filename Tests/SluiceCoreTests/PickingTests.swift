@@ -55,6 +55,57 @@ struct PickingTests {
         #expect(harness.broken() == [])
     }
 
+    @Test("judges no more in a step than one may look at, however long filters and headers are")
+    func dear() throws {
+        // One header in sixteen thousand, by name or by value, and 255 conditions for each member.
+        let headers = (0..<16_000).map { number in
+            (name: number % 2 == 0 ? "n" : String(number, radix: 36), value: "")
+        }
+        let record = recordBytes(headers: headers.suffix(9_000), payload: "")
+        let names = (0..<254).map { Condition.exists(.header("x\($0)")) }
+        let filter = try Filter(.any(names))
+        var topic = Topic(name: "t")
+        var effects = Effects()
+        let now = Instant(nanoseconds: 1)
+        for _ in 0..<100 {
+            var opening = ConsumerOpening(group: "g", events: 100)
+            opening.member.filter = filter
+            topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
+        }
+        while topic.advance(at: now, into: &effects) { continue }
+        for _ in 0..<20 {
+            let slab = Slab(capacity: record.count)
+            let place = slab.append(record.span.bytes)
+            let run = Run(slab: slab, bytes: place, count: 1)
+            _ = topic.emit([run], events: 1, time: 1)
+        }
+        var turns = 0
+        while topic.advance(at: now, into: &effects) {
+            #expect(topic.work < 2 * Limits.workPerStepMax + 10_000)
+            turns += 1
+        }
+        #expect(turns > 2)
+        #expect(topic.group(0)?.refused == 20)
+        #expect(topic.violations() + topic.strandedEvents() == [])
+    }
+
+    @Test("is refused where its group has more conditions than an event may be judged by")
+    func crowd() throws {
+        var harness = TopicHarness()
+        let values = (0..<250).map { Array("\($0)".utf8) }
+        let filter = try Filter(.isOneOf(.key, values))
+        for _ in 0..<(Limits.filterPartsPerGroupMax / 251) {
+            _ = harness.consumer("g") { $0.member.filter = filter }
+        }
+        let late = harness.consumer("g") { $0.member.filter = filter }
+        #expect(harness.code(late) == .limit)
+        let small = harness.consumer("g", try wants("a"))
+        #expect(harness.topic.consumer(small) != nil)
+        let elsewhere = harness.consumer("h") { $0.member.filter = filter }
+        #expect(harness.topic.consumer(elsewhere) != nil)
+        #expect(harness.broken() == [])
+    }
+
     @Test("looks through 1,024 events for one that it accepts, and no further")
     func lookAhead() throws {
         var harness = TopicHarness()
