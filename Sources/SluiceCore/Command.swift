@@ -26,7 +26,7 @@ package struct TopicOptions: Hashable, Sendable {
     /// The topic ends with its last link.
     package var isEphemeral = false
     package var limits = TopicLimits()
-    /// How long a recalled producer may take to answer.
+    /// How long a client may take to answer of whose link nothing else is known.
     package var recallMilliseconds: UInt64 =
         UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000
 
@@ -235,6 +235,10 @@ package enum Command: Sendable {
     case wrote(LinkID, bytes: Int)
     /// How large the link's write window is.
     case window(LinkID, bytes: Int)
+    /// A consumer is known to have received events up to this sequence.
+    case received(LinkID, UInt64)
+    /// How long the link's client may take to answer: two of its keepalives.
+    case answersWithin(LinkID, milliseconds: UInt64)
     case close(LinkID)
     /// Whoever keeps the producer's account for the topic found that it does not hold.
     case fail(LinkID, LedgerError)

@@ -22,6 +22,7 @@ extension Topic {
             dirtyGroups.removeFirst()
             groupTable[index].isDirty = false
         }
+        if !unproven.isEmpty { askForProofs(into: &effects) }
         endLinks(into: &effects)
         announce(limit: limit, into: &effects)
         if marksAreLoose { trimMarks() }

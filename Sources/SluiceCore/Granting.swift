@@ -410,7 +410,8 @@ extension Topic {
         guard recalls > 0 else { return }
         for index in kinds.indices where kinds[index] == .producer {
             guard let since = producerLinks[index].recalledAt,
-                now.milliseconds(since: since) >= options.recallMilliseconds
+                now.milliseconds(since: since)
+                    >= producerLinks[index].answerMilliseconds ?? options.recallMilliseconds
             else { continue }
             let id = id(UInt32(index))
             close(id)

@@ -17,6 +17,7 @@ extension Topic {
         if link.special.first?.batchDueAt != nil { return .batch }
         if group.isLockstep, leastDeliverable(of: link.group) == 0 { return .others }
         if group.lacksRoom { return .buffer }
+        if isWaitingForLanes(id.index) { return .partition }
         // What it could take and was not given, it does not accept.
         return group.pickers > 0 && !group.isDirty ? .filter : .nothing
     }
@@ -38,7 +39,19 @@ extension Topic {
         let group = groupTable[link.group]
         guard group.rules.dispatcher == .partition else { return waiting(ofGroup: link.group) }
         return link.special[0].lanes.reduce(log.head - group.cursor.offset) {
-            $0 + group.lanes[$1].waiting
+            $0 + group.lanes.waiting(in: $1)
         }
+    }
+
+    /// Whether all that waits for a member is in partitions that another has still to hand over.
+    private func isWaitingForLanes(_ index: UInt32) -> Bool {
+        let link = consumerLinks[Int(index)]
+        guard groupTable[link.group].rules.dispatcher == .partition else { return false }
+        var isWaiting = false
+        for lane in link.special[0].lanes where groupTable[link.group].lanes.waiting(in: lane) > 0 {
+            guard groupTable[link.group].lanes.handOver(of: lane) != nil else { return false }
+            isWaiting = true
+        }
+        return isWaiting
     }
 }

@@ -33,6 +33,10 @@ package struct ConsumerLink: Sendable {
     var allowance = UInt64.max
     /// What few links have, in an array that is empty for all others.
     var special: [Special] = []
+    /// How long its client may take to answer; nil for as long as its topic's clients may.
+    var answerMilliseconds: UInt64?
+    /// Up to which sequence it is asked to show what it has received.
+    var provesTo: UInt64 = 0
     /// Set while a DRAIN is being answered: deliver nothing from here on.
     var drainsUntil: UInt64?
     /// What the next event needs when byte credit is too small for it; 0 else.
@@ -220,6 +224,8 @@ package struct ProducerLink: Sendable {
     var endedIn: UInt64?
     /// Where the last DEMAND for it stands among the effects of its step.
     var askPlace = 0
+    /// How long its client may take to answer; nil for as long as its topic's clients may.
+    var answerMilliseconds: UInt64?
     /// When a STOP was sent that is not answered yet.
     var recalledAt: Instant?
     /// Since when it holds credit and has sent nothing.

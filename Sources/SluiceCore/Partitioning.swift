@@ -136,9 +136,34 @@ extension Topic {
             return
         }
         guard groupTable[group].lanes.handOver(of: lane) == nil else { return }
-        let until = clock.advanced(milliseconds: options.recallMilliseconds)
+        let place = Int(last.link.index)
+        let patience = consumerLinks[place].answerMilliseconds ?? options.recallMilliseconds
+        let until = clock.advanced(milliseconds: patience)
+        if consumerLinks[place].provesTo < last.sequence {
+            consumerLinks[place].provesTo = consumerLinks[place].ledger.delivered
+            unproven.append(last.link)
+        }
         withLane(lane, of: group) { $0.handOver = Lane.HandOver(from: last, until: until) }
         wake(at: until)
+    }
+
+    /// A consumer has shown what it has received: who waits for that goes on.
+    mutating func noteReceived(_ id: LinkID, _ sequence: UInt64) {
+        guard kinds[Int(id.index)] == .consumer else { return }
+        let place = Int(id.index)
+        let known = min(sequence, consumerLinks[place].ledger.delivered)
+        guard known > consumerLinks[place].received else { return }
+        consumerLinks[place].forget(upTo: known)
+        markDirty(consumerLinks[place].group)
+    }
+
+    /// Asks those for a proof of what they have received whom others wait for.
+    mutating func askForProofs(into effects: inout Effects) {
+        for id in unproven where isCurrent(id) && kinds[Int(id.index)] == .consumer {
+            guard consumerLinks[Int(id.index)].isAttached else { continue }
+            effects.list.append(.prove(id))
+        }
+        unproven = []
     }
 
     private mutating func endHandOver(of lane: Int, _ group: Int) {

@@ -72,6 +72,8 @@ package struct Topic: Sendable {
     var missedRoom: UInt64?
     /// A moving mean of a record's bytes; 0 while nothing is known.
     package internal(set) var meanRecordBytes: UInt64 = 0
+    /// Consumers that have to show what they have received, for others to go on.
+    var unproven: [LinkID] = []
     /// Groups that may have something to hand out.
     var dirtyGroups = Deque<Int>()
     /// Each STATUS that the step owes: it is told behind all events that the step hands out, as
@@ -322,6 +324,13 @@ extension Topic {
                 link.room += bytes - link.window
                 link.window = bytes
             }
+        case .received(let id, let sequence):
+            guard isCurrent(id) else { return }
+            noteReceived(id, sequence)
+        case .answersWithin(let id, let milliseconds):
+            guard isCurrent(id) else { return }
+            _ = withConsumer(id.index) { $0.answerMilliseconds = milliseconds }
+            _ = withProducer(id.index) { $0.answerMilliseconds = milliseconds }
         case .close(let id):
             guard isCurrent(id) else { return }
             close(id)
@@ -400,28 +409,6 @@ extension Topic {
         refresh(id.index, requeue: true)
     }
 
-    private mutating func openProducer(
-        _ id: LinkID,
-        _ backlog: Backlog,
-        into effects: inout Effects
-    ) {
-        precondition(isCurrent(id))
-        do throws(Refusal) {
-            try checkRoomForProducer()
-        } catch {
-            release(id.index)
-            effects.list.append(.close(id, error.code, error.text))
-            return
-        }
-        producers += 1
-        kinds[Int(id.index)] = .producer
-        while producerLinks.count <= Int(id.index) { producerLinks.append(.none) }
-        producerLinks[Int(id.index)] = ProducerLink(backlog: backlog)
-        effects.list.append(.opened(id, resumed: false))
-        enqueueProducer(id.index)
-        grantsAreDue = true
-    }
-
     private mutating func ask(
         _ id: LinkID,
         _ ask: Ask,
@@ -433,7 +420,8 @@ extension Topic {
             let known: Void? = try withConsumer(id.index) { link throws(LedgerError) in
                 try link.ledger.apply(ask)
                 link.askedAt = now
-                link.forget(upTo: ask.received)
+                // What a PONG has shown stays known.
+                link.forget(upTo: max(link.received, ask.received))
                 link.echo = max(link.echo, ask.echo)
                 if ask.bytes > 0 { link.needBytes = 0 }
                 if ask.flags.contains(.drain) { link.drainsUntil = head }

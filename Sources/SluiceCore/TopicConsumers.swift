@@ -50,6 +50,7 @@ extension Topic {
                 link.room = link.window
                 link.needBytes = 0
                 link.repeatWords()
+                link.provesTo = 0
             }
             guard known != nil else { return }
         } catch {

@@ -3,6 +3,28 @@
 import DequeModule
 
 extension Topic {
+    mutating func openProducer(
+        _ id: LinkID,
+        _ backlog: Backlog,
+        into effects: inout Effects
+    ) {
+        precondition(isCurrent(id))
+        do throws(Refusal) {
+            try checkRoomForProducer()
+        } catch {
+            release(id.index)
+            effects.list.append(.close(id, error.code, error.text))
+            return
+        }
+        producers += 1
+        kinds[Int(id.index)] = .producer
+        while producerLinks.count <= Int(id.index) { producerLinks.append(.none) }
+        producerLinks[Int(id.index)] = ProducerLink(backlog: backlog)
+        effects.list.append(.opened(id, resumed: false))
+        enqueueProducer(id.index)
+        grantsAreDue = true
+    }
+
     mutating func publish(
         _ id: LinkID,
         _ publication: Publication,

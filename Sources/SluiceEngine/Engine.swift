@@ -185,6 +185,9 @@ extension Engine {
                 )
                 settle(id, refusal, of: box)
             case .status(let id, let kind): sayStatus(id, kind, of: box)
+            case .prove(let id):
+                guard let owner = box.owner(id), let link = box.core.consumer(id) else { continue }
+                owner.session.peer?.prove(owner.link, upTo: link.ledger.delivered)
             case .close(let id, let code, let text): end(id, Close(code, reason: text), of: box)
             }
         }

@@ -121,6 +121,8 @@ extension Engine {
             guest(number) { report($0, link, status) }
         case .fail(let number, let link, let error):
             guest(number) { fail($0, link, error) }
+        case .received(let number, let link, let sequence):
+            guest(number) { received($0, link, sequence) }
         case .close(let number, let link): guest(number) { close($0, link) }
         case .ping(let ring): post(.pinged(ring), to: engine)
         case .pinged(let ring): pass(ring)

@@ -50,12 +50,14 @@ extension Engine {
             opening.member = open.member
             opening.owner = session.number
             apply(.openConsumer(id, opening), to: box)
+            apply(.answersWithin(id, milliseconds: answerMilliseconds(of: session)), to: box)
             let window = firstWindow(of: session)
             guard window != Limits.writeWindowBytes else { return }
             apply(.window(id, bytes: window), to: box)
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
             apply(.openProducer(id, backlog), to: box)
+            apply(.answersWithin(id, milliseconds: answerMilliseconds(of: session)), to: box)
             if owner.isFeedFromAfar { tellWindows(box) }
         }
     }
@@ -76,6 +78,7 @@ extension Engine {
         }
         session.noteReturn(of: link)
         let point = ResumePoint(resume)
+        apply(.answersWithin(id, milliseconds: answerMilliseconds(of: session)), to: box)
         switch open.role {
         case .sink:
             let largest = session.peer?.eventBytesMax ?? Limits.eventBytesMax
@@ -181,6 +184,16 @@ extension Engine {
         case .control(let control)?: report(status, control, session, link)
         case .remote(let remote)?: report(status, remote, session, link)
         case .inspection?, nil: break
+        }
+    }
+
+    /// A client has received what it was given on a link up to a sequence.
+    package func received(_ session: Session, _ link: UInt32, _ sequence: UInt64) {
+        switch session.link(link)?.target {
+        case .topic(let box, let id)?: apply(.received(id, sequence), to: box)
+        case .remote(let remote)?:
+            post(.received(session.number, link, sequence: sequence), to: remote.engine)
+        case .inspection?, .control?, nil: break
         }
     }
 

@@ -13,6 +13,7 @@ package enum Message: Sendable {
     indirect case report(UInt64, UInt32, Status)
     /// The producer has broken the account that its own engine keeps of it.
     case fail(UInt64, UInt32, LedgerError)
+    case received(UInt64, UInt32, sequence: UInt64)
     case close(UInt64, UInt32)
     /// A client wants to know that what it said before has been dealt with, and it has.
     case ping(Ring)
@@ -37,8 +38,8 @@ package enum Message: Sendable {
     /// Whether a client can cause as many of them as it likes.
     var isOfClient: Bool {
         switch self {
-        case .open, .demand, .publish, .mark, .report, .fail, .close, .ping, .wrote, .look,
-            .request, .kick:
+        case .open, .demand, .publish, .mark, .report, .fail, .received, .close, .ping, .wrote,
+            .look, .request, .kick:
             true
         case .pinged, .window, .windows, .detach, .end, .told, .sighted, .answered, .dealtWith:
             false
@@ -53,6 +54,7 @@ package struct Caller: Sendable {
     package var name: String
     package var peerAddress: String
     package var eventBytesMax: Int
+    package var answerMilliseconds: UInt64
 }
 
 /// A PING on its way through the engines that a client has links on.
@@ -82,6 +84,7 @@ package enum Word: Sendable {
     case ask(Ask)
     case settle(Settlement)
     indirect case status(Status)
+    case prove(upTo: UInt64)
     case closed(Close)
 }
 

@@ -14,6 +14,10 @@ package protocol Peer: AnyObject {
     func settle(_ link: UInt32, _ settlement: Settlement)
     func status(_ link: UInt32, _ status: Status)
     func closed(_ link: UInt32, _ close: Close)
+    /// Says by `Engine.received` when the client has what it was given up to this sequence.
+    func prove(_ link: UInt32, upTo sequence: UInt64)
+    /// How long the client may take to answer.
+    var answerMilliseconds: UInt64 { get }
     /// What its client said before a PING has been dealt with.
     func pong(_ opaque: UInt64)
     /// The session goes on over another connection.
@@ -23,6 +27,15 @@ package protocol Peer: AnyObject {
     var traffic: Traffic { get }
     /// The largest record that fits into a frame for this client.
     var eventBytesMax: Int { get }
+}
+
+extension Peer {
+    /// What its client has received is known from its next ask alone.
+    package func prove(_ link: UInt32, upTo sequence: UInt64) {}
+
+    package var answerMilliseconds: UInt64 {
+        UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000
+    }
 }
 
 /// What a connection has moved, for inspection.

@@ -59,6 +59,7 @@ final class Guest: Peer {
     private let session: UInt64
     var epoch: UInt32
     var eventBytesMax: Int
+    var answerMilliseconds: UInt64
 
     init(_ caller: Caller, from home: Int, engine: Engine) {
         self.engine = engine
@@ -66,6 +67,7 @@ final class Guest: Peer {
         session = caller.session
         epoch = caller.epoch
         eventBytesMax = caller.eventBytesMax
+        answerMilliseconds = caller.answerMilliseconds
     }
 
     private func tell(_ link: UInt32, _ word: Word) {
@@ -92,6 +94,7 @@ final class Guest: Peer {
     func ask(_ link: UInt32, _ ask: Ask) { tell(link, .ask(ask)) }
     func settle(_ link: UInt32, _ settlement: Settlement) { tell(link, .settle(settlement)) }
     func status(_ link: UInt32, _ status: Status) { tell(link, .status(status)) }
+    func prove(_ link: UInt32, upTo sequence: UInt64) { tell(link, .prove(upTo: sequence)) }
     func closed(_ link: UInt32, _ close: Close) { tell(link, .closed(close)) }
     /// Its own engine answers its connection.
     func pong(_ opaque: UInt64) {}
@@ -145,8 +148,13 @@ extension Engine {
             epoch: session.epoch,
             name: session.name,
             peerAddress: session.peerAddress,
-            eventBytesMax: session.peer?.eventBytesMax ?? Limits.eventBytesMax
+            eventBytesMax: session.peer?.eventBytesMax ?? Limits.eventBytesMax,
+            answerMilliseconds: answerMilliseconds(of: session)
         )
+    }
+
+    func answerMilliseconds(of session: Session) -> UInt64 {
+        session.peer?.answerMilliseconds ?? TopicOptions().recallMilliseconds
     }
 
     func publish(
@@ -297,6 +305,7 @@ extension Engine {
             peer.ask(link, ask)
         case .settle(let settlement): peer.settle(link, settlement)
         case .status(let status): peer.status(link, status)
+        case .prove(let sequence): peer.prove(link, upTo: sequence)
         case .closed: break
         }
     }
@@ -329,6 +338,7 @@ extension Engine {
             if let guest = known.peer as? Guest {
                 guest.epoch = caller.epoch
                 guest.eventBytesMax = caller.eventBytesMax
+                guest.answerMilliseconds = caller.answerMilliseconds
             }
             return known
         }

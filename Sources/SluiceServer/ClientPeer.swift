@@ -26,6 +26,8 @@ package final class ClientPeer: Peer {
     @exclusivity(unchecked) package private(set) var departure: Departure?
     /// When the client may come back if it is sent away: the same whenever it is told.
     private lazy var retryMilliseconds = engine.nextRetry()
+    /// PINGs whose PONG shows what has arrived.
+    @exclusivity(unchecked) private var proofs = Proofs()
     package var bytesIn: UInt64 = 0
     private var bytesOut: UInt64 = 0
 
@@ -109,7 +111,8 @@ extension ClientPeer {
     ) {
         switch consume action {
         case .events(let link, let events): take(events, on: link, in: slab, &progress)
-        case .pong, .skipped: break
+        case .pong(let opaque): if !proofs.isEmpty { prove(by: opaque) }
+        case .skipped: break
         case .hello(let hello): greet(hello)
         case let other: if let session { act(on: other, session) }
         }
@@ -336,7 +339,30 @@ extension ClientPeer {
         )
     }
 
-    package func sendPing(_ opaque: UInt64) { urgently { $0.append(Ping(opaque: opaque)) } }
+    /// Nothing waits to be written: what was asked for before is shown by its answer too.
+    package func sendPing(_ opaque: UInt64) {
+        proofs.note(opaque)
+        urgently { $0.append(Ping(opaque: opaque)) }
+    }
+
+    /// A PING behind what the link has waiting: its PONG shows that all of that has arrived.
+    package func prove(_ link: UInt32, upTo sequence: UInt64) {
+        guard let opaque = proofs.begin(link, upTo: sequence) else { return }
+        out.append(link: link) { $0.append(Ping(opaque: opaque)) }
+        wantsFlush()
+    }
+
+    private func prove(by opaque: UInt64) {
+        guard let session else { return }
+        for proof in proofs.take(upTo: opaque) {
+            engine.received(session, proof.link, proof.sequence)
+            if let more = proof.more { prove(proof.link, upTo: more) }
+        }
+    }
+
+    package var answerMilliseconds: UInt64 {
+        UInt64(keepaliveSeconds) * UInt64(Limits.keepalivesMissedMax) * 1_000
+    }
 
     private func urgently(_ write: (inout FrameWriter) -> Void) {
         write(&out.urgent)

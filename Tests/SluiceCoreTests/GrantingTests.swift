@@ -161,6 +161,21 @@ struct GrantingTests {
         #expect(harness.credit(announcer) == 10)
     }
 
+    @Test("waits for the answer to a recall as long as the client may take, and no longer")
+    func recallPatience() {
+        var harness = TopicHarness()
+        let holder = harness.producer(.unknown)
+        harness.apply(.answersWithin(holder, milliseconds: 2_000))
+        _ = harness.consumer(asks: 10)
+        _ = harness.producer(.events(10))
+        harness.now = harness.now.advanced(milliseconds: 1_999)
+        harness.expireRecalls()
+        #expect(harness.topic.producer(holder) != nil)
+        harness.now = harness.now.advanced(milliseconds: 1)
+        harness.expireRecalls()
+        #expect(harness.code(holder) == .recallTimeout)
+    }
+
     @Test("closes a producer that sends more than it was granted")
     func overrun() {
         var harness = TopicHarness()

@@ -185,6 +185,42 @@ struct PartitionTests {
         #expect(harness.broken() == [])
     }
 
+    @Test("asks the last owner once to show what it has received, and hands over when it has")
+    func proof() {
+        var harness = TopicHarness()
+        let first = harness.consumer(asks: 10, partitioned())
+        harness.emit(keys: [keys[0][0], keys[1][0], keys[2][0], keys[3][0]])
+        _ = harness.look()
+        let second = harness.consumer(asks: 10, partitioned())
+        #expect(harness.look().count { $0 == .prove(first) } == 1)
+        let moved = harness.topic.lanes(ofConsumer: second)
+        harness.emit(keys: moved.map { keys[$0][1] })
+        #expect(harness.topic.holder(ofConsumer: second) == .partition)
+        let place = moved[0] == 0 || moved[1] == 0 ? 4 : 3
+        harness.apply(.received(first, UInt64(place - 1)))
+        #expect(harness.given[second]?.count ?? 0 < 2)
+        harness.apply(.received(first, 1_000))
+        #expect(harness.given[second] == [4, 5])
+        // An ask that was under way knows less: what was shown stays shown.
+        harness.ask(first, 1)
+        #expect(harness.topic.consumer(first)?.received == 4)
+        #expect(harness.broken() == [])
+    }
+
+    @Test("waits for a silent owner no longer than its client may take to answer")
+    func ownPatience() {
+        var harness = TopicHarness()
+        let first = harness.consumer(asks: 10, partitioned())
+        harness.apply(.answersWithin(first, milliseconds: 2_000))
+        harness.emit(keys: [keys[0][0], keys[1][0], keys[2][0], keys[3][0]])
+        let second = harness.consumer(asks: 10, partitioned())
+        harness.emit(keys: [keys[harness.topic.lanes(ofConsumer: second)[0]][0]])
+        harness.pass(milliseconds: 1_999)
+        #expect(harness.given[second] == nil)
+        harness.pass(milliseconds: 1)
+        #expect(harness.given[second] == [4])
+    }
+
     @Test("hands a partition over after two keepalives to wait for a silent owner")
     func silentOwner() {
         var harness = TopicHarness()

@@ -9,6 +9,8 @@ package struct FakeSink {
         case status(StatusKind, Ledger)
         case gap(Gap, nextSequence: UInt64)
         case mark(Int, nextSequence: UInt64)
+        /// A PING behind what was given up to a sequence.
+        case proof(UInt64)
     }
 
     package let id: LinkID

@@ -76,7 +76,7 @@ extension World {
             case .gap(let gap, _): gaps.append(gap)
             // What was said on the wire that broke is said again.
             case .mark(let number, _): sinks[index].awaited.insert(number)
-            case .status: continue
+            case .status, .proof: continue
             }
         }
         // What was on the wire was told before what an earlier cut has left to be told.

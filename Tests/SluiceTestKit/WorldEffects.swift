@@ -7,8 +7,9 @@ extension World {
         switch command {
         case .openConsumer, .mark, .pause, .change, .purge, .removeGroup, .seek, .wind:
             touched.addAll()
-        case .ask(let id, _), .wrote(let id, _), .window(let id, _), .close(let id),
-            .fail(let id, _), .detach(let id), .attachConsumer(let id, _, _):
+        case .ask(let id, _), .wrote(let id, _), .window(let id, _), .received(let id, _),
+            .answersWithin(let id, _), .close(let id), .fail(let id, _), .detach(let id),
+            .attachConsumer(let id, _, _):
             touch(id)
         // What comes from producers is seen by where the topic's head is then.
         case .openProducer, .publish, .report, .attachProducer: return
@@ -43,6 +44,9 @@ extension World {
                 // Nil if the same step closed it afterwards.
                 guard let ledger = topic.consumer(id)?.ledger else { continue }
                 sinks[index].inbox.append(.status(kind, ledger))
+            case .prove(let id):
+                guard let index = sink(id), let link = topic.consumer(id) else { continue }
+                sinks[index].inbox.append(.proof(link.ledger.delivered))
             case .ask(let id, let ask):
                 guard let index = source(id) else {
                     violations.append("L7: DEMAND for nobody")
@@ -187,6 +191,8 @@ extension World {
                 let ledger = sinks[index].ledger
                 if kind == .echo, told.asked == ledger.asked { compare(index) }
                 if kind == .drained { checkDrained(ledger, told) }
+            // What lay before it has arrived.
+            case .proof(let sequence): apply(.received(sinks[index].id, sequence))
             }
         } catch {
             violations.append("L1 at a consumer: \(error)")
