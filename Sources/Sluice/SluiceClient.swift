@@ -168,8 +168,8 @@ enum Names {
             let text = "\(what) has \(name.utf8.count) bytes; the limit is \(bytesMax)"
             throw ClientError(.invalidArgument, text)
         }
-        guard Name.isLegal(name) else {
-            let text = "\(what) \"\(name)\" is no name: it is not empty and has \(Name.rule)"
+        guard NameRule.isLegal(name) else {
+            let text = "\(what) \"\(name)\" is no name: it is not empty and has \(NameRule.text)"
             throw ClientError(.invalidArgument, text)
         }
     }

@@ -283,6 +283,24 @@ package enum Limits {
     package static let metricsTopicsMax = 1_000
     /// Seconds of the longest time that is waited for or told: some 31 years, to add to a clock.
     package static let timeSecondsMax = 1_000_000_000
+    /// Groups that metrics tell of one by one; the others of a topic are added up.
+    package static let metricsGroupsMax = 10_000
+    /// Bytes of topics in one answer to a gRPC client, about: a page may end before it is full.
+    package static let grpcTopicsBytesMax = 1_048_576
+    /// Bytes of a document in a list of `$sys`; what does not fit is left out, and counted.
+    package static let documentBytesMax = 130_000
+    /// Groups that a topic's document in the list of topics tells of.
+    package static let documentGroupsMax = 256
+    /// Partitions that a topic's document tells of, those of all its groups together.
+    package static let documentPartitionsMax = 8_192
+    /// Milliseconds from one round of a list of `$sys` to the next, of the longest lists.
+    package static let statsRoundMilliseconds: UInt64 = 1_000
+    /// Bytes of rendered documents that a shard keeps for others who read the same list.
+    package static let statsCacheBytesMax = 16_777_216
+    /// Questions about the broker that a shard has the others answer at one time.
+    package static let statsGathersMax = 16
+    /// Bytes of rendered documents that wait for credit in bytes, of one shard.
+    package static let keptDocumentsBytesMax = 8_388_608
     /// Contexts that the span of a batch names.
     package static let spanLinksMax = 128
 }

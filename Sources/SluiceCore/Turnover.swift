@@ -52,14 +52,23 @@ package struct HoldTimes: Sendable {
     /// What has become of it by `now`, without reasons that nothing was ever held for.
     package func nanoseconds(at now: Instant) -> [BlockedBy: UInt64] {
         var sums: [BlockedBy: UInt64] = [:]
-        for reason in BlockedBy.allCases { sums[reason] = spent[Int(reason.rawValue)] }
-        sums[reason, default: 0] += now.nanoseconds(since: since)
-        sums[.nothing] = nil
-        return sums.filter { $0.value > 0 }
+        forEach(at: now) { reason, time in sums[reason] = time }
+        return sums
+    }
+
+    /// Shows each reason that events were held for, with its time by `now`.
+    package func forEach(at now: Instant, _ body: (BlockedBy, UInt64) -> Void) {
+        for reason in BlockedBy.allCases where reason != .nothing {
+            var time = spent[Int(reason.rawValue)]
+            if reason == self.reason { time += now.nanoseconds(since: since) }
+            if time > 0 { body(reason, time) }
+        }
     }
 
     mutating func add(_ other: Self, at now: Instant) {
-        for (reason, time) in other.nanoseconds(at: now) { spent[Int(reason.rawValue)] += time }
+        var spent = spent
+        other.forEach(at: now) { reason, time in spent[Int(reason.rawValue)] += time }
+        self.spent = spent
     }
 }
 

@@ -181,7 +181,7 @@ extension Engine {
     func perform(_ request: Snapshot.Request) -> CloseCode? {
         if request.op == "create-topic" { return create(request) }
         guard let act = action(of: request) else { return .badOption }
-        guard let box = topics[request.topic] else { return .notFound }
+        guard let box = topics[Name(request.topic)] else { return .notFound }
         return act(box)
     }
 
@@ -232,7 +232,7 @@ extension Engine {
     }
 
     private func create(_ request: Snapshot.Request) -> CloseCode? {
-        guard topics[request.topic] == nil else { return .exists }
+        guard topics[Name(request.topic)] == nil else { return .exists }
         var options = configuration.topicDefaults
         if let buffer = request.buffer {
             options.capacity = buffer
@@ -327,12 +327,10 @@ extension Engine {
 
     func remove(_ box: TopicBox) {
         box.isRemoved = true
-        topics[box.core.name] = nil
-        place.census.removeTopic(box.account)
+        removeTopic(box)
         forgetMemory(of: box)
-        for index in box.owners.indices {
-            guard let owner = box.owners[index] else { continue }
-            box.owners[index] = nil
+        for case let owner? in box.owners {
+            box.setOwner(nil, of: owner.id)
             owner.session.remove(owner.link)
             owner.session.table.end(owner.link)
             let text = "topic \(box.core.name) was removed"

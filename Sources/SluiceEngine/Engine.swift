@@ -20,8 +20,11 @@ package final class Engine {
     private let lastCommand: UnsafeMutablePointer<UInt8>
     let exchange: Exchange
 
-    var topics: [String: TopicBox] = [:]
-    var sessions: [SessionToken: Session] = [:]
+    private(set) var topics: [Name: TopicBox] = [:]
+    private(set) var sessions: [SessionToken: Session] = [:]
+    /// The same in an order that lasts, for those who look at all of them a few at a time.
+    private(set) var topicTable = SortedTable<Name, TopicBox>()
+    private(set) var sessionTable = SortedTable<UInt64, Session>()
     var detached = DetachedSessions()
     /// Cuts whose links may still be opened again, the oldest first.
     var losses = Deque<LinkLoss>()
@@ -33,10 +36,13 @@ package final class Engine {
     /// Topics that wait for a time, and the first of these times; a face sets a timer for it.
     var sleeping: [TopicBox] = []
     package internal(set) var wakesAt: Instant?
+    /// When something may be begun that was asked for too often.
+    var statsWakesAt: Instant?
     @exclusivity(unchecked) private var spareEffects = Effects()
     /// Inspections that a DEMAND waits at, first come first served.
     @exclusivity(unchecked)
-    var inspecting = Deque<(inspection: Inspection, session: Session, link: UInt32)>()
+    var inspecting = Deque<InspectedLink>()
+    let stats = StatsDesk()
     package private(set) var isStopping = false
     /// How much of each link's events may wait to be written.
     var windowBytes = Limits.writeWindowBytes
@@ -79,13 +85,15 @@ package final class Engine {
 
     /// Whether another turn would move something.
     package var hasMore: Bool {
-        !dirty.isEmpty || !inspecting.isEmpty || hasFreedMemory && !waitingForMemory.isEmpty
+        !dirty.isEmpty || hasStatsWork || hasFreedMemory && !waitingForMemory.isEmpty
     }
 
     /// Moves events and demand; true if there is more to do.
-    package func turn() -> Bool {
-        // One a turn: a look at all topics or links costs as much as there are.
-        if let next = inspecting.popFirst() { answer(next.inspection, next.session, next.link) }
+    ///
+    /// A face that calls it several times in a turn of its loop asks for statistics once: what they
+    /// may cost is meant for such a turn.
+    package func turn(stats hasStats: Bool = true) -> Bool {
+        if hasStats, hasStatsWork { stepStats() }
         if hasFreedMemory { retryForMemory() }
         var steps = 0
         var work = 0
@@ -250,10 +258,36 @@ extension Engine {
             since: now,
             engine: self
         )
-        sessions[session.token] = session
+        add(session)
         place.census.retries.addConnection()
-        bookMemory(Limits.memorySessionBytes)
         return session
+    }
+
+    private func add(_ session: Session) {
+        sessions[session.token] = session
+        sessionTable.insert(session, for: session.number)
+        place.census.countSessions(1)
+        bookMemory(Limits.memorySessionBytes)
+    }
+
+    private func remove(_ session: Session) {
+        guard sessions.removeValue(forKey: session.token) != nil else { return }
+        sessionTable.remove(session.number)
+        place.census.countSessions(-1)
+        bookMemory(-Limits.memorySessionBytes)
+    }
+
+    /// Adds a topic to those that there are.
+    func add(_ box: TopicBox, named name: Name) {
+        topics[name] = box
+        topicTable.insert(box, for: name)
+    }
+
+    func removeTopic(_ box: TopicBox) {
+        let name = Name(box.core.name)
+        topics[name] = nil
+        topicTable.remove(name)
+        place.census.removeTopic(box.account)
     }
 
     /// A client has said HELLO with a token: its session, with its links detached.
@@ -315,9 +349,7 @@ extension Engine {
             apply(.close(id), to: box)
         }
         session.removeAllLinks()
-        if sessions.removeValue(forKey: session.token) != nil {
-            bookMemory(-Limits.memorySessionBytes)
-        }
+        remove(session)
         endAbroad(session)
     }
 
@@ -330,9 +362,7 @@ extension Engine {
     /// Lets a client go that moves to another engine, with its session if it has one: no links.
     package func release(_ session: Session?) {
         exchange.countDeparture()
-        guard let session else { return }
-        sessions[session.token] = nil
-        bookMemory(-Limits.memorySessionBytes)
+        if let session { remove(session) }
     }
 
     /// Takes a client that another engine let go.
@@ -340,8 +370,7 @@ extension Engine {
         exchange.countArrival()
         guard let session else { return }
         session.engine = self
-        sessions[session.token] = session
-        bookMemory(Limits.memorySessionBytes)
+        add(session)
     }
 
     func expire(_ session: Session) {
@@ -363,6 +392,7 @@ extension Engine {
             recallUnused()
             retryForMemory()
         }
+        expireStats()
         let watched = recalling
         recalling.removeAll(keepingCapacity: true)
         for box in watched {

@@ -4,7 +4,7 @@ import SluiceWire
 // The documents that `$sys` topics carry.
 
 extension Engine {
-    func serverSnapshot() -> Snapshot.Server {
+    func serverSnapshot(_ faces: [Snapshot.Face]) -> Snapshot.Server {
         var server = Snapshot.Server(name: configuration.name, version: configuration.version)
         server.uptimeSeconds = Double(now.milliseconds(since: startedAt)) / 1_000
         let usage = configuration.usage()
@@ -21,32 +21,43 @@ extension Engine {
         server.openDescriptors = usage.openDescriptors
         server.maxDescriptors = usage.maxDescriptors
         server.startSeconds = usage.startSeconds
-        server.faces = faceSnapshots()
+        server.faces = faces
         server.connections = sessions.count - detached.count
         server.detachedSessions = detached.count
         server.topics = topics.count
-        server.links = topics.values.reduce(0) { $0 + $1.core.producers + $1.core.consumers }
+        // Each engine counts for all: one of them says so.
+        server.links = place.index == 0 ? place.census.linkCount : 0
         server.eventsIn = eventsIn
         server.eventsOut = eventsOut
         server.isStopping = isStopping
         return server
     }
 
-    private func faceSnapshots() -> [Snapshot.Face] {
-        var faces = SessionFace.allCases.map { Snapshot.Face($0.rawValue) }
-        for session in sessions.values {
-            guard let face = SessionFace.allCases.firstIndex(of: session.face) else { continue }
-            faces[face].connections += session.peer == nil ? 0 : 1
-            faces[face].detachedSessions += session.peer == nil ? 1 : 0
-            faces[face].queuedBytes += session.peer?.traffic.queuedBytes ?? 0
+    /// A topic's document of at most so many bytes: what does not fit is left out, and told of.
+    func document(
+        of box: TopicBox,
+        groupsMax: Int = Limits.documentGroupsMax,
+        most bytes: Int
+    ) -> [UInt8] {
+        var topic = snapshot(box, groupsMax: groupsMax)
+        var document = JSONBytes.of(topic)
+        if document.count > bytes {
+            topic.leaveOutPartitions()
+            document = JSONBytes.of(topic)
         }
-        for (place, face) in SessionFace.allCases.enumerated() {
-            if let complaints = complaints[face] { fill(&faces[place], complaints) }
+        while document.count > bytes, !topic.groups.isEmpty {
+            topic.leaveOutGroups(keeping: topic.groups.count * bytes / document.count)
+            document = JSONBytes.of(topic)
         }
-        return faces
+        return document
     }
 
-    func snapshot(_ box: TopicBox) -> Snapshot.Topic {
+    /// A topic with at most so many of its groups and, all groups together, partitions.
+    func snapshot(
+        _ box: TopicBox,
+        groupsMax: Int = .max,
+        partitionsMax: Int = Limits.documentPartitionsMax
+    ) -> Snapshot.Topic {
         let core = box.core
         var topic = Snapshot.Topic(topic: core.name)
         topic.head = core.log.head
@@ -92,12 +103,26 @@ extension Engine {
         topic.ended.refused = core.endedGroups.refused
         topic.ended.heldSeconds = seconds(core.endedGroups.holds)
         topic.latency = box.latency.snapshot
-        topic.groups = core.groups.indices.compactMap { snapshot($0, of: core) }
+        var partitions = partitionsMax
+        var leftOut = 0
+        for number in core.groups.indices {
+            guard let group = core.group(number) else { continue }
+            if topic.groups.count < groupsMax {
+                topic.groups.append(snapshot(group, number, of: core, &partitions))
+            } else {
+                leftOut += 1
+            }
+        }
+        if leftOut > 0 { topic.groupsLeftOut = leftOut }
         return topic
     }
 
-    private func snapshot(_ number: Int, of core: Topic) -> Snapshot.Group? {
-        guard let group = core.group(number) else { return nil }
+    private func snapshot(
+        _ group: Group,
+        _ number: Int,
+        of core: Topic,
+        _ partitions: inout Int
+    ) -> Snapshot.Group {
         var snapshot = Snapshot.Group(group: group.name)
         snapshot.dispatcher = "\(group.rules.dispatcher)"
         snapshot.lag = group.rules.lag.policy.name
@@ -105,7 +130,14 @@ extension Engine {
         snapshot.isEphemeral = group.rules.isEphemeral
         snapshot.position = group.firstWaiting
         snapshot.waiting = core.waiting(ofGroup: number)
-        snapshot.partitions = group.rules.partitions > 0 ? group.lanes.waiting : nil
+        if group.rules.partitions > 0 {
+            if group.lanes.count <= partitions {
+                snapshot.partitions = group.lanes.waiting
+                partitions -= group.lanes.count
+            } else {
+                snapshot.partitionsLeftOut = group.lanes.count
+            }
+        }
         snapshot.delivered = group.delivered
         snapshot.discarded = group.discarded
         snapshot.refused = group.refused
@@ -122,7 +154,7 @@ extension Engine {
 
     private func seconds(_ holds: HoldTimes) -> [String: Double] {
         var seconds: [String: Double] = [:]
-        for (reason, time) in holds.nanoseconds(at: now) {
+        holds.forEach(at: now) { reason, time in
             seconds["\(reason)"] = Double(time) / 1_000_000_000
         }
         return seconds
@@ -187,5 +219,22 @@ extension Engine {
             connection.queuedBytes = traffic.queuedBytes
         }
         return connection
+    }
+}
+
+extension Snapshot.Topic {
+    /// Tells of each group how many partitions it has, and of none what waits in it.
+    fileprivate mutating func leaveOutPartitions() {
+        for index in groups.indices {
+            guard let partitions = groups[index].partitions else { continue }
+            groups[index].partitions = nil
+            groups[index].partitionsLeftOut = partitions.count
+        }
+    }
+
+    fileprivate mutating func leaveOutGroups(keeping count: Int) {
+        let count = min(count, groups.count - 1)
+        groupsLeftOut = (groupsLeftOut ?? 0) + groups.count - count
+        groups.removeSubrange(count...)
     }
 }

@@ -17,7 +17,6 @@ final class Exchange {
     var guests: [UInt64: Session] = [:]
     var travellers: [UInt64: Session] = [:]
     /// What is asked of other engines and not answered.
-    var surveys: [UInt64: Survey] = [:]
     var requests: [UInt64: (CloseCode?) -> Void] = [:]
     private var lastTicket: UInt64 = 0
     private(set) var sent: UInt64 = 0
@@ -136,9 +135,8 @@ extension Engine {
             guest(number) { end($0) }
             exchange.guests[number] = nil
         case .told(let address, let word): hear(word, address, from: engine)
-        case .look(let ticket, let look):
-            post(.sighted(ticket: ticket, sight(look)), to: engine)
-        case .sighted(let ticket, let sighting): add(sighting, to: ticket)
+        case .look(let ticket, let query): look(query, for: ticket, of: engine)
+        case .sighted(let ticket, let reply): take(reply, of: ticket)
         case .request(let ticket, let request):
             post(.answered(ticket: ticket, perform(request)), to: engine)
         case .kick(let ticket, let wish): post(.answered(ticket: ticket, kick(wish)), to: engine)

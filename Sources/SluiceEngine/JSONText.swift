@@ -46,6 +46,11 @@ package enum JSONText {
 
     package static func append(_ string: String, to text: inout [UInt8]) {
         text.append(UInt8(ascii: "\""))
+        guard string.utf8.contains(where: needsEscape) else {
+            text += string.utf8
+            text.append(UInt8(ascii: "\""))
+            return
+        }
         for byte in string.utf8 {
             switch byte {
             case UInt8(ascii: "\""): text += Array("\\\"".utf8)
@@ -60,6 +65,10 @@ package enum JSONText {
             }
         }
         text.append(UInt8(ascii: "\""))
+    }
+
+    private static func needsEscape(_ byte: UInt8) -> Bool {
+        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F
     }
 
     /// Appends one event as an object; bytes that are no UTF-8 go as Base64 under another name.

@@ -31,7 +31,7 @@ extension Engine {
 
     /// Ends what a request names, if its session is here.
     func kick(_ wish: Snapshot.Kick) -> CloseCode? {
-        guard let session = sessions.values.first(where: { $0.number == wish.connection }) else {
+        guard let session = sessionTable[wish.connection] else {
             return .notFound
         }
         let close = Close(.kicked, reason: "an operator ended it")

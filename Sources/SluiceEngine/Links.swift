@@ -92,7 +92,7 @@ extension Engine {
     }
 
     private func topic(named name: String, for session: Session, _ link: UInt32) -> TopicBox? {
-        if let box = topics[name] { return box }
+        if let box = topics[Name(name)] { return box }
         guard configuration.createsTopics else {
             let text = "topic \(name) does not exist; create it first"
             session.peer?.refused(link, Close(.notFound, reason: text))
@@ -121,9 +121,10 @@ extension Engine {
         let box = TopicBox(
             Topic(name: name, options: options),
             account: account,
-            windowChanges: windowChanges
+            windowChanges: windowChanges,
+            census: place.census
         )
-        topics[name] = box
+        add(box, named: Name(name))
         return box
     }
 
@@ -216,7 +217,7 @@ extension Engine {
         case .topic(let box, let id)?: apply(.wrote(id, bytes: bytes), to: box)
         case .inspection(let inspection)?:
             inspection.room += bytes
-            if inspection.isAnswering, !inspection.isWaiting { pump(inspection, session, link) }
+            queue(inspection, session, link)
         case .remote(let remote)?: wrote(bytes, remote, session, link)
         case .control?, nil: break
         }

@@ -27,8 +27,9 @@ package enum Message: Sendable {
     case end(UInt64)
     case told(Address, Word)
 
-    case look(ticket: UInt64, Look)
-    case sighted(ticket: UInt64, Sighting)
+    /// What the other engine has of something, and the answer.
+    case look(ticket: UInt64, StatsQuery)
+    case sighted(ticket: UInt64, StatsReply)
     indirect case request(ticket: UInt64, Snapshot.Request)
     case kick(ticket: UInt64, Snapshot.Kick)
     case answered(ticket: UInt64, CloseCode?)
@@ -39,9 +40,11 @@ package enum Message: Sendable {
     var isOfClient: Bool {
         switch self {
         case .open, .demand, .publish, .mark, .report, .fail, .received, .close, .ping, .wrote,
-            .look, .request, .kick:
+            .request, .kick:
             true
-        case .pinged, .window, .windows, .detach, .end, .told, .sighted, .answered, .dealtWith:
+        // Of looks an engine has only so many under way, whatever its clients ask.
+        case .pinged, .window, .windows, .detach, .end, .told, .look, .sighted, .answered,
+            .dealtWith:
             false
         }
     }
@@ -86,20 +89,4 @@ package enum Word: Sendable {
     indirect case status(Status)
     case prove(upTo: UInt64)
     case closed(Close)
-}
-
-/// A part of the broker that an inspection shows all of.
-package enum Look: Sendable {
-    case server
-    case topics
-    case links
-    case connections
-}
-
-/// What another engine has of it.
-package enum Sighting: Sendable {
-    indirect case server(Snapshot.Server)
-    case topics([Snapshot.Topic])
-    case links([Snapshot.Link])
-    case connections([Snapshot.Connection])
 }

@@ -31,9 +31,10 @@ package struct Place: Sendable {
     /// The engine that serves what is opened by this name; a `$sys` topic is served anywhere
     /// unless it shows one topic.
     func home(of open: Open) -> Int {
-        guard count > 1, open.topic.hasPrefix("$") else { return home(of: open.topic) }
-        let parts = open.topic.split(separator: "/", maxSplits: 2)
-        return parts.count > 2 ? home(of: String(parts[2])) : index
+        let name = Name(open.topic)
+        guard count > 1, name.isReserved else { return home(of: open.topic) }
+        let parts = name.parts(most: 3)
+        return parts.count > 2 ? home(of: parts[2].text) : index
     }
 }
 
@@ -43,6 +44,8 @@ package final class Census: Sendable {
     private let sessions = Atomic<UInt64>(0)
     let retries = RetryTimes()
     private let accounts = (0..<1_024).map { _ in AddressAccount() }
+    private let openSessions = Atomic<Int>(0)
+    private let links = Atomic<Int>(0)
 
     private let topicsMax: Int
 
@@ -98,6 +101,13 @@ package final class Census: Sendable {
         bytes.initialize(repeating: 0, count: Limits.shardsMax)
         return bytes
     }()
+    /// Sessions that there are, and links on topics.
+    func countSessions(_ change: Int) { openSessions.add(change, ordering: .relaxed) }
+    func countLinks(_ change: Int) { links.add(change, ordering: .relaxed) }
+
+    var topicCount: Int { topics.load(ordering: .relaxed) }
+    var sessionCount: Int { openSessions.load(ordering: .relaxed) }
+    var linkCount: Int { links.load(ordering: .relaxed) }
 
     func removeTopic(_ account: AddressAccount?) {
         topics.subtract(1, ordering: .relaxed)

@@ -167,7 +167,10 @@ final class TopicBox {
     }
 
     @exclusivity(unchecked) var core: Topic
-    @exclusivity(unchecked) var owners: [Owner?] = []
+    @exclusivity(unchecked) private(set) var owners: [Owner?] = []
+    /// How many of them there are.
+    private(set) var linkCount = 0
+    private let census: Census
     /// Producers whose clients other engines have: what they send comes several batches at a time.
     private var feedsFromAfar = 0
     var isDirty = false
@@ -200,10 +203,16 @@ final class TopicBox {
     /// How fast its events go out, as far as somebody who may be read late asked.
     @exclusivity(unchecked) var pace = Pace()
 
-    init(_ core: Topic, account: AddressAccount?, windowChanges: UInt64) {
+    init(
+        _ core: Topic,
+        account: AddressAccount?,
+        windowChanges: UInt64,
+        census: Census
+    ) {
         self.core = core
         self.account = account
         self.windowChanges = windowChanges
+        self.census = census
     }
 
     func owner(_ id: LinkID) -> Owner? {
@@ -219,6 +228,11 @@ final class TopicBox {
         while owners.count <= Int(id.index) { owners.append(nil) }
         if owners[Int(id.index)]?.isFeedFromAfar == true { feedsFromAfar -= 1 }
         if owner?.isFeedFromAfar == true { feedsFromAfar += 1 }
+        let change = (owner == nil ? 0 : 1) - (owners[Int(id.index)] == nil ? 0 : 1)
+        if change != 0 {
+            linkCount += change
+            census.countLinks(change)
+        }
         owners[Int(id.index)] = owner
         guard owner != nil else { return }
         hadLink = true

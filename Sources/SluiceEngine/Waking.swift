@@ -16,6 +16,10 @@ extension Engine {
     package func wake() {
         guard let due = wakesAt, due <= now else { return }
         wakesAt = nil
+        if let time = statsWakesAt {
+            statsWakesAt = nil
+            if time <= now { wakeStats() } else { wakeStats(at: time) }
+        }
         let watched = sleeping
         sleeping.removeAll(keepingCapacity: true)
         for box in watched {

@@ -133,12 +133,16 @@ extension Message {
         }
     }
 
-    /// The bytes of a message, behind its prefix.
-    var framed: [UInt8] {
-        // It fails only for required fields, which proto3 does not have.
-        let bytes: [UInt8] = (try? serializedBytes()) ?? []
-        return GrpcFraming.framed(bytes)
+    var bytes: [UInt8] {
+        do {
+            return try serializedBytes()
+        } catch {
+            preconditionFailure("only required fields can fail, which proto3 has not: \(error)")
+        }
     }
+
+    /// The bytes of a message, behind its prefix.
+    var framed: [UInt8] { GrpcFraming.framed(bytes) }
 }
 
 /// Messages as they are made, then the status: for methods that say little.
@@ -185,8 +189,11 @@ extension HTTPExchange {
     }
 
     /// Answers a call with one message.
-    func reply(_ message: some Message) {
-        let body = GrpcReply(message.framed, .ok)
+    func reply(_ message: some Message) { reply(bytes: message.bytes) }
+
+    /// Answers a call with the bytes of one message.
+    func reply(bytes: [UInt8]) {
+        let body = GrpcReply(GrpcFraming.framed(bytes), .ok)
         respond(ResponseHead(200, Self.grpcHeaders), .source(body))
     }
 }

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import SluiceCore
 import SluiceEngine
 import SluiceGrpcMessages
@@ -92,54 +91,64 @@ extension Gateway {
 // MARK: - Documents
 
 extension Gateway {
-    private func document<Document: Decodable, Answer: SwiftProtobuf.Message>(
-        _ name: String,
-        _ exchange: HTTPExchange,
-        _ answer: @escaping (Document) -> Answer
-    ) {
-        collect(name, most: 1, exchange) { documents in
-            guard let bytes = documents.first,
-                let document = try? JSONDecoder().decode(Document.self, from: Data(bytes))
-            else {
-                let text = "it does not exist; create it first"
-                exchange.refuse(GrpcStatus(.notFound, text, reason: .notFound))
-                return
-            }
-            exchange.reply(answer(document))
-        }
-    }
-
     private func topic<Answer: SwiftProtobuf.Message>(
         _ name: String,
         _ exchange: HTTPExchange,
         _ answer: @escaping (Snapshot.Topic) -> Answer
     ) {
-        document("$sys/topics/\(name)", exchange, answer)
+        gather(.topic(Name(name)), for: exchange) { reply in
+            guard case .topics(let found) = reply, let topic = found.topics.first else {
+                let text = "it does not exist; create it first"
+                exchange.refuse(GrpcStatus(.notFound, text, reason: .notFound))
+                return
+            }
+            exchange.reply(answer(topic))
+        }
     }
 
     private func server(_ exchange: HTTPExchange) {
-        document("$sys/server", exchange) { Sluice_V1_Server($0) }
+        gather(.server, for: exchange) { reply in
+            guard case .server(let server) = reply else { return }
+            exchange.reply(Sluice_V1_Server(server))
+        }
     }
 
     private func listTopics(_ request: Sluice_V1_ListTopicsRequest, _ exchange: HTTPExchange) {
         let most = Limits.grpcTopicsMax
         let count = request.pageSize == 0 ? most : min(most, Int(request.pageSize))
-        collect("$sys/topics", most: Limits.topicsMax, exchange) { documents in
-            let decoder = JSONDecoder()
-            let topics = documents.compactMap { document in
-                try? decoder.decode(Snapshot.Topic.self, from: Data(document))
+        let start = request.pageToken.isEmpty ? nil : Name(request.pageToken)
+        addTopics(after: start, most: count, to: [], exchange)
+    }
+
+    /// Adds the next topics to a page, a few in each turn of the loop.
+    ///
+    /// The page is bytes from the start: messages one behind the other are their sum.
+    private func addTopics(
+        after start: Name?,
+        most count: Int,
+        to page: [UInt8],
+        _ exchange: HTTPExchange
+    ) {
+        let few = min(count, Self.topicsPerTurn)
+        gather(.topics(after: start, most: few), for: exchange) { [unowned self] reply in
+            guard case .topics(let found) = reply else { return }
+            var part = Sluice_V1_ListTopicsResponse()
+            part.topics = found.topics.map { .init($0) }
+            let left = count - found.topics.count
+            let size = page.count + 256 * part.topics.reduce(0) { $0 + 1 + $1.groups.count }
+            let isFull = left <= 0 || size >= Limits.grpcTopicsBytesMax
+            if isFull, found.hasMore { part.nextPageToken = found.topics.last?.topic ?? "" }
+            let page = page + part.bytes
+            if found.hasMore, !isFull {
+                let last = found.topics.last.map { Name($0.topic) }
+                addTopics(after: last, most: left, to: page, exchange)
+            } else {
+                exchange.reply(bytes: page)
             }
-            .filter { $0.topic > request.pageToken }
-            .sorted { $0.topic < $1.topic }
-            let page = topics.prefix(count)
-            exchange.reply(
-                Sluice_V1_ListTopicsResponse.with {
-                    $0.topics = page.map { .init($0) }
-                    if page.count < topics.count { $0.nextPageToken = page.last?.topic ?? "" }
-                }
-            )
         }
     }
+
+    private static var topicsPerTurn: Int { 128 }
 
     private func createTopic(
         _ wish: Sluice_V1_CreateTopicRequest,
@@ -176,7 +185,7 @@ enum GrpcNames {
         name.isEmpty ? nil : try check(name, as: .link)
     }
 
-    private static func check(_ name: String, as kind: Name) throws(GrpcFailure) -> String {
+    private static func check(_ name: String, as kind: NameRule) throws(GrpcFailure) -> String {
         guard let fault = kind.fault(in: name) else { return name }
         throw GrpcFailure(.invalidArgument, fault, reason: .badOption)
     }

@@ -21,7 +21,7 @@ extension Gateway {
         switch name {
         case "producers": listLinks("$sys/links", role: "producer", exchange)
         case "consumers": listLinks("$sys/links", role: "consumer", exchange)
-        case "server": show("$sys/server", exchange)
+        case "server": showServer(exchange)
         default: list("$sys/\(name)", exchange)
         }
         return true
@@ -51,7 +51,7 @@ extension Gateway {
     ) throws(Refusal) -> Bool {
         let method = exchange.request.method
         switch (method, rest.count, rest.first) {
-        case ("GET", 0, _): show("$sys/topics/\(topic)", exchange)
+        case ("GET", 0, _): showTopic(topic, exchange)
         case ("PUT", 0, _):
             exchange.handler = TopicRequest("create-topic", exchange, on: topic, self)
         case ("PATCH", 0, _):
@@ -66,9 +66,7 @@ extension Gateway {
         case ("GET", 1, "consumers"?):
             listLinks("$sys/links/\(topic)", role: "consumer", exchange)
         case ("GET", 1, "groups"?):
-            show("$sys/topics/\(topic)", exchange) { topic in
-                Self.groups(topic)
-            }
+            showTopic(topic, exchange) { JSONBytes.of($0.groups) }
         case ("DELETE", 2, "groups"?):
             var removal = Snapshot.Request(op: "remove-group", topic: topic)
             removal.group = Self.group(rest[1])
@@ -90,15 +88,6 @@ extension Gateway {
 
     /// The default group has no name; in a path it is called as the command line shows it.
     private static func group(_ part: String) -> String? { part == "(default)" ? nil : part }
-
-    private static func groups(_ document: [UInt8]) -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let topic = try? JSONDecoder().decode(Snapshot.Topic.self, from: Data(document)),
-            let groups = try? encoder.encode(topic.groups)
-        else { return Array("[]".utf8) }
-        return Array(groups)
-    }
 }
 
 // MARK: - Documents
@@ -109,10 +98,9 @@ extension Gateway {
     }
 
     private func listLinks(_ topic: String, role: String, _ exchange: HTTPExchange) {
-        list(topic, exchange) { document in
-            let link = try? JSONDecoder().decode(Snapshot.Link.self, from: Data(document))
-            return link?.role == role
-        }
+        // A quote within a text is escaped: nothing else reads like this member.
+        let member = Array("\"role\":\"\(role)\"".utf8)
+        list(topic, exchange) { $0.firstRange(of: member) != nil }
     }
 
     private func list(
@@ -131,88 +119,49 @@ extension Gateway {
         reading.begin(Open(role: .sink, topic: topic))
     }
 
-    private func show(
-        _ topic: String,
+    /// Shows a topic, or a part of it.
+    private func showTopic(
+        _ name: String,
         _ exchange: HTTPExchange,
-        _ body: @escaping ([UInt8]) -> [UInt8] = { $0 }
+        _ part: @escaping (Snapshot.Topic) -> [UInt8] = { JSONBytes.of($0) }
     ) {
-        collect(topic, most: 1, exchange) { documents in
-            guard let document = documents.first else {
+        gather(.topic(Name(name)), for: exchange) { reply in
+            guard case .topics(let found) = reply, let topic = found.topics.first else {
                 exchange.refuse(Problem(404, .notFound, "it does not exist; create it first"))
                 return
             }
-            exchange.respond(json: body(document) + [UInt8(ascii: "\n")])
+            exchange.respond(json: part(topic) + [UInt8(ascii: "\n")])
         }
     }
 
-    /// Gathers the documents of an inspection, at most so many.
-    func collect(
-        _ topic: String,
-        most: Int,
-        _ exchange: HTTPExchange,
-        _ done: @escaping ([[UInt8]]) -> Void
-    ) {
-        var documents: [[UInt8]] = []
-        collect(
-            topic,
-            most: most,
-            exchange,
-            each: { documents.append($0) },
-            done: { done(documents) }
-        )
+    private func showServer(_ exchange: HTTPExchange) {
+        gather(.server, for: exchange) { reply in
+            guard case .server(let server) = reply else { return }
+            exchange.respond(json: JSONBytes.of(server) + [UInt8(ascii: "\n")])
+        }
     }
 
-    /// Hands over the documents of an inspection as they come, at most so many.
-    func collect(
-        _ topic: String,
-        most: Int,
-        _ exchange: HTTPExchange,
-        each: @escaping ([UInt8]) -> Void,
-        done: @escaping () -> Void
+    /// Asks the broker something for an exchange, and hands over the answer if that still waits.
+    func gather(
+        _ query: StatsQuery,
+        for exchange: HTTPExchange,
+        _ done: @escaping (StatsReply) -> Void
     ) {
-        let collection = Collection(exchange, each, done)
-        exchange.handler = collection
-        collection.begin(topic, most: most)
+        if exchange.handler == nil { exchange.handler = Question(of: exchange) }
+        engine.gather(query) { [weak exchange] reply in
+            guard let exchange, exchange.handler != nil, !exchange.isAnswered else { return }
+            done(reply)
+        }
     }
 }
 
-/// The documents of an inspection that make one answer together.
-private final class Collection: LinkHandler {
-    let exchange: HTTPExchange
-    let link: HeldLink
-    private let each: ([UInt8]) -> Void
-    private let done: () -> Void
+/// An exchange that waits for what the broker knows of itself.
+private final class Question: ExchangeHandler {
+    private unowned let exchange: HTTPExchange
 
-    init(
-        _ exchange: HTTPExchange,
-        _ each: @escaping ([UInt8]) -> Void,
-        _ done: @escaping () -> Void
-    ) {
-        self.exchange = exchange
-        self.each = each
-        self.done = done
-        link = HeldLink(of: exchange)
-    }
+    init(of exchange: HTTPExchange) { self.exchange = exchange }
 
-    func begin(_ topic: String, most: Int) {
-        var open = Open(role: .sink, topic: topic)
-        open.demandEvents = UInt32(most)
-        link.open(open, for: self)
-    }
-
-    func deliver(firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {
-        for run in runs {
-            run.forEachPayload { _, payload in
-                each(payload.withUnsafeBytes { Array($0) })
-            }
-        }
-        link.wrote(bytes: bytes)
-    }
-
-    func status(_ status: Status) {
-        guard status.isDrained else { return }
-        done()
-    }
+    func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
 }
 
 // MARK: - Requests
@@ -330,8 +279,7 @@ private final class RequestLink: LinkHandler {
     func begin(_ request: some Encodable, at time: UInt64) {
         self.time = time
         var writer = FrameWriter()
-        guard let json = try? JSONEncoder().encode(request) else { return }
-        let bytes = Array(json)
+        let bytes = JSONBytes.of(request)
         do {
             try writer.appendRecord(payload: bytes.span.bytes)
         } catch {

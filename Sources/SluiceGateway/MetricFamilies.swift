@@ -3,8 +3,26 @@ package import SluiceWire
 // The families; `Protocol/metrics.md` describes each.
 
 extension MetricsText {
-    /// Stands for the topics that a scrape does not tell of one by one.
-    static let other = "_other"
+    /// A topic or a group, with the labels of its samples as text.
+    private struct TopicRow {
+        let topic: Snapshot.Topic
+        let labels: String
+
+        init(_ topic: Snapshot.Topic) {
+            self.topic = topic
+            labels = SampleWriter.text(of: [("topic", topic.topic)])
+        }
+    }
+
+    private struct GroupRow {
+        let group: Snapshot.Group
+        let labels: String
+
+        init(_ topic: String, _ group: Snapshot.Group) {
+            self.group = group
+            labels = SampleWriter.text(of: [("topic", topic), ("group", group.group)])
+        }
+    }
 
     /// All that a scrape is told.
     package static func page(
@@ -14,14 +32,14 @@ extension MetricsText {
     ) -> Self {
         var text = Self(form)
         if let server { text.add(server) }
-        text.add(topics)
+        let rows = topics.map { TopicRow($0) }
+        text.add(rows)
         let groups = topics.flatMap { topic in
-            topic.groupsByName.map { (topic: topic.topic, group: $0) }
+            topic.groupsByName.map { GroupRow(topic.topic, $0) }
         }
         text.add(groups)
-        text.addHolds(topics, groups)
-        text.addLatency(topics)
-        text.finish()
+        text.addHolds(rows, groups)
+        text.addLatency(rows)
         return text
     }
 
@@ -137,7 +155,7 @@ extension MetricsText {
         )
     }
 
-    private mutating func add(_ topics: [Snapshot.Topic]) {
+    private mutating func add(_ topics: [TopicRow]) {
         typealias Family = (String, Kind, String, (Snapshot.Topic) -> UInt64)
         let families: [Family] = [
             (
@@ -190,23 +208,19 @@ extension MetricsText {
             ),
         ]
         for (name, kind, help, value) in families {
-            let samples = topics.map { (labels: [("topic", $0.topic)], value: Double(value($0))) }
-            add(name, kind, help, samples)
-        }
-        add(
-            "sluice_topic_links",
-            .gauge,
-            "Links on the topic.",
-            topics.flatMap { topic in
-                [
-                    ([("topic", topic.topic), ("role", "producer")], Double(topic.producers)),
-                    ([("topic", topic.topic), ("role", "consumer")], Double(topic.consumers)),
-                ]
+            add(name, kind, help, rows: topics.count) { row, writer in
+                writer.add(name, topics[row].labels, Double(value(topics[row].topic)))
             }
-        )
+        }
+        let links = "sluice_topic_links"
+        add(links, .gauge, "Links on the topic.", rows: topics.count) { row, writer in
+            let (topic, labels) = (topics[row].topic, topics[row].labels)
+            writer.add(links, labels + ",role=\"producer\"", Double(topic.producers))
+            writer.add(links, labels + ",role=\"consumer\"", Double(topic.consumers))
+        }
     }
 
-    private mutating func add(_ groups: [(topic: String, group: Snapshot.Group)]) {
+    private mutating func add(_ groups: [GroupRow]) {
         typealias Family = (String, Kind, String, (Snapshot.Group) -> UInt64)
         let families: [Family] = [
             (
@@ -247,42 +261,41 @@ extension MetricsText {
             ),
         ]
         for (name, kind, help, value) in families {
-            let samples = groups.map { topic, group in
-                (
-                    labels: [("topic", topic), ("group", group.group)],
-                    value: Double(value(group))
-                )
+            add(name, kind, help, rows: groups.count) { row, writer in
+                writer.add(name, groups[row].labels, Double(value(groups[row].group)))
             }
-            add(name, kind, help, samples)
         }
     }
 
-    private mutating func addHolds(
-        _ topics: [Snapshot.Topic],
-        _ groups: [(topic: String, group: Snapshot.Group)]
-    ) {
-        func samples(
-            _ labels: [Label],
-            _ held: [String: Double]
-        ) -> [(labels: [Label], value: Double)] {
-            held.sorted { $0.key < $1.key }.map { reason, seconds in
-                (labels + [("reason", Self.reason(reason))], seconds)
+    private mutating func addHolds(_ topics: [TopicRow], _ groups: [GroupRow]) {
+        func write(
+            _ name: String,
+            _ labels: String,
+            _ held: [String: Double],
+            _ writer: inout SampleWriter
+        ) {
+            for (reason, seconds) in held.sorted(by: { $0.key < $1.key }) {
+                writer.add(name, labels + ",reason=\"\(Self.reason(reason))\"", seconds)
             }
         }
+        let consumers = "sluice_consumer_blocked_seconds_total"
         add(
-            "sluice_consumer_blocked_seconds_total",
+            consumers,
             .counter,
             "Time that events waited for the group and none of its consumers could take them.",
-            groups.flatMap { topic, group in
-                samples([("topic", topic), ("group", group.group)], group.heldSeconds)
-            }
-        )
+            rows: groups.count
+        ) { row, writer in
+            write(consumers, groups[row].labels, groups[row].group.heldSeconds, &writer)
+        }
+        let producers = "sluice_producer_blocked_seconds_total"
         add(
-            "sluice_producer_blocked_seconds_total",
+            producers,
             .counter,
             "Time that producers had events and no credit for them.",
-            topics.flatMap { samples([("topic", $0.topic)], $0.producerHeldSeconds) }
-        )
+            rows: topics.count
+        ) { row, writer in
+            write(producers, topics[row].labels, topics[row].topic.producerHeldSeconds, &writer)
+        }
     }
 
     /// The word of `blockedBy` as other labels are written.
@@ -290,89 +303,25 @@ extension MetricsText {
         word.map { $0.isUppercase ? "-\($0.lowercased())" : "\($0)" }.joined()
     }
 
-    private mutating func addLatency(_ topics: [Snapshot.Topic]) {
+    private mutating func addLatency(_ topics: [TopicRow]) {
         let name = "sluice_dispatch_latency_seconds"
-        begin(
+        add(
             name,
             .histogram,
-            "Age of the oldest event of each delivery when it was handed out."
-        )
-        for topic in topics where !topic.latency.counts.isEmpty {
-            let label: Label = ("topic", topic.topic)
+            "Age of the oldest event of each delivery when it was handed out.",
+            rows: topics.count
+        ) { row, writer in
+            let (latency, labels) = (topics[row].topic.latency, topics[row].labels)
+            guard !latency.counts.isEmpty else { return }
             var sum: UInt64 = 0
-            for (count, bound) in zip(topic.latency.counts, Snapshot.Latency.bounds) {
+            for (count, bound) in zip(latency.counts, Snapshot.Latency.bounds) {
                 sum += count
-                add(name + "_bucket", [label, ("le", "\(bound)")], Double(sum))
+                writer.add(name + "_bucket", labels + ",le=\"\(bound)\"", Double(sum))
             }
-            let count = topic.latency.counts.reduce(0, +)
-            add(name + "_bucket", [label, ("le", "+Inf")], Double(count))
-            add(name + "_sum", [label], topic.latency.seconds)
-            add(name + "_count", [label], Double(count))
+            let count = Double(latency.counts.reduce(0, +))
+            writer.add(name + "_bucket", labels + ",le=\"+Inf\"", count)
+            writer.add(name + "_sum", labels, latency.seconds)
+            writer.add(name + "_count", labels, count)
         }
-    }
-}
-
-// MARK: - Sums
-
-extension Snapshot.Topic {
-    /// Its groups, those without a name as one.
-    fileprivate var groupsByName: [Snapshot.Group] {
-        var nameless = Snapshot.Group(group: "")
-        nameless.add(ended)
-        var named: [Snapshot.Group] = []
-        for group in groups {
-            if group.group.isEmpty { nameless.add(group) } else { named.append(group) }
-        }
-        let isUsed = named.count < groups.count || ended.asked > 0
-        return isUsed ? [nameless] + named : named
-    }
-
-    /// Adds another topic's numbers, and those of its groups as of one without a name.
-    package mutating func add(_ other: Self) {
-        head += other.head
-        bufferedEvents += other.bufferedEvents
-        retainedBytes += other.retainedBytes
-        capacity += other.capacity
-        bufferBytes += other.bufferBytes
-        producers += other.producers
-        consumers += other.consumers
-        grantedEvents += other.grantedEvents
-        producerAsked += other.producerAsked
-        producerForfeited += other.producerForfeited
-        discardedEvents += other.discardedEvents
-        cutEvents += other.cutEvents
-        tooLargeEvents += other.tooLargeEvents
-        ledgerErrors += other.ledgerErrors
-        producerHeldSeconds.merge(other.producerHeldSeconds, uniquingKeysWith: +)
-        if latency.counts.isEmpty { latency.counts = other.latency.counts.map { _ in 0 } }
-        for (place, count) in other.latency.counts.enumerated() { latency.counts[place] += count }
-        latency.seconds += other.latency.seconds
-        var sum = groups.first ?? Snapshot.Group(group: "")
-        for group in other.groupsByName { sum.add(group) }
-        groups = [sum]
-    }
-}
-
-extension Snapshot.Group {
-    fileprivate mutating func add(_ other: Self) {
-        waiting += other.waiting
-        discarded += other.discarded
-        refused += other.refused
-        members += other.members
-        credit += other.credit
-        deliverable += other.deliverable
-        asked += other.asked
-        deliveries += other.deliveries
-        forfeited += other.forfeited
-        heldSeconds.merge(other.heldSeconds, uniquingKeysWith: +)
-    }
-
-    fileprivate mutating func add(_ ended: Snapshot.Ended) {
-        discarded += ended.discarded
-        refused += ended.refused
-        asked += ended.asked
-        deliveries += ended.deliveries
-        forfeited += ended.forfeited
-        heldSeconds.merge(ended.heldSeconds, uniquingKeysWith: +)
     }
 }

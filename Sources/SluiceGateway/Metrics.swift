@@ -1,9 +1,9 @@
-import FoundationEssentials
 import SluiceCore
 import SluiceEngine
+import SluiceNet
 import SluiceWire
 
-/// The text that Prometheus reads, in either of its forms.
+/// The text that Prometheus reads, in either of its forms; written a piece at a time.
 package struct MetricsText {
     package enum Form {
         /// Prometheus' text format 0.0.4.
@@ -27,49 +27,111 @@ package struct MetricsText {
 
     typealias Label = (name: String, value: String)
 
+    /// What is told of one kind: its head, and rows of samples that are made when they are written.
+    struct Family {
+        let name: String
+        let kind: Kind
+        let help: String
+        let rows: Int
+        let write: (Int, inout SampleWriter) -> Void
+    }
+
     package let form: Form
-    package private(set) var bytes: [UInt8] = []
+    private var families: [Family] = []
+    /// What is written next: a row of a family, or its head.
+    private var family = 0
+    private var row: Int?
 
     init(_ form: Form) { self.form = form }
 
-    /// Adds a family: what it is, and its samples.
+    /// Adds a family with rows of samples.
     ///
     /// A counter's name ends in `_total`.
     mutating func add(
         _ name: String,
         _ kind: Kind,
         _ help: String,
+        rows: Int,
+        _ write: @escaping (Int, inout SampleWriter) -> Void
+    ) {
+        families.append(Family(name: name, kind: kind, help: help, rows: rows, write: write))
+    }
+
+    /// Adds a family of a few samples.
+    mutating func add(
+        _ name: String,
+        _ kind: Kind,
+        _ help: String,
         _ samples: [(labels: [Label], value: Double)]
     ) {
-        begin(name, kind, help)
-        for sample in samples { add(name, sample.labels, sample.value) }
-    }
-
-    /// Says of which kind the samples are that follow.
-    mutating func begin(_ name: String, _ kind: Kind, _ help: String) {
-        var family = name
-        if form == .open, kind == .counter { family = String(name.dropLast("_total".count)) }
-        bytes += Array("# HELP \(family) \(help)\n# TYPE \(family) \(kind.rawValue)\n".utf8)
-    }
-
-    /// Adds a sample of the family that was begun.
-    mutating func add(_ name: String, _ labels: [Label], _ value: Double) {
-        bytes += Array(name.utf8)
-        if !labels.isEmpty {
-            let labels = labels.map { "\($0.name)=\"\(Self.escaped($0.value))\"" }
-            bytes += Array("{\(labels.joined(separator: ","))}".utf8)
+        add(name, kind, help, rows: samples.count) { row, writer in
+            writer.add(name, SampleWriter.text(of: samples[row].labels), samples[row].value)
         }
-        bytes += Array(" \(Self.text(value))\n".utf8)
     }
 
     mutating func add(_ name: String, _ kind: Kind, _ help: String, _ value: Double) {
         add(name, kind, help, [([], value)])
     }
 
-    mutating func finish() { if form == .open { bytes += Array("# EOF\n".utf8) } }
+    /// Whether all is written.
+    package var isOver: Bool { family > families.count }
 
-    private static func text(_ value: Double) -> String {
-        value == value.rounded() && value.magnitude < 1e15 ? "\(Int64(value))" : "\(value)"
+    /// The next piece, about so large; empty once all is written.
+    package mutating func next(bytes most: Int) -> [UInt8] {
+        var writer = SampleWriter()
+        while writer.bytes.count < most, !isOver {
+            guard family < families.count else {
+                if form == .open { writer.bytes += Array("# EOF\n".utf8) }
+                family += 1
+                break
+            }
+            let now = families[family]
+            guard let row else {
+                writer.begin(now, form)
+                self.row = 0
+                continue
+            }
+            if row < now.rows {
+                now.write(row, &writer)
+                self.row = row + 1
+            } else {
+                family += 1
+                self.row = nil
+            }
+        }
+        return writer.bytes
+    }
+}
+
+/// Samples as text.
+struct SampleWriter {
+    fileprivate(set) var bytes: [UInt8] = []
+
+    fileprivate mutating func begin(_ family: MetricsText.Family, _ form: MetricsText.Form) {
+        var name = family.name
+        if form == .open, family.kind == .counter {
+            name = String(name.dropLast("_total".count))
+        }
+        let text = "# HELP \(name) \(family.help)\n# TYPE \(name) \(family.kind.rawValue)\n"
+        bytes += Array(text.utf8)
+    }
+
+    /// Adds a sample with labels that are text already.
+    mutating func add(_ name: String, _ labels: String, _ value: Double) {
+        bytes += name.utf8
+        if !labels.isEmpty {
+            bytes.append(UInt8(ascii: "{"))
+            bytes += labels.utf8
+            bytes.append(UInt8(ascii: "}"))
+        }
+        bytes.append(UInt8(ascii: " "))
+        let isWhole = value == value.rounded() && value.magnitude < 1e15
+        bytes += (isWhole ? Int64(value).description : value.description).utf8
+        bytes.append(UInt8(ascii: "\n"))
+    }
+
+    static func text(of labels: [MetricsText.Label]) -> String {
+        labels.map { "\($0.name)=\"\(escaped($0.value))\"" }.joined(separator: ",")
     }
 
     private static func escaped(_ text: String) -> String {
@@ -86,43 +148,59 @@ package struct MetricsText {
     }
 }
 
+/// A scrape as the body of an answer: each turn of the loop writes a piece of it.
+private final class MetricsBody: BodySource {
+    private var text: MetricsText
+    private let exchange: HTTPExchange
+    private var piece: [UInt8] = []
+    private var taken = 0
+    private var hasPieceSoon = false
+
+    init(_ text: MetricsText, of exchange: HTTPExchange) {
+        self.text = text
+        self.exchange = exchange
+    }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) -> BodyPart {
+        if taken == piece.count {
+            guard !text.isOver else { return .ended }
+            writeSoon()
+            return .nothingNow
+        }
+        let count = piece.copy(from: taken, into: buffer)
+        taken += count
+        return .bytes(count)
+    }
+
+    private func writeSoon() {
+        guard !hasPieceSoon else { return }
+        hasPieceSoon = true
+        exchange.connection.gateway.loop.schedule(after: .zero) { [weak self] in
+            guard let self else { return }
+            hasPieceSoon = false
+            piece = text.next(bytes: Limits.httpWriteBytes)
+            taken = 0
+            if exchange.handler != nil { exchange.resume() }
+        }
+    }
+}
+
 extension Gateway {
     /// Tells of the broker, and of as many topics as a scrape may be about one by one.
     func answerMetrics(_ exchange: HTTPExchange) {
         let accept = exchange.request["accept"] ?? ""
         let form: MetricsText.Form =
             accept.contains("application/openmetrics-text") ? .open : .plain
-        collect("$sys/server", most: 1, exchange) { [unowned self] servers in
-            let server = servers.first.flatMap {
-                try? JSONDecoder().decode(Snapshot.Server.self, from: Data($0))
+        gather(.server, for: exchange) { [unowned self] reply in
+            guard case .server(let server) = reply else { return }
+            gather(.summary, for: exchange) { reply in
+                guard case .topics(let found) = reply else { return }
+                let topics = found.topics + (found.others.map { [$0] } ?? [])
+                exchange.respond(
+                    ResponseHead(200, [Header("content-type", form.contentType)]),
+                    .source(MetricsBody(MetricsText.page(form, server, topics), of: exchange))
+                )
             }
-            exchange.endHandler()
-            let decoder = JSONDecoder()
-            var topics: [Snapshot.Topic] = []
-            var other: Snapshot.Topic?
-            collect(
-                "$sys/topics",
-                most: Limits.topicsMax,
-                exchange,
-                each: { document in
-                    guard let topic = try? decoder.decode(Snapshot.Topic.self, from: Data(document))
-                    else { return }
-                    if topics.count < Limits.metricsTopicsMax {
-                        topics.append(topic)
-                    } else {
-                        if other == nil { other = Snapshot.Topic(topic: MetricsText.other) }
-                        other?.add(topic)
-                    }
-                },
-                done: {
-                    if let other { topics.append(other) }
-                    let text = MetricsText.page(form, server, topics)
-                    exchange.respond(
-                        ResponseHead(200, [Header("content-type", form.contentType)]),
-                        .bytes(text.bytes)
-                    )
-                }
-            )
         }
     }
 }

@@ -418,7 +418,7 @@ extension Gateway {
     private func consumer(of topic: String, _ query: Query) throws(Refusal) -> Open {
         var open = Open(role: .sink, topic: topic)
         if let group = query["group"] {
-            if let fault = Name.group.fault(in: group) { throw Refusal(fault) }
+            if let fault = NameRule.group.fault(in: group) { throw Refusal(fault) }
             open.group = group
         }
         open.start = try query.start("from")

@@ -162,7 +162,7 @@ extension Gateway {
         }
         guard parts[1] == "topics" else { return false }
         let topic = parts[2]
-        if let fault = Name.topic.fault(in: topic) { throw Refusal(fault) }
+        if let fault = NameRule.topic.fault(in: topic) { throw Refusal(fault) }
         switch parts.dropFirst(3) {
         case ["events"]:
             switch exchange.request.method {

@@ -125,8 +125,8 @@ extension Shard {
 
     private func endTurn() -> Bool {
         readClocks()
-        for _ in 0..<Self.roundsPerTurnMax {
-            _ = engine.turn()
+        for round in 0..<Self.roundsPerTurnMax {
+            _ = engine.turn(stats: round == 0)
             // First what others can work on while we write.
             sendPost()
             let isFaceBusy = face?.flush() ?? false
@@ -152,7 +152,7 @@ extension Shard {
     /// Writes what a read brought before the next one, while the processor's caches still hold it.
     func passOn() {
         for _ in 0..<Self.roundsPerReadMax {
-            _ = engine.turn()
+            _ = engine.turn(stats: false)
             guard !flushing.isEmpty else { return }
             flushAll()
         }

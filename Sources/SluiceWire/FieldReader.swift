@@ -38,7 +38,7 @@ struct FieldReader {
         let range = try take(count)
         guard count <= maximum else { throw .tooLong(field, count: count, maximum: maximum) }
         guard let text = span.text(in: range) else { throw .badText(field) }
-        guard Name.isLegal(text) else { throw .badName(field) }
+        guard NameRule.isLegal(text) else { throw .badName(field) }
         return text
     }
 

@@ -1,5 +1,8 @@
 /// The JSON documents of `$sys/…` topics; `Protocol/protocol.md` describes each field.
 package enum Snapshot {
+    /// Stands for topics and groups that are not told one by one.
+    package static let others = "_other"
+
     /// `$sys/server`: the broker as a whole.
     package struct Server: Codable, Sendable {
         package var name: String
@@ -110,6 +113,8 @@ package enum Snapshot {
         /// Milliseconds since the last event came, nil if none ever did.
         package var idleMilliseconds: UInt64?
         package var groups: [Group]
+        /// How many more groups it has than it tells of; nil if none.
+        package var groupsLeftOut: Int?
         /// What producers were asked for, and what they gave up of it, since the topic was made.
         package var producerAsked: UInt64
         package var producerForfeited: UInt64
@@ -200,6 +205,8 @@ package enum Snapshot {
         package var waiting: UInt64
         /// Events that wait in each partition, those sorted already; nil if it has none.
         package var partitions: [UInt64]?
+        /// How many partitions it has if it does not tell of them; nil if it does or has none.
+        package var partitionsLeftOut: Int?
         package var delivered: UInt64
         package var discarded: UInt64
         /// What no member was to have, by filter, sample or partition.

@@ -143,7 +143,7 @@ extension WireError: CustomStringConvertible {
         case .badText(let field):
             "the \(field.rawValue) is not UTF-8; encode it"
         case .badName(let field):
-            "the \(field.rawValue) is no name: it is not empty and has \(Name.rule)"
+            "the \(field.rawValue) is no name: it is not empty and has \(NameRule.text)"
         case .gracefulLink: "GRACEFUL is for link 0; end a link by STOP, DRAINED and CLOSE"
         case .unknownOption(let tag):
             "option \(tag & 0x7F) is critical and unknown; leave it out for version 1"

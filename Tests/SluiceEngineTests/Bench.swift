@@ -27,6 +27,8 @@ final class Listener: Peer {
     private(set) var statuses: [Status] = []
     /// Done when the engine says that the session goes on elsewhere.
     var onReplaced: () -> Void = {}
+    /// Done with the bytes of events when they are delivered, before the engine goes on.
+    var onDeliver: (UInt32, Int) -> Void = { _, _ in }
     /// Bytes of events for which the engine still waits to hear that they were written.
     var unwritten: [(link: UInt32, bytes: Int)] = []
     var unwrittenBytes: Int { unwritten.reduce(0) { $0 + $1.bytes } }
@@ -70,6 +72,7 @@ final class Listener: Peer {
         }
         words.append(.events(link, first: firstSequence, payloads))
         unwritten.append((link, bytes))
+        onDeliver(link, bytes)
     }
 
     func gap(_ link: UInt32, _ gap: Gap, nextSequence: UInt64) {
@@ -154,6 +157,7 @@ struct Bench {
 
     func pass(milliseconds: UInt64) {
         engine.now = engine.now.advanced(milliseconds: milliseconds)
+        engine.wake()
         engine.tick()
     }
 

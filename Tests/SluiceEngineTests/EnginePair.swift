@@ -82,6 +82,7 @@ final class EngineHouse {
         at engine: Int = 0
     ) throws -> [Document] {
         let (peer, session) = connect(at: engine, "inspector")
+        peer.onDeliver = { self.engines[engine].wrote(session, $0, bytes: $1) }
         var open = Open(role: .sink, topic: topic)
         open.demandEvents = 1_000
         engines[engine].open(session, 1, open)

@@ -102,8 +102,10 @@ struct MetricsTests {
         _ form: MetricsText.Form = .plain,
         _ topics: [Snapshot.Topic]? = nil
     ) -> String {
-        let text = MetricsText.page(form, server, topics ?? [topic("t")])
-        return String(decoding: text.bytes, as: UTF8.self)
+        var text = MetricsText.page(form, server, topics ?? [topic("t")])
+        var bytes: [UInt8] = []
+        while !text.isOver { bytes += text.next(bytes: 100) }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     @Test("are those that the page describes, with these types and labels, and no others")

@@ -14,7 +14,7 @@ import Testing
                 UInt8(words[1].dropFirst(place).prefix(2), radix: 16) ?? 0
             }
             let name = try #require(String(validating: bytes, as: UTF8.self))
-            #expect((Name.group.fault(in: name) == nil) == (words[0] == "good"), "\(line)")
+            #expect((NameRule.group.fault(in: name) == nil) == (words[0] == "good"), "\(line)")
             seen += 1
         }
         #expect(seen > 20)
@@ -22,9 +22,9 @@ import Testing
 
     @Test("A topic that begins with $ is the broker's, and a fault says the whole rule")
     func faults() throws {
-        #expect(Name.topic.fault(in: "$x") != nil)
-        #expect(Name.link.fault(in: "$x") == nil)
-        let fault = try #require(Name.topic.fault(in: "a\u{200B}b"))
+        #expect(NameRule.topic.fault(in: "$x") != nil)
+        #expect(NameRule.link.fault(in: "$x") == nil)
+        let fault = try #require(NameRule.topic.fault(in: "a\u{200B}b"))
         for part in ["200 bytes", "spaces", "invisible", "$"] { #expect(fault.contains(part)) }
     }
 }

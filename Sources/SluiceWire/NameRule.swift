@@ -1,14 +1,14 @@
 import SluiceCore
 
 /// The rule for names, in the one place that judges them.
-package enum Name {
+package enum NameRule {
     /// One of a user's topics: those that begin with `$` are the broker's.
     case topic
     case group
     case link
 
     /// What every name keeps to, for those who have to change one.
-    package static let rule = "no spaces and no control or invisible characters"
+    package static let text = "no spaces and no control or invisible characters"
 
     /// Whether `text` is a name: not empty, no spaces, and nothing that cannot be seen.
     ///
@@ -39,7 +39,7 @@ package enum Name {
     package func fault(in text: String) -> String? {
         let mayBegin = self != .topic || !text.utf8.starts(with: "$".utf8)
         if Self.isLegal(text), text.utf8.count <= bytesMax, mayBegin { return nil }
-        let size = "name has 1 to \(bytesMax) bytes, \(Self.rule)"
+        let size = "name has 1 to \(bytesMax) bytes, \(Self.text)"
         return switch self {
         case .topic: "a topic's \(size), and no $ at its start"
         case .group: "a group's \(size)"
