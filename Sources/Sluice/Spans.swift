@@ -198,7 +198,7 @@ extension Subscription {
         _ body: () async throws -> Result
     ) async rethrows -> Result {
         guard let spans = core.spans else { return try await body() }
-        return try await spans.process(event, from: topic, group: core.open.group, body)
+        return try await spans.process(event, from: topic, group: core.open.group?.text, body)
     }
 
     /// Handles a batch in a span `process TOPIC`, with a link to each span that sent some of it.
@@ -210,6 +210,6 @@ extension Subscription {
         _ body: () async throws -> Result
     ) async rethrows -> Result {
         guard let spans = core.spans else { return try await body() }
-        return try await spans.process(batch, from: topic, group: core.open.group, body)
+        return try await spans.process(batch, from: topic, group: core.open.group?.text, body)
     }
 }

@@ -109,7 +109,7 @@ final class SubscriptionCore: Sendable {
 
     private static func open(_ topic: String, _ options: SubscriptionOptions) -> Open {
         var open = Open(role: .sink, topic: topic)
-        open.group = options.group
+        open.group = options.group.map { Name($0) }
         open.name = options.name
         // Both were checked before, and a subscription that failed is never opened.
         open.wish = (try? options.wish()) ?? GroupWish()
@@ -153,7 +153,7 @@ extension SubscriptionCore {
 
     /// Tells who traces that a batch is handed out.
     func noteReceived(_ batch: EventBatch) {
-        spans?.noteReceived(batch, from: topic, group: open.group)
+        spans?.noteReceived(batch, from: topic, group: open.group?.text)
     }
 
     private func carryOut(_ wish: Wish) {

@@ -36,7 +36,7 @@ package struct TopicOptions: Hashable, Sendable {
 /// A consumer's wish to join.
 package struct ConsumerOpening: Hashable, Sendable {
     /// Empty for the default group.
-    package var group: String
+    package var group: Name
     package var start: Start?
     package var events: UInt32
     package var bytes: UInt32
@@ -48,7 +48,7 @@ package struct ConsumerOpening: Hashable, Sendable {
     package var owner: UInt64 = 0
 
     package init(
-        group: String = "",
+        group: Name = "",
         start: Start? = nil,
         events: UInt32 = 0,
         bytes: UInt32 = 0,
@@ -248,9 +248,9 @@ package enum Command: Sendable {
     case pause(Bool)
     indirect case change(TopicChange)
     case purge
-    case removeGroup(String)
+    case removeGroup(Name)
     /// A group goes on at another offset, as near to it as events are held.
-    case seek(String, Start)
+    case seek(Name, Start)
     /// The broker is stopping: nothing more is granted, what is out is recalled.
     case wind
 }

@@ -14,7 +14,7 @@ package indirect enum Condition: Hashable, Sendable {
     package enum Field: Hashable, Sendable {
         case key
         /// Any header of that name: it may occur twice.
-        case header(String)
+        case header(Name)
     }
 }
 

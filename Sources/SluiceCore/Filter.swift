@@ -183,10 +183,10 @@ private struct Encoder {
             bytes.append(0)
             return
         }
-        let count = name.utf8.count
+        let count = name.byteCount
         guard count > 0, count <= Filter.nameBytesMax else { throw .badName(at: bytes.count) }
         bytes.append(UInt8(count))
-        bytes += Array(name.utf8)
+        bytes += Array(name.text.utf8)
     }
 
     private mutating func append(length: Int) {
@@ -237,6 +237,7 @@ private struct Reading {
     private func field(at place: Int) -> Condition.Field {
         let count = Int(bytes[place])
         guard count > 0 else { return .key }
-        return .header(String(decoding: bytes[(place + 1)...].prefix(count), as: UTF8.self))
+        let name = String(decoding: bytes[(place + 1)...].prefix(count), as: UTF8.self)
+        return .header(Name(name))
     }
 }

@@ -65,8 +65,9 @@ extension Condition: CustomStringConvertible {
 extension Condition.Field: CustomStringConvertible {
     package var description: String {
         guard case .header(let name) = self else { return "key" }
-        let isWord = !name.isEmpty && name.unicodeScalars.allSatisfy(FilterParser.isOfWord)
-        return "header." + (isWord ? name : Condition.quoted(Array(name.utf8)))
+        let text = name.text
+        let isWord = !text.isEmpty && text.unicodeScalars.allSatisfy(FilterParser.isOfWord)
+        return "header." + (isWord ? text : Condition.quoted(Array(text.utf8)))
     }
 }
 
@@ -143,7 +144,7 @@ private struct FilterParser {
             throw wanted("key, header.NAME, not or (")
         }
         place += word.count
-        guard word == "header." else { return .header(String(word.dropFirst(7))) }
+        guard word == "header." else { return .header(Name(String(word.dropFirst(7)))) }
         guard place < text.count, text[place] == "\"" else { throw wanted("a name after header.") }
         let bytes = try value()
         let isLegal = (1...Filter.nameBytesMax).contains(bytes.count)
@@ -151,7 +152,7 @@ private struct FilterParser {
             place = start
             throw wanted("a name of 1 to \(Filter.nameBytesMax) bytes of UTF-8")
         }
-        return .header(name)
+        return .header(Name(name))
     }
 
     private mutating func value() throws(FilterTextError) -> [UInt8] {

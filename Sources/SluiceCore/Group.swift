@@ -17,7 +17,7 @@ package struct GroupRules: Hashable, Sendable {
 /// Consumers that share one cursor on a topic.
 package struct Group: Sendable {
     /// Empty for the topic's default group and for those of independent consumers.
-    package let name: String
+    package let name: Name
     package let rules: GroupRules
     // Stored: to ask a group in the table for what it computes would copy all of it.
     /// Whether each event goes to every member.
@@ -83,7 +83,7 @@ package struct Group: Sendable {
     private var order = Heap<Turn>()
     private var nextTicket: UInt64 = 1
 
-    init(name: String, rules: GroupRules, cursor: Cursor) {
+    init(name: Name, rules: GroupRules, cursor: Cursor) {
         self.name = name
         self.rules = rules
         isLockstep = rules.dispatcher == .broadcast

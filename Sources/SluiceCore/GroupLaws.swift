@@ -4,7 +4,7 @@ extension Topic {
     /// Weights, pickers, partitions and the active member are what the members make them.
     func checkMembers(of number: Int, _ found: inout [String]) {
         let members = groupTable[number].members
-        func name() -> String { groupTable[number].name }
+        func name() -> Name { groupTable[number].name }
         let pickers = members.count { consumerLinks[Int($0)].picks }
         let parts = members.reduce(0) { $0 + consumerLinks[Int($1)].filterParts }
         if parts != groupTable[number].filterParts {
@@ -41,7 +41,7 @@ extension Topic {
     /// is credit; and time is counted just while events wait.
     func checkTurnover(ofGroup number: Int, _ found: inout [String]) {
         let turnover = turnover(ofGroup: number)
-        func name() -> String { groupTable[number].name }
+        func name() -> Name { groupTable[number].name }
         var credit: UInt64 = 0
         var credited = 0
         for member in groupTable[number].members {
@@ -69,7 +69,7 @@ extension Topic {
     private func checkPartitions(of number: Int, _ found: inout [String]) {
         guard !groupTable[number].isUnassigned else { return }
         let members = groupTable[number].members
-        func name() -> String { groupTable[number].name }
+        func name() -> Name { groupTable[number].name }
         let isShared = members.contains { consumerLinks[Int($0)].special[0].claims == nil }
         for lane in groupTable[number].lanes.indices {
             let owners = groupTable[number].lanes.owners(of: lane)

@@ -86,7 +86,7 @@ extension Topic {
 
     /// L4: what a group was to see was delivered, discarded or waits; its sum of credit is right.
     private func checkGroup(_ number: Int, _ found: inout [String]) {
-        func name() -> String { groupTable[number].name }
+        func name() -> Name { groupTable[number].name }
         let offset = groupTable[number].cursor.offset
         let queued = groupTable[number].queued
         let disposed = groupTable[number].disposed - groupTable[number].base

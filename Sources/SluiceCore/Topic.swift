@@ -5,7 +5,7 @@ import DequeModule
 /// Commands change it and say what must be answered at once; `advance` then moves events and
 /// demand as far as one step may. It knows no clock, no socket and no lock.
 package struct Topic: Sendable {
-    package let name: String
+    package let name: Name
     package internal(set) var options: TopicOptions
     package internal(set) var log = EventLog()
     /// Groups by their number; one that was removed leaves its place to the next.
@@ -139,7 +139,7 @@ package struct Topic: Sendable {
         var text: String
     }
 
-    package init(name: String, options: TopicOptions = TopicOptions()) {
+    package init(name: Name, options: TopicOptions = TopicOptions()) {
         self.name = name
         self.options = options
         bucket = options.rate.map { TokenBucket($0, at: clock) }

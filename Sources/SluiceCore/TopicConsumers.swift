@@ -94,7 +94,7 @@ extension Topic {
     }
 
     /// Lets a group go on elsewhere within what is held; one with lanes only forwards.
-    mutating func seek(_ name: String, to start: Start) {
+    mutating func seek(_ name: Name, to start: Start) {
         guard let index = groupIndex(named: name) else { return }
         var cursor = log.start
         log.seek(&cursor, to: min(offset(of: start), log.head))
@@ -126,7 +126,7 @@ extension Topic {
         }
     }
 
-    mutating func removeGroup(_ name: String, into effects: inout Effects) {
+    mutating func removeGroup(_ name: Name, into effects: inout Effects) {
         guard let index = groupIndex(named: name) else { return }
         for member in groupTable[index].members {
             let id = id(member)

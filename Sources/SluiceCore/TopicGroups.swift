@@ -45,7 +45,7 @@ extension Topic {
     }
 
     /// The group of that name; an independent consumer's own has none.
-    func groupIndex(named name: String) -> Int? {
+    func groupIndex(named name: Name) -> Int? {
         groupTable.firstIndex {
             !$0.isRemoved && $0.name == name && $0.rules.dispatcher != .independent
         }

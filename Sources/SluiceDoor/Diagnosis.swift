@@ -32,8 +32,9 @@ package struct Diagnosis: Encodable, Sendable {
 
     package init(_ topic: Snapshot.Topic, links: [Snapshot.Link]) {
         self.topic = topic.topic
-        let consumers = links.filter { $0.role == "consumer" && $0.topic == topic.topic }
-        let producers = links.filter { $0.role == "producer" && $0.topic == topic.topic }
+        let own = links.filter { Name($0.topic) == Name(topic.topic) }
+        let consumers = own.filter { $0.role == "consumer" }
+        let producers = own.filter { $0.role == "producer" }
         let reader = Reader(topic: topic, consumers: consumers, producers: producers)
         findings = reader.findings
         isFlowing = findings.isEmpty
@@ -78,7 +79,7 @@ private struct Reader {
     /// Why events that wait for a group do not go, if some wait.
     private func holding(_ group: Snapshot.Group) -> Diagnosis.Finding? {
         guard group.waiting > 0 else { return nil }
-        let members = consumers.filter { ($0.group ?? "") == group.group }
+        let members = consumers.filter { Name($0.group ?? "") == Name(group.group) }
         let waiting = "\(events(group.waiting)) for group \(group.shownName)"
         guard group.members > 0 else {
             return Finding(

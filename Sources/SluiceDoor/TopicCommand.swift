@@ -42,7 +42,7 @@ package struct TopicList: AsyncParsableCommand {
                     ("AHEAD", .right), ("PRODUCERS", .right), ("GRANTED", .right),
                     ("CONSUMERS", .right), ("DEMAND", .right), ("IDLE", .right), ("STATE", .left),
                 ])
-                for topic in topics.sorted(by: { $0.topic < $1.topic }) {
+                for topic in topics.sorted(by: { Name($0.topic) < Name($1.topic) }) {
                     table.add([
                         topic.topic, topic.head.grouped, topic.bufferedEvents.grouped,
                         ByteCount(Int(clamping: topic.retainedBytes)).text, topic.ahead.grouped,

@@ -161,12 +161,12 @@ extension Engine {
             return
         }
         guard let request = try? decoder.decode(Snapshot.Request.self, from: Data(bytes)),
-            Name.topic.fault(in: request.topic) == nil
+            NameRule.topic.fault(in: request.topic) == nil
         else {
             answer(.badOption)
             return
         }
-        let home = place.home(of: request.topic)
+        let home = place.home(of: Name(request.topic))
         guard home != place.index else {
             answer(perform(request))
             return
@@ -204,9 +204,9 @@ extension Engine {
     /// Something that is done to a group, without a name to the default group.
     private func step(
         _ group: String?,
-        _ command: @escaping (String) -> Command
+        _ command: @escaping (Name) -> Command
     ) -> (TopicBox) -> CloseCode? {
-        let name = group ?? ""
+        let name = Name(group ?? "")
         return { box in
             guard box.core.groups.contains(where: { $0?.name == name }) else { return .notFound }
             self.apply(command(name), to: box)

@@ -284,7 +284,7 @@ extension Engine {
     }
 
     func removeTopic(_ box: TopicBox) {
-        let name = Name(box.core.name)
+        let name = box.core.name
         topics[name] = nil
         topicTable.remove(name)
         place.census.removeTopic(box.account)

@@ -59,7 +59,7 @@ extension Engine {
         partitionsMax: Int = Limits.documentPartitionsMax
     ) -> Snapshot.Topic {
         let core = box.core
-        var topic = Snapshot.Topic(topic: core.name)
+        var topic = Snapshot.Topic(topic: core.name.text)
         topic.head = core.log.head
         topic.first = core.log.firstOffset
         topic.bufferedEvents = core.buffered
@@ -123,7 +123,7 @@ extension Engine {
         of core: Topic,
         _ partitions: inout Int
     ) -> Snapshot.Group {
-        var snapshot = Snapshot.Group(group: group.name)
+        var snapshot = Snapshot.Group(group: group.name.text)
         snapshot.dispatcher = "\(group.rules.dispatcher)"
         snapshot.lag = group.rules.lag.policy.name
         snapshot.maxLag = group.rules.lag.policy == .block ? nil : group.rules.lag.events
@@ -166,14 +166,14 @@ extension Engine {
         var link = Snapshot.Link(
             connection: owner.session.number,
             link: owner.link,
-            topic: box.core.name,
+            topic: box.core.name.text,
             role: box.core.producer(id) == nil ? "consumer" : "producer"
         )
         link.peer = owner.session.peerAddress
         link.name = owner.name ?? (owner.session.name.isEmpty ? nil : owner.session.name)
         if let consumer = box.core.consumer(id) {
             let group = box.core.group(consumer.group)
-            link.group = group?.name
+            link.group = group?.name.text
             if let group, group.rules.partitions > 0 {
                 link.partitions = box.core.lanes(ofConsumer: id)
             }

@@ -130,7 +130,7 @@ extension Engine {
             session.peer?.refused(link, Close(.forbidden, reason: text))
             return
         }
-        guard open.resume == nil, let subject = subject(of: Name(open.topic)) else {
+        guard open.resume == nil, let subject = subject(of: open.topic) else {
             let text = "there is no \(open.topic)"
             session.peer?.refused(link, Close(.notFound, reason: text))
             return

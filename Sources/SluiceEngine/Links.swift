@@ -22,7 +22,7 @@ extension Engine {
             return
         }
         if openRemote(session, link, open) { return }
-        if open.topic.hasPrefix("$") {
+        if open.topic.isReserved {
             openSystem(session, link, open)
             return
         }
@@ -91,8 +91,8 @@ extension Engine {
         }
     }
 
-    private func topic(named name: String, for session: Session, _ link: UInt32) -> TopicBox? {
-        if let box = topics[Name(name)] { return box }
+    private func topic(named name: Name, for session: Session, _ link: UInt32) -> TopicBox? {
+        if let box = topics[name] { return box }
         guard configuration.createsTopics else {
             let text = "topic \(name) does not exist; create it first"
             session.peer?.refused(link, Close(.notFound, reason: text))
@@ -114,7 +114,7 @@ extension Engine {
 
     /// Makes a topic that was counted.
     func add(
-        _ name: String,
+        _ name: Name,
         _ options: TopicOptions,
         madeBy account: AddressAccount?
     ) -> TopicBox {
@@ -124,7 +124,7 @@ extension Engine {
             windowChanges: windowChanges,
             census: place.census
         )
-        add(box, named: Name(name))
+        add(box, named: name)
         return box
     }
 

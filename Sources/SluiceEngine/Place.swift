@@ -21,20 +21,19 @@ package struct Place: Sendable {
     package static var alone: Place { Place(index: 0, of: 1, census: Census()) }
 
     /// The engine that a topic of this name lives on: FNV-1a, folded.
-    package func home(of topic: String) -> Int {
+    package func home(of topic: Name) -> Int {
         guard count > 1 else { return index }
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in topic.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        for byte in topic.text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
         return Int((hash ^ hash >> 32) % UInt64(count))
     }
 
     /// The engine that serves what is opened by this name; a `$sys` topic is served anywhere
     /// unless it shows one topic.
     func home(of open: Open) -> Int {
-        let name = Name(open.topic)
-        guard count > 1, name.isReserved else { return home(of: open.topic) }
-        let parts = name.parts(most: 3)
-        return parts.count > 2 ? home(of: parts[2].text) : index
+        guard count > 1, open.topic.isReserved else { return home(of: open.topic) }
+        let parts = open.topic.parts(most: 3)
+        return parts.count > 2 ? home(of: parts[2]) : index
     }
 }
 

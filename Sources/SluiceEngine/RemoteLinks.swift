@@ -111,7 +111,7 @@ extension Engine {
     /// The engine that a client without any link belongs to, if it is another than this.
     package func destination(of open: Open, _ session: Session) -> Int? {
         guard place.count > 1, configuration.movesClients, session.isFresh, !isStopping,
-            !open.topic.hasPrefix("$")
+            !open.topic.isReserved
         else { return nil }
         let home = place.home(of: open.topic)
         return home == place.index ? nil : home
@@ -131,7 +131,7 @@ extension Engine {
         guard home != place.index else { return false }
         let remote = RemoteLink(
             engine: home,
-            isResumable: !open.topic.hasPrefix("$"),
+            isResumable: !open.topic.isReserved,
             window: windowBytes
         )
         session.add(SessionLink(id: link, target: .remote(remote)))

@@ -196,7 +196,7 @@ extension Engine {
         }
         let ticket = exchange.ticket()
         var engines = Array(0..<place.count)
-        if case .topic(let name) = query { engines = [place.home(of: name.text)] }
+        if case .topic(let name) = query { engines = [place.home(of: name)] }
         stats.gathers[ticket] = StatsGather(query, missing: engines.count, done)
         for engine in engines {
             if engine == place.index {

@@ -176,7 +176,7 @@ extension Engine {
         _ writer: inout FrameWriter,
         _ cost: inout Int
     ) -> Bool {
-        let name = Name(box.core.name)
+        let name = box.core.name
         var index = 0
         if case .link(name, let last) = page.next { index = last < .max ? last + 1 : last }
         var looks = 0

@@ -9,8 +9,8 @@ struct GrpcFiles {
 
     /// Full names of services, sorted.
     private(set) var services: [String] = []
-    private var byName: [String: Data] = [:]
-    private var bySymbol: [String: Data] = [:]
+    private var byName: [Name: Data] = [:]
+    private var bySymbol: [Name: Data] = [:]
 
     private init() {
         guard let data = Data(base64Encoded: GrpcDescriptors.base64),
@@ -18,11 +18,11 @@ struct GrpcFiles {
         else { return }
         for file in set.file {
             guard let bytes: Data = try? file.serializedBytes() else { continue }
-            byName[file.name] = bytes
+            byName[Name(file.name)] = bytes
             for service in file.service {
                 let name = "\(file.package).\(service.name)"
                 services.append(name)
-                bySymbol[name] = bytes
+                bySymbol[Name(name)] = bytes
                 for method in service.method { bySymbol["\(name).\(method.name)"] = bytes }
             }
             for type in file.messageType { add(type, in: file.package, bytes) }
@@ -37,7 +37,7 @@ struct GrpcFiles {
         _ bytes: Data
     ) {
         let name = "\(parent).\(type.name)"
-        bySymbol[name] = bytes
+        bySymbol[Name(name)] = bytes
         for field in type.field { bySymbol["\(name).\(field.name)"] = bytes }
         for nested in type.nestedType { add(nested, in: name, bytes) }
         for nested in type.enumType { add(nested, in: name, bytes) }
@@ -53,9 +53,9 @@ struct GrpcFiles {
         for value in type.value { bySymbol["\(parent).\(value.name)"] = bytes }
     }
 
-    func file(named name: String) -> Data? { byName[name] }
-    func file(with symbol: String) -> Data? { bySymbol[symbol] }
-    func hasType(_ name: String) -> Bool { bySymbol[name] != nil }
+    func file(named name: String) -> Data? { byName[Name(name)] }
+    func file(with symbol: String) -> Data? { bySymbol[Name(symbol)] }
+    func hasType(_ name: String) -> Bool { bySymbol[Name(name)] != nil }
 }
 
 /// `ServerReflectionInfo`: answers each question as it comes.

@@ -62,7 +62,7 @@ extension GrpcSubscribe {
     private func begin(_ wish: Request.Open) throws(GrpcFailure) {
         hasBegun = true
         var open = Open(role: .sink, topic: try GrpcNames.topic(wish.topic))
-        if !wish.group.isEmpty { open.group = try GrpcNames.group(wish.group) }
+        if !wish.group.isEmpty { open.group = Name(try GrpcNames.group(wish.group)) }
         if wish.hasStart { open.start = try Start(wish.start) }
         open.name = try GrpcNames.link(wish.name)
         if wish.demand > 0 {

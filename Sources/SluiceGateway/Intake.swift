@@ -297,7 +297,7 @@ extension Intake {
 /// The gateway's producer links, one a topic, in a session of their own.
 final class Intakes {
     private unowned let gateway: Gateway
-    private var intakes: [String: Intake] = [:]
+    private var intakes: [Name: Intake] = [:]
     fileprivate var reporting: [Intake] = []
     fileprivate lazy var session = GatewaySession(
         gateway.engine,
@@ -318,18 +318,19 @@ final class Intakes {
     /// Brings a batch to its topic; tells what became of it, perhaps before this returns.
     func add(_ batch: Batch, to topic: String, wait: Duration) -> Intake {
         isUsed = true
-        if let intake = intakes[topic] {
+        let name = Name(topic)
+        if let intake = intakes[name] {
             intake.add(batch, wait: wait)
             return intake
         }
         let intake = Intake(topic, first: batch, self)
-        intakes[topic] = intake
+        intakes[name] = intake
         intake.add(batch, wait: wait)
         intake.open()
         return intake
     }
 
-    fileprivate func remove(_ topic: String) { intakes[topic] = nil }
+    fileprivate func remove(_ topic: String) { intakes[Name(topic)] = nil }
 
     /// Bytes of small batches that go together.
     fileprivate var runBytesMax: Int { slabs.slabBytes / 4 }

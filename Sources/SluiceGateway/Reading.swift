@@ -419,7 +419,7 @@ extension Gateway {
         var open = Open(role: .sink, topic: topic)
         if let group = query["group"] {
             if let fault = NameRule.group.fault(in: group) { throw Refusal(fault) }
-            open.group = group
+            open.group = Name(group)
         }
         open.start = try query.start("from")
         return open

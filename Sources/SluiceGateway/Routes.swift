@@ -5,7 +5,7 @@ import SluiceWire
 /// A request's target, taken apart: the parts of its path, and its query.
 struct Target {
     let parts: [String]
-    let query: [String: String]
+    let query: [Name: String]
 
     /// Nil if it is no path, or badly written.
     init?(_ text: String) {
@@ -20,13 +20,13 @@ struct Target {
             parts.append(plain)
         }
         self.parts = parts
-        var query: [String: String] = [:]
+        var query: [Name: String] = [:]
         for pair in bytes[end...].dropFirst().split(separator: UInt8(ascii: "&")) {
             let middle = pair.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
             guard let name = Self.decoded(pair[..<middle], plusIsSpace: true),
                 let value = Self.decoded(pair[middle...].dropFirst(), plusIsSpace: true)
             else { return nil }
-            query[name] = value
+            query[Name(name)] = value
         }
         self.query = query
     }
@@ -64,15 +64,15 @@ struct Target {
 
 /// What a query says that a request takes a number, a time or a start from.
 struct Query {
-    private let values: [String: String]
+    private let values: [Name: String]
 
     init(_ target: Target) { values = target.query }
 
-    subscript(name: String) -> String? { values[name] }
+    subscript(name: Name) -> String? { values[name] }
 
     /// A number of events from 1 on.
     func events(_ name: String, or standard: UInt32, most: UInt32) throws(Refusal) -> UInt32 {
-        guard let text = values[name] else { return standard }
+        guard let text = self[Name(name)] else { return standard }
         guard let count = UInt32(text), count > 0, count <= most else {
             throw Refusal("\(name) is a number from 1 to \(most)")
         }
@@ -81,7 +81,7 @@ struct Query {
 
     /// A time such as `5s` or `250ms`; a bare number is seconds.
     func time(_ name: String, or standard: Duration) throws(Refusal) -> Duration {
-        guard let text = values[name] else { return standard }
+        guard let text = self[Name(name)] else { return standard }
         let unit = text.hasSuffix("ms") ? "ms" : text.hasSuffix("s") ? "s" : ""
         let digits = text.dropLast(unit.count)
         let most = Limits.httpWaitSecondsMax
@@ -93,7 +93,7 @@ struct Query {
     }
 
     func start(_ name: String) throws(Refusal) -> Start? {
-        switch values[name] {
+        switch self[Name(name)] {
         case nil: return nil
         case "first"?: return .first
         case "new"?: return .new

@@ -146,11 +146,11 @@ extension FrameWriter {
     package mutating func append(_ open: Open, link: UInt32) {
         frame(.open, link: link) { writer in
             writer.append(open.role.rawValue)
-            writer.append(UInt8(open.topic.utf8.count))
-            writer.append(text: open.topic, maximum: Limits.topicNameBytesMax)
+            writer.append(UInt8(open.topic.byteCount))
+            writer.append(text: open.topic.text, maximum: Limits.topicNameBytesMax)
             if let group = open.group {
-                writer.appendOption(.group, bytes: group.utf8.count)
-                writer.append(text: group, maximum: Limits.groupNameBytesMax)
+                writer.appendOption(.group, bytes: group.byteCount)
+                writer.append(text: group.text, maximum: Limits.groupNameBytesMax)
             }
             if let dispatcher = open.wish.dispatcher {
                 writer.appendOption(.dispatcher, dispatcher.rawValue)

@@ -118,9 +118,9 @@ package struct Resume: Hashable, Sendable {
 /// Asks for a link.
 package struct Open: Hashable, Sendable {
     package var role: Role
-    package var topic: String
+    package var topic: Name
     /// Nil for the topic's default group.
-    package var group: String?
+    package var group: Name?
     package var start: Start?
     /// What it wishes of the group, and says of its place in it.
     package var wish = GroupWish()
@@ -135,7 +135,7 @@ package struct Open: Hashable, Sendable {
 
     package init(role: Role, topic: String) {
         self.role = role
-        self.topic = topic
+        self.topic = Name(topic)
     }
 }
 

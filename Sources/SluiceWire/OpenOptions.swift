@@ -98,7 +98,7 @@ extension FieldReader {
         switch tag {
         case .group:
             let maximum = Limits.groupNameBytesMax
-            open.group = try name(.group, count: left, maximum: maximum, from: span)
+            open.group = Name(try name(.group, count: left, maximum: maximum, from: span))
         case .start: open.start = try start(from: span)
         case .demand:
             open.demandEvents = try next(span)

@@ -252,7 +252,7 @@ struct MemberTests {
             $0.group.dispatcher = .partition
             $0.group.partitions = 4
         }
-        for name in ["", "workers"] {
+        for name in ["", "workers"] as [Name] {
             let one = harness.consumer(name, asks: 4)
             let other = harness.consumer(name, asks: 4)
             #expect(harness.topic.lanes(ofConsumer: one) == [0, 1])

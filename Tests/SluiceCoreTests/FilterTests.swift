@@ -78,7 +78,7 @@ struct FilterTests {
         #expect(throws: FilterError.tooManyParts) { try Filter(.isOneOf(.key, values + [[8]])) }
         #expect(throws: FilterError.self) { try Filter(.exists(.header(""))) }
         let name = String(repeating: "n", count: 256)
-        #expect(throws: FilterError.self) { try Filter(.exists(.header(name))) }
+        #expect(throws: FilterError.self) { try Filter(.exists(.header(Name(name)))) }
     }
 
     @Test("agrees with its condition on random events, and survives a broken byte")
@@ -184,7 +184,7 @@ private enum RandomCondition {
 
     private static func field(using generator: inout SeededGenerator) -> Condition.Field {
         guard Bool.random(using: &generator) else { return .key }
-        return .header(someNames.randomElement(using: &generator) ?? "a")
+        return .header(Name(someNames.randomElement(using: &generator) ?? "a"))
     }
 
     private static func value(using generator: inout SeededGenerator) -> [UInt8] {
@@ -274,7 +274,7 @@ private enum RandomCondition {
 
         private func values(of field: Condition.Field) -> [[UInt8]] {
             guard case .header(let name) = field else { return key.map { [$0] } ?? [] }
-            return headers.filter { $0.name == Array(name.utf8) }.map(\.value)
+            return headers.filter { $0.name == Array(name.text.utf8) }.map(\.value)
         }
     }
 }

@@ -11,7 +11,7 @@ struct TopicLimitTests {
     }
 
     /// The code that a new consumer is refused with.
-    private static func consume(_ group: String, _ harness: inout TopicHarness) -> CloseCode? {
+    private static func consume(_ group: Name, _ harness: inout TopicHarness) -> CloseCode? {
         let id = harness.consumer(group)
         return harness.code(id)
     }

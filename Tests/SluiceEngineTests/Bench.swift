@@ -170,7 +170,7 @@ struct Bench {
         bytes: UInt32 = 0
     ) {
         var open = Open(role: .sink, topic: topic)
-        open.group = group
+        open.group = group.map { Name($0) }
         open.demandEvents = demand
         open.demandBytes = bytes
         engine.open(session, link, open)

@@ -28,7 +28,7 @@ final class EngineHouse {
     /// A topic that lives on the engine.
     func topic(on engine: Int) -> String {
         let names = (0...).lazy.map { "t\($0)" }
-        return names.first { self.engines[0].place.home(of: $0) == engine } ?? ""
+        return names.first { self.engines[0].place.home(of: Name($0)) == engine } ?? ""
     }
 
     func connect(at engine: Int, _ name: String = "c") -> (peer: Listener, session: Session) {

@@ -10,7 +10,7 @@ import Testing
 
     private func sink(_ group: String? = nil, demand: UInt32 = 0) -> Open {
         var open = Open(role: .sink, topic: topic)
-        open.group = group
+        open.group = group.map { Name($0) }
         open.demandEvents = demand
         return open
     }

@@ -17,7 +17,7 @@ import Testing
 
     private func resumeOpen(_ topic: String, group: String? = nil, asked: UInt64) -> Open {
         var open = Open(role: .sink, topic: topic)
-        open.group = group
+        open.group = group.map { Name($0) }
         var point = Resume()
         point.asked = asked
         open.resume = point

@@ -45,7 +45,7 @@ enum Arrangement: CaseIterable {
             if case .client(let sentence, _) = line.step { sentence.fields["topic"] } else { nil }
         }
         let topic = topics.first { !$0.hasPrefix("$") } ?? ""
-        let home = Place(index: 0, of: 2, census: Census()).home(of: topic)
+        let home = Place(index: 0, of: 2, census: Census()).home(of: Name(topic))
         return PeerBench(shards: 2, accepting: 1 - home) { $0.movesClients = self == .moved }
     }
 }

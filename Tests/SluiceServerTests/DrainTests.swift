@@ -108,7 +108,8 @@ import Testing
     func moving(_ isGreeted: Bool) throws {
         let bench = PeerBench(shards: 2)
         let client = bench.connect()
-        let away = (0...).lazy.map { "t\($0)" }.first { bench.engine.place.home(of: $0) == 1 } ?? ""
+        let names = (0...).lazy.map { "t\($0)" }
+        let away = names.first { bench.engine.place.home(of: Name($0)) == 1 } ?? ""
         let nobody = String(repeating: "ab", count: 16)
         if isGreeted { try client.say("HELLO versions=1..1 keepalive=10 name=t") }
         let text =

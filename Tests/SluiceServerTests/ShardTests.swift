@@ -10,7 +10,7 @@ import Testing
     /// A topic for each shard.
     private static let topics = (0..<shards).map { shard in
         let place = Place(index: 0, of: shards, census: Census())
-        return (0...).lazy.map { "t\($0)" }.first { place.home(of: $0) == shard } ?? ""
+        return (0...).lazy.map { "t\($0)" }.first { place.home(of: Name($0)) == shard } ?? ""
     }
 
     @Test("A client that says all at once is served wherever its first topic is", arguments: topics)

@@ -94,8 +94,8 @@ extension FrameText {
     private mutating func add(_ open: Open, _ link: UInt32) {
         head("OPEN", link)
         words.append("\(open.role)")
-        add("topic", open.topic)
-        add("group", open.group ?? "")
+        add("topic", open.topic.text)
+        add("group", open.group?.text ?? "")
         if let dispatcher = open.wish.dispatcher { words.append("dispatcher=\(dispatcher)") }
         switch open.start {
         case nil: break

@@ -44,7 +44,7 @@ package struct GroupBook {
     }
 
     /// What messages call it.
-    package func name(_ group: String) -> String { "\(rules.dispatcher) \(group)" }
+    package func name(_ group: Name) -> String { "\(rules.dispatcher) \(group)" }
 
     /// Books that a member was given an event; false if one was given it before.
     package mutating func give(_ offset: UInt64) -> Bool {

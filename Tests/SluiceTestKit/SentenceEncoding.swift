@@ -81,7 +81,7 @@ extension Sentence {
             role: words.contains("sink") ? .sink : .source,
             topic: fields["topic"] ?? ""
         )
-        open.group = fields["group"]
+        open.group = fields["group"].map { Name($0) }
         let start = (fields["start"] ?? "").split(separator: ":")
         switch start.first {
         case nil: break

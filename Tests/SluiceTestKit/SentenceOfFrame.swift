@@ -69,8 +69,8 @@ extension Sentence {
     private mutating func take(_ open: Open) {
         type = "OPEN"
         words = [open.role == .sink ? "sink" : "source"]
-        fields["topic"] = open.topic
-        fields["group"] = open.group
+        fields["topic"] = open.topic.text
+        fields["group"] = open.group?.text
         switch open.start {
         case nil: break
         case .new?: fields["start"] = "new"

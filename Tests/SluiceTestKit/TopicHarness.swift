@@ -84,7 +84,7 @@ package struct TopicHarness {
 
     /// Opens a consumer that asks at once.
     package mutating func consumer(
-        _ group: String = "",
+        _ group: Name = "",
         asks events: UInt32 = 0,
         bytes: UInt32 = 0,
         start: Start? = nil,

@@ -3,7 +3,7 @@ import SluiceCore
 // How consumers join the groups of a world, each of a kind of its own.
 
 extension World {
-    static let groupNames = ["", "a", "b", "c", "d", "e", "f"]
+    static let groupNames: [Name] = ["", "a", "b", "c", "d", "e", "f"]
     private static let kinds = DispatcherKind.allCases.filter { $0 != .independent }
 
     /// What a consumer joins that names no group.

@@ -13,7 +13,8 @@ private func numbers(_ value: Any) -> [String: Double] {
         case let number as Double: found[name] = number
         case let counts as [String: UInt64]:
             found[name] = Double(counts["a"] ?? 0) + Double(counts["b"] ?? 0)
-        case let seconds as [String: Double]: found[name] = (seconds["a"] ?? 0) + (seconds["b"] ?? 0)
+        case let seconds as [String: Double]:
+            found[name] = (seconds["a"] ?? 0) + (seconds["b"] ?? 0)
         case let counts as [UInt64]: found[name] = Double(counts.reduce(0, +))
         default: break
         }

@@ -9,7 +9,7 @@ extension SystemTests {
         /// A topic for each of three shards.
         private static let topics = (0..<3).map { shard in
             let place = SluiceEngine.Place(index: 0, of: 3, census: Census())
-            return (0...).lazy.map { "t\($0)" }.first { place.home(of: $0) == shard } ?? ""
+            return (0...).lazy.map { "t\($0)" }.first { place.home(of: "\($0)") == shard } ?? ""
         }
 
         private static func serve(

@@ -12,6 +12,19 @@ struct RuleTests {
         #expect(Rules.fileLength(String(repeating: line, count: 501), at: core).count == 1)
     }
 
+    @Test(
+        "a name from the wire that is kept as a String is caught, where names come from the wire",
+        arguments: [
+            ("    var topics: [String: Int] = [:]", 1), ("    let seen: Set<String>", 1),
+            ("    var group: String", 1), ("    var topics: [Name: Int] = [:]", 0),
+            ("    // a [String: Int] was here", 0), ("    let words: [String]", 0),
+        ]
+    )
+    func names(line: String, breaches: Int) {
+        #expect(Rules.names(CodeOnly(line), at: core).count == breaches)
+        #expect(Rules.names(CodeOnly(line), at: "Sources/SluiceDoor/Sample.swift").isEmpty)
+    }
+
     @Test("101 columns are caught, 100 are not")
     func lineLength() {
         let line = String(repeating: "é", count: 100)

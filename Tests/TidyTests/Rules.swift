@@ -7,7 +7,7 @@ enum Rules {
     static func swiftFile(_ text: String, at path: String) -> [Breach] {
         let code = CodeOnly(text)
         return fileLength(text, at: path) + lineLengths(text, at: path)
-            + functionLengths(code, at: path) + imports(code, at: path)
+            + functionLengths(code, at: path) + imports(code, at: path) + names(code, at: path)
     }
 
     static func fileLength(_ text: String, at path: String) -> [Breach] {
@@ -45,6 +45,30 @@ enum Rules {
             return Breach(path: path, line: index + 1, rule: "\(room) may not import \(module)")
         }
     }
+
+    /// What the broker keeps by a name from the wire, it keeps by a `Name`: strings that look alike
+    /// are equal, and clients that never said the same name would share it.
+    static func names(_ code: CodeOnly, at path: String) -> [Breach] {
+        let modules = ["Core", "Wire", "Engine", "Server", "Gateway"].map { "Sources/Sluice\($0)/" }
+        guard modules.contains(where: path.hasPrefix), !ownWords.contains(path) else { return [] }
+        let keyed = ["[String:", "Set<String>", "Dictionary<String"]
+        let declared = ["topic: String", "group: String"]
+        let isCore = path.hasPrefix(modules[0])
+        return code.lines.enumerated().compactMap { index, line in
+            guard (keyed + (isCore ? declared : [])).contains(where: line.contains) else {
+                return nil
+            }
+            let rule = "a name that came over the wire is a Name, not a String"
+            return Breach(path: path, line: index + 1, rule: rule)
+        }
+    }
+
+    /// Files whose tables have words of the broker's own as keys, or JSON's.
+    private static let ownWords: Set = [
+        "Sources/SluiceEngine/EngineSnapshots.swift", "Sources/SluiceEngine/JSONBytes.swift",
+        "Sources/SluiceGateway/EventForm.swift", "Sources/SluiceGateway/MetricFamilies.swift",
+        "Sources/SluiceWire/Snapshots.swift",
+    ]
 
     /// Notes of unfinished work belong into an issue.
     static func notes(_ text: String, at path: String) -> [Breach] {

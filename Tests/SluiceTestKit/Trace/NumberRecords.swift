@@ -104,11 +104,11 @@ struct NumberRecords {
     static func filter(_ selector: Scenario.Selector) -> Filter? {
         let condition: Condition =
             switch selector {
-            case .even: .equals(.header(parity), Array("even".utf8))
-            case .odd: .equals(.header(parity), Array("odd".utf8))
+            case .even: .equals(.header(Name(parity)), Array("even".utf8))
+            case .odd: .equals(.header(Name(parity)), Array("odd".utf8))
             case .none: .exists(.header("nobody's"))
-            case .below(let bound): .exists(.header(name(of: bound)))
-            case .atLeast(let bound): .not(.exists(.header(name(of: bound))))
+            case .below(let bound): .exists(.header(Name(name(of: bound))))
+            case .atLeast(let bound): .not(.exists(.header(Name(name(of: bound)))))
             }
         return try? Filter(condition)
     }
