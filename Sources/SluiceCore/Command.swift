@@ -194,6 +194,8 @@ package enum CommandKind: UInt8, CaseIterable, Sendable {
     case removeGroup
     case seek
     case wind
+    case received
+    case answersWithin
 }
 
 extension Command {
@@ -218,6 +220,8 @@ extension Command {
         case .removeGroup: .removeGroup
         case .seek: .seek
         case .wind: .wind
+        case .received: .received
+        case .answersWithin: .answersWithin
         }
     }
 }

@@ -34,6 +34,19 @@ extension Topic {
         limit: Int,
         into effects: inout Effects
     ) {
+        // A loop: how often something is lost and something else can go by that, clients decide.
+        while handOutLanes(group, at: now, limit: limit, into: &effects) {}
+        setLanes(of: group)
+        if groupTable[group].isLockstep { settleCredit(group) }
+    }
+
+    /// Hands out what can go now; true if something was lost by that, and what held the rest with it.
+    private mutating func handOutLanes(
+        _ group: Int,
+        at now: Instant,
+        limit: Int,
+        into effects: inout Effects
+    ) -> Bool {
         var shortfall = retryBlocked(of: group)
         settleHandOvers(of: group, at: now)
         var hasMoved = true
@@ -49,21 +62,15 @@ extension Topic {
             if effects.list.count < limit, !isOutOfWork { groupTable[group].firstLane = 0 }
         }
         sayBlocked(shortfall, of: group)
-        if !groupTable[group].rules.holds {
-            let first = groupTable[group].firstWaiting
-            enforceLag(of: group)
-            let isHeld =
-                !groupTable[group].blocked.isEmpty || groupTable[group].nextMark < marks.next
-            if isHeld, groupTable[group].firstWaiting > first {
-                // What a member lacked bytes for is gone, and what was said behind it: the next
-                // event may be for it, behind the loss.
-                announce(limit: limit, into: &effects)
-                dispatchLanes(group, at: now, limit: limit, into: &effects)
-                return
-            }
-        }
-        setLanes(of: group)
-        if groupTable[group].isLockstep { settleCredit(group) }
+        guard !groupTable[group].rules.holds else { return false }
+        let first = groupTable[group].firstWaiting
+        enforceLag(of: group)
+        let isHeld = !groupTable[group].blocked.isEmpty || groupTable[group].nextMark < marks.next
+        guard isHeld, groupTable[group].firstWaiting > first else { return false }
+        // What a member lacked bytes for is gone, and what was said behind it: the next event may be
+        // for it, behind the loss.
+        announce(limit: limit, into: &effects)
+        return true
     }
 
     /// Members that lacked bytes may try again; returns what each was told that it needs.

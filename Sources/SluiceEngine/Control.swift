@@ -243,7 +243,7 @@ extension Engine {
         }
         options.take(change)
         guard place.census.addTopic(nil) == .free else { return .limit }
-        _ = add(request.topic, options, madeBy: nil)
+        _ = add(Name(request.topic), options, madeBy: nil)
         return nil
     }
 

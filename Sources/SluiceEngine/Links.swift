@@ -15,7 +15,7 @@ extension Engine {
             session.peer?.refused(link, close)
             return
         }
-        let isSystem = open.topic.hasPrefix("$")
+        let isSystem = open.topic.isReserved
         guard open.resume != nil || memory.hasRoom(for: openingBytes(open), ofSystem: isSystem)
         else {
             session.peer?.refused(link, Close(.limit, reason: memoryAdvice))

@@ -106,7 +106,7 @@ extension Engine {
 
     /// Bytes that what an OPEN asks for takes at most.
     func openingBytes(_ open: Open) -> Int {
-        guard !open.topic.hasPrefix("$") else { return Limits.memorySessionLinkBytes }
+        guard !open.topic.isReserved else { return Limits.memorySessionLinkBytes }
         var bytes = UInt64(Limits.memorySessionLinkBytes) + Limits.memoryLinkBytes
         if topics[open.topic] == nil { bytes += Limits.memoryTopicBytes }
         guard open.role == .sink else { return Int(bytes) }

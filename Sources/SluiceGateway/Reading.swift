@@ -298,16 +298,12 @@ extension Reading {
         var filled = 0
         var window = 0
         while filled < buffer.count {
-            if taken == text.count, !encode(&window) {
-                // Room may bring more at once: documents come as they are asked for.
-                guard give(&window) else { break }
-                continue
-            }
+            if taken == text.count, !encode(&window) { break }
             let count = text.copy(from: taken, into: buffer, behind: filled)
             taken += count
             filled += count
         }
-        _ = give(&window)
+        give(window)
         replenish()
         if filled > 0 { return .bytes(filled) }
         return isDone ? .ended : .nothingNow
@@ -344,15 +340,12 @@ extension Reading {
         return .object
     }
 
-    /// Gives the link the room back that was taken; true if something has come by that.
-    private func give(_ window: inout Int) -> Bool {
-        guard window > 0 else { return false }
-        let bytes = window
-        window = 0
+    /// Gives the link the room back that was taken: what comes by that comes in a later turn.
+    private func give(_ bytes: Int) {
+        guard bytes > 0 else { return }
         queuedBytes -= bytes
         gateway.queuedBytes -= bytes
         link.wrote(bytes: bytes)
-        return !items.isEmpty
     }
 
     private func replenish() {

@@ -72,9 +72,8 @@ final class HouseWorld {
             house.settle()
         }
         for (index, topic) in topics.enumerated() {
-            guard let core = house.engines[index].cores.first(where: { $0.name == topic }) else {
-                continue
-            }
+            let cores = house.engines[index].cores
+            guard let core = cores.first(where: { $0.name == Name(topic) }) else { continue }
             violations += core.violations()
             let lost = core.counters.cut
             if core.log.head != UInt64(delivered[index].count) + lost {

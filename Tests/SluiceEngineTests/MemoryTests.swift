@@ -203,7 +203,7 @@ struct MemoryTests {
                 guard let place = sessions.indices.randomElement(using: &random) else { continue }
                 sessions[place].links += 1
                 let bench = benches[sessions[place].index]
-                let name = names[sessions[place].index].randomElement(using: &random) ?? "t"
+                let name = names[sessions[place].index].randomElement(using: &random)?.text ?? "t"
                 if Bool.random(using: &random) {
                     bench.openSink(
                         sessions[place].session,

@@ -46,17 +46,19 @@ import Testing
             house.settle()
         }
         // Two groups that look alike on each topic: each has all of its topic, and nothing else.
+        let reader = house.engines[shards - 1]
         var link: UInt32 = 0
         for topic in names {
             for group in names {
                 link += 1
                 var sink = Open(role: .sink, topic: topic)
                 sink.group = Name(group)
-                sink.demandEvents = 9
-                house.engines[shards - 1].open(session, link, sink)
+                reader.open(session, link, sink)
                 house.settle()
             }
         }
+        for link in UInt32(1)...4 { reader.demand(session, link, Ask(events: 9, total: 9)) }
+        house.settle()
         var found: [UInt32: [String]] = [:]
         for case .events(let link, _, let payloads) in peer.take() {
             found[link, default: []] += payloads

@@ -47,7 +47,7 @@ struct FlowTests {
             // Records of 7 bytes: 10 of them use it up to the last one.
             var options = SubscriptionOptions()
             options.maxDemandBytes = 70
-            let subscription = client.subscribe(to: "t", options)
+            let subscription = client.subscribe(to: "t", options: options)
             try await subscription.opened()
             // An answer comes behind what was asked for before: each time one event more could.
             for _ in 0..<30 { _ = try await client.ping() }
