@@ -57,6 +57,8 @@ package final class Engine {
     @exclusivity(unchecked) var reservedBytes = 0
     /// Topics that could grant more with more memory, first come first served.
     @exclusivity(unchecked) var waitingForMemory = Deque<TopicBox>()
+    /// The same, for lack of their addresses' shares of it.
+    @exclusivity(unchecked) var waitingForShare = Deque<TopicBox>()
     @exclusivity(unchecked) var hasFreedMemory = false
     /// Topics whose producers hold grants without a known use.
     @exclusivity(unchecked) var holdingUnused = Deque<TopicBox>()
@@ -85,7 +87,8 @@ package final class Engine {
 
     /// Whether another turn would move something.
     package var hasMore: Bool {
-        !dirty.isEmpty || hasStatsWork || hasFreedMemory && !waitingForMemory.isEmpty
+        !dirty.isEmpty || hasStatsWork
+            || hasFreedMemory && !(waitingForMemory.isEmpty && waitingForShare.isEmpty)
     }
 
     /// Moves events and demand; true if there is more to do.
@@ -388,7 +391,7 @@ extension Engine {
         }
         endLostLinks()
         endUnused()
-        if !waitingForMemory.isEmpty {
+        if !waitingForMemory.isEmpty || !waitingForShare.isEmpty {
             recallUnused()
             retryForMemory()
         }

@@ -10,18 +10,31 @@ extension Engine {
     @inline(__always)
     func lendMemory(to box: TopicBox) {
         guard memory.budget.isLimited else { return }
-        box.core.memoryLimit = UInt64(box.bookedBytes + room(for: box))
+        let room = room(for: box)
+        let isCrowded = room.isShare ? !waitingForShare.isEmpty : !waitingForMemory.isEmpty
+        var most = box.bookedBytes + room.bytes
+        if isCrowded, !box.hasTurnForMemory {
+            // What comes free is for those that wait, but for a little, and step by step.
+            let little = min(most, Limits.writeWindowBytes)
+            most = max(box.bookedBytes - box.bookedBytes / 8, little)
+        }
+        box.hasTurnForMemory = false
+        box.core.memoryLimit = UInt64(most)
         box.core.givesFloors = !memory.isTight
     }
 
-    /// Bytes that a topic may take now beside those that it has.
+    /// Bytes that a topic may take now beside those that it has, and whether it is the share of
+    /// the address that made it which leaves no more.
     @inline(__always)
-    private func room(for box: TopicBox) -> Int {
+    private func room(for box: TopicBox) -> (bytes: Int, isShare: Bool) {
         var room = memory.roomForGrants()
-        if let account = box.account { room = min(room, share(of: account)) }
-        guard !waitingForMemory.isEmpty else { return room }
-        // Its part, but not so little that nobody gets anything.
-        return min(room, max(room / (waitingForMemory.count + 1), Limits.writeWindowBytes))
+        if !waitingForMemory.isEmpty {
+            // Its part, but not so little that nobody gets anything.
+            room = min(room, max(room / (waitingForMemory.count + 1), Limits.writeWindowBytes))
+        }
+        guard let account = box.account else { return (room, false) }
+        let share = share(of: account)
+        return (min(room, share), share < room)
     }
 
     /// Bytes that topics which an address made may still be granted: once half of the memory is
@@ -127,30 +140,32 @@ extension Engine {
     /// Lets a topic that was short of memory try again at once, if it used what it had and there
     /// is more; else it waits for its turn.
     private func goOn(_ box: TopicBox, hasGrown: Bool) {
-        guard hasGrown, room(for: box) > Limits.segmentBytes else {
-            awaitMemory(box)
+        let room = room(for: box)
+        if hasGrown, room.bytes > Limits.segmentBytes, waitingForMemory.isEmpty {
+            box.core.retryGrants()
+            mark(box)
             return
         }
-        box.core.retryGrants()
-        mark(box)
-    }
-
-    private func awaitMemory(_ box: TopicBox) {
         guard !box.isShortOfMemory, !box.isRemoved else { return }
         box.isShortOfMemory = true
-        waitingForMemory.append(box)
+        // Who has used up his share holds up nobody else.
+        if room.isShare { waitingForShare.append(box) } else { waitingForMemory.append(box) }
     }
 
     /// Lets topics that could not grant for lack of memory try again, in turn.
     func retryForMemory() {
         hasFreedMemory = false
-        guard !waitingForMemory.isEmpty, memory.roomForGrants() > Limits.segmentBytes else {
-            return
-        }
-        for _ in 0..<min(Self.retriesPerTurnMax, waitingForMemory.count) {
-            guard let box = waitingForMemory.popFirst() else { return }
+        retry(&waitingForShare)
+        guard memory.roomForGrants() > Limits.segmentBytes else { return }
+        retry(&waitingForMemory)
+    }
+
+    private func retry(_ waiting: inout Deque<TopicBox>) {
+        for _ in 0..<min(Self.retriesPerTurnMax, waiting.count) {
+            guard let box = waiting.popFirst() else { return }
             box.isShortOfMemory = false
             guard !box.isRemoved else { continue }
+            box.hasTurnForMemory = true
             box.core.retryGrants()
             mark(box)
         }
@@ -161,7 +176,7 @@ extension Engine {
 
     /// Recalls grants that nobody has announced a use for, as topics wait for their memory.
     func recallUnused() {
-        guard memory.isTight, !waitingForMemory.isEmpty else { return }
+        guard memory.isTight else { return }
         for _ in 0..<min(Self.recallsPerTickMax, holdingUnused.count) {
             guard let box = holdingUnused.popFirst() else { return }
             box.isHoldingUnused = false

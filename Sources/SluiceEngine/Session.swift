@@ -198,6 +198,8 @@ final class TopicBox {
     @exclusivity(unchecked) var untoldBytes = 0
     /// Whether it waits for memory, and whether its producers hold grants without a known use.
     @exclusivity(unchecked) var isShortOfMemory = false
+    /// Whether its next step may take what there is.
+    @exclusivity(unchecked) var hasTurnForMemory = false
     @exclusivity(unchecked) var isHoldingUnused = false
     @exclusivity(unchecked) var latency = DispatchLatency()
     /// How fast its events go out, as far as somebody who may be read late asked.
