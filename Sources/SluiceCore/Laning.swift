@@ -40,7 +40,7 @@ extension Topic {
         if groupTable[group].isLockstep { settleCredit(group) }
     }
 
-    /// Hands out what can go now; true if something was lost by that, and what held the rest with it.
+    /// Hands out what can go now; true if something was lost by that which held the rest.
     private mutating func handOutLanes(
         _ group: Int,
         at now: Instant,
@@ -67,8 +67,8 @@ extension Topic {
         enforceLag(of: group)
         let isHeld = !groupTable[group].blocked.isEmpty || groupTable[group].nextMark < marks.next
         guard isHeld, groupTable[group].firstWaiting > first else { return false }
-        // What a member lacked bytes for is gone, and what was said behind it: the next event may be
-        // for it, behind the loss.
+        // What a member lacked bytes for is gone, and what was said behind it: the next event may
+        // be for it, behind the loss.
         announce(limit: limit, into: &effects)
         return true
     }

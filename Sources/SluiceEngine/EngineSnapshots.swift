@@ -22,6 +22,9 @@ extension Engine {
         server.maxDescriptors = usage.maxDescriptors
         server.startSeconds = usage.startSeconds
         server.faces = faces
+        for (index, face) in SessionFace.allCases.enumerated() {
+            if let complaints = complaints[face] { fill(&server.faces[index], complaints) }
+        }
         server.connections = sessions.count - detached.count
         server.detachedSessions = detached.count
         server.topics = topics.count

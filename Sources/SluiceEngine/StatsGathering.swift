@@ -113,7 +113,7 @@ private struct StatsPageCache {
 // MARK: - Turns
 
 extension Engine {
-    /// What one step of a query may cost, and all of one turn: a topic is 1, and each of its groups.
+    /// What one step of a query may cost, and all of one turn: 1 for a topic and each group.
     static var statsStepCost: Int { 128 }
     private static var statsTurnCost: Int { 256 }
     /// Bytes of documents that are delivered in one turn, and inspections that are looked at.

@@ -1,4 +1,4 @@
-// Sums over engines, topics and groups; `SnapshotSumTests` knows every member that is no part of one.
+// Sums over engines, topics and groups; `SnapshotSumTests` knows the members that are in none.
 
 extension Snapshot.Server {
     /// Adds what another engine of the same broker counts.

@@ -5,7 +5,7 @@ import SluiceTestKit
 import SluiceWire
 import Testing
 
-/// What is asked about very many topics is answered a little a turn, and no deeper for their number.
+/// What is asked about very many topics is answered a little a turn, however many there are.
 @Suite struct StatsTests {
     private let bench = Bench()
 
