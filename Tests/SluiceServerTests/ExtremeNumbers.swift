@@ -83,12 +83,12 @@ enum FrameNumber {
         case .ping?: row([8])
         case .open?: options(in: body)
         case .opened?: row([8, 8, 8, 8, 8, 8, 8, 8, 8])
-        case .demand?: row([4, 8, 4, 8, 8])
+        case .demand?: row([4, 8, 4, 8, 8, 8])
         // One run, a gap or a mark.
         case .events?:
             header.flags == 0 ? row([8, 4, 4, 8, 8, 4]) : row([8, 8, 8, 8, 1])
         case .settle?: row([8, 4, 1, 4])
-        case .status?: row([8, 8, 8, 8, 8, 8, 8, 8, 8, 4, 4, 1, 4])
+        case .status?: row([8, 8, 8, 8, 8, 8, 8, 8, 8, 4, 4, 1, 4, 8])
         case .close?: row([2, 4, 2])
         case nil: []
         }

@@ -178,7 +178,9 @@ final class HostileClient {
             let end = next + FrameHeader.byteCount + header.length
             guard end <= bytes.count else { return }
             if isSilent, header.type == FrameType.demand.rawValue {
-                for place in end - 8..<end { bytes[place] = 0 }
+                // What it says to have received.
+                let received = next + FrameHeader.byteCount + 24
+                for place in received..<min(received + 8, end) { bytes[place] = 0 }
             }
             if one > 0, Int.random(in: 0..<one, using: &random) == 0 {
                 FrameNumber.change(&bytes, at: next, using: &random)
