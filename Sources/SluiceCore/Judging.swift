@@ -1,4 +1,5 @@
-/// An event while filters look at it: where its parts lie, and its headers by name if they are many.
+/// An event while filters look at it: where its parts lie, and its headers by name if they are
+/// many.
 ///
 /// One serves event after event, so that its memory is taken once.
 struct Judging {

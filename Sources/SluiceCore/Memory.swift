@@ -107,7 +107,7 @@ extension Topic {
 extension ConsumerLink {
     /// Deliveries, gaps and words that are not known to be received.
     @inline(__always)
-    var entries: Int { unreceived.count + gaps.count + words.count }
+    var entries: Int { unreceived.count + gaps.count + untoldGaps.count + words.count }
 }
 
 extension Special {

@@ -154,6 +154,7 @@ extension Topic {
         let known = min(sequence, consumerLinks[place].ledger.delivered)
         guard known > consumerLinks[place].received else { return }
         consumerLinks[place].forget(upTo: known)
+        recount(place)
         markDirty(consumerLinks[place].group)
     }
 

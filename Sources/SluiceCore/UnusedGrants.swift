@@ -45,7 +45,8 @@ extension Topic {
         producerLinks[place].lapses = min(producerLinks[place].lapses + 1, 8)
     }
 
-    /// Whether a producer that holds nothing could use a grant; if only later, asks for a step then.
+    /// Whether a producer that holds nothing could use a grant; if only later, asks for a step
+    /// then.
     private mutating func isAwaited(at now: Instant) -> Bool {
         if !needy.isEmpty { return true }
         guard starved + floorless > 0 else { return false }

@@ -232,7 +232,7 @@ extension Engine {
     }
 
     /// Ends the answer to a DEMAND; `needBytes` is what the next event needs if that is why.
-    private func finish(
+    func finish(
         _ inspection: Inspection,
         _ session: Session,
         _ link: UInt32,
@@ -254,19 +254,19 @@ extension Engine {
         session.peer?.status(link, status)
     }
 
-    private func largestEvent(_ session: Session) -> Int {
+    func largestEvent(_ session: Session) -> Int {
         session.peer?.eventBytesMax ?? Limits.eventBytesMax
     }
 
     /// Ends the link of a client whose frames cannot carry what comes next.
-    private func endOutgrown(_ session: Session, _ link: UInt32) -> Bool {
+    func endOutgrown(_ session: Session, _ link: UInt32) -> Bool {
         session.remove(link)
         let text = "the next event does not fit into the consumer's max_frame"
         session.peer?.closed(link, Close(.eventTooLarge, reason: text))
         return false
     }
 
-    private func deliver(
+    func deliver(
         _ runs: [Run],
         _ inspection: Inspection,
         _ session: Session,
@@ -463,43 +463,5 @@ extension Engine {
             inspection.page = page
             queue(inspection, session, link)
         }
-    }
-
-    private func showEvents(
-        until end: UInt64,
-        _ inspection: Inspection,
-        _ session: Session,
-        _ link: UInt32
-    ) -> Bool {
-        guard case .peek(let box) = inspection.subject else { return false }
-        let log = box.core.log
-        var cursor = log.start
-        log.seek(&cursor, to: max(inspection.offset, log.firstOffset))
-        inspection.offset = cursor.offset
-        guard cursor.offset < end, !box.isRemoved else {
-            inspection.offset = end
-            return true
-        }
-        var runs: [Run] = []
-        let credit = inspection.ledger.bytesAllowed
-        let taken = log.take(
-            from: &cursor,
-            events: min(inspection.ledger.credit, end - cursor.offset),
-            bytes: min(credit, largestEvent(session)),
-            window: inspection.room,
-            windowIsEmpty: inspection.room >= Limits.writeWindowBytes,
-            into: &runs
-        )
-        guard taken.events > 0 else {
-            guard let need = log.nextRecordBytes(at: cursor) else { return false }
-            guard need <= largestEvent(session) else { return endOutgrown(session, link) }
-            if need > credit {
-                finish(inspection, session, link, needBytes: need)
-            }
-            return false
-        }
-        inspection.offset = cursor.offset
-        deliver(runs, inspection, session, link)
-        return true
     }
 }

@@ -1,3 +1,4 @@
+import CEpoll
 import Glibc
 
 /// A system call that failed, with the errno it left.

@@ -59,6 +59,8 @@ private func numbers(_ value: Any) -> [String: Double] {
         topic.first = 2
         topic.bufferedEvents = 3
         topic.retainedBytes = 4
+        topic.memoryBytes = 5
+        topic.reservedBytes = 6
         topic.peakBufferedEvents = 5
         topic.peakRetainedBytes = 6
         topic.capacity = 7
