@@ -53,7 +53,8 @@ package struct ClientLink: Sendable {
     package static let endlessBacklog = UInt64.max - 1
 
     private var held: UInt64 {
-        waiting == Self.endlessBacklog ? waiting : outbox.pendingCount + waiting
+        // As many as can be told if more were said to wait.
+        min(waiting.addingSaturated(outbox.pendingCount), Self.endlessBacklog)
     }
 
     /// Events that wait at this source beyond its credit, as STATUS tells it.
@@ -72,7 +73,7 @@ extension ClientLink {
         if open.role == .source, open.available != nil {
             // What was sent and not confirmed may have to be sent again.
             open.available =
-                held == Self.endlessBacklog ? held : held + outbox.sentCount
+                min(held.addingSaturated(outbox.sentCount), Self.endlessBacklog)
         }
         announced = open.available ?? Self.unknownBacklog
         if state == .cut {
