@@ -122,12 +122,14 @@ class BrokerPlay:
         left: dict[str, list[tuple]] = {}
         for said in wanted:
             left.setdefault(said.lane, []).extend(said.atoms())
+        # A PING is answered at once, unless the conversation tells of it and of its answer.
+        tells_of_ping = any(s.type == "PING" and "PONG" not in s.flags for s in wanted)
         while True:
             waits = any(left.values())
             said = self.wire.frame(self.patience if waits else self.quiet)
             if said is None:
                 break
-            if said.type == "PING" and "PONG" not in said.flags:
+            if said.type == "PING" and "PONG" not in said.flags and not tells_of_ping:
                 self.wire.send(Said("PING", 0, {"PONG"}, said.fields))
                 continue
             self.note(said)
