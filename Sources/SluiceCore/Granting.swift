@@ -78,7 +78,6 @@ extension Topic {
                 giveFloors(upTo: keptAhead, at: now, limit: limit, into: &effects)
             }
         }
-        grantWasCut = false
         if isShortOfBytes { recallNeedy(at: now, into: &effects) }
         let isSpent = rest == 0 || freeGrantBytes < likelyRecordBytes + laneOverhead
         if isShortOfBytes || isSpent && !announced.isEmpty {
@@ -103,7 +102,7 @@ extension Topic {
     /// have nothing to do meanwhile.
     // Mutating, so that the topic is not copied to be asked.
     private mutating func isWorthGranting(_ allowed: Allowance) -> Bool {
-        guard allowed.wanted == 0, !grantWasCut else { return true }
+        guard allowed.wanted == 0 else { return true }
         // Of what it could have at all, if memory is short.
         let room = memoryLimit < .max ? freeMemory + reservedNow : .max
         let fitting = min(Limits.grantWindowBytes, room) / likelyRecordBytes

@@ -75,7 +75,6 @@ extension Topic {
     /// it is full makes some itself.
     package mutating func retryGrants() {
         grantsAreDue = true
-        grantWasCut = true
         if options.onFull == .dropOldest {
             dropsForMemory = true
             isUnsettled = true

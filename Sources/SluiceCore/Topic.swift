@@ -86,8 +86,6 @@ package struct Topic: Sendable {
     /// Links that are closed when all groups had their turn.
     var ending: [Ending] = []
     var grantsAreDue = false
-    /// Whether the last grant was less than there was room for, as memory came in pieces.
-    var grantWasCut = false
     /// Answers to producers that the step had no room for, first come first served.
     var answers = Deque<(link: LinkID, effect: Effect)>()
     /// What producers said between events, and whether groups may have passed some of it.

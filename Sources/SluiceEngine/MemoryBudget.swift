@@ -24,10 +24,13 @@ package final class MemoryBudget: Sendable {
         self.limit = limit
         most = max(0, limit / 5 * 4 - base)
         grantsMost = most / 16 * 15
-        // Room for the largest event, unless that would be much of all there is.
+        // Half of it has room for all that a topic may be granted at once, in events of the size that
+        // is likely, unless that would be much of all there is.
         let share = most / max(1, engines)
-        let large = min(2 * Limits.frameBytesMax + Limits.receiveSlabBytes, share / 8)
-        piece = max(4_096, min(Int(Limits.grantWindowBytes), max(share / 32, large)))
+        let window = Int(Limits.grantWindowBytes)
+        let heads = Limits.batchEventsMax * Int(Limits.memoryEntryBytes)
+        let most = 2 * (window + heads + Limits.receiveSlabBytes)
+        piece = max(4_096, min(most, share / 8))
     }
 
     private init() {
