@@ -24,13 +24,13 @@ package final class MemoryBudget: Sendable {
         self.limit = limit
         most = max(0, limit / 5 * 4 - base)
         grantsMost = most / 16 * 15
-        // Half of it has room for all that a topic may be granted at once, in events of the size that
-        // is likely, unless that would be much of all there is.
+        // Half of it has room for all that a topic may be granted at once, in events of the size
+        // that is likely, unless that would be much of all there is.
         let share = most / max(1, engines)
         let window = Int(Limits.grantWindowBytes)
         let heads = Limits.batchEventsMax * Int(Limits.memoryEntryBytes)
-        let most = 2 * (window + heads + Limits.receiveSlabBytes)
-        piece = max(4_096, min(most, share / 8))
+        let whole = 2 * (window + heads + Limits.receiveSlabBytes)
+        piece = max(4_096, min(whole, share / 8))
     }
 
     private init() {
