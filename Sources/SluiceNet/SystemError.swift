@@ -1,3 +1,4 @@
+// In an optimized build its module may own `timespec`.
 import CEpoll
 import Glibc
 
