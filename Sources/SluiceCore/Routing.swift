@@ -128,7 +128,12 @@ extension Topic {
 
     /// Lets groups go on that had no room for what comes next, if there is more of it now.
     mutating func routeOn() {
-        guard let missed = missedRoom, laneRoom > missed else { return }
+        guard let missed = missedRoom else { return }
+        guard laneRoom > missed else {
+            // Who waits for memory says so at the end of each step, or nobody would call it again.
+            if freeMemory <= missed, awaitsRoom() { lacksMemory = true }
+            return
+        }
         missedRoom = nil
         for group in groupTable.indices where groupTable[group].lacksRoom { markDirty(group) }
     }

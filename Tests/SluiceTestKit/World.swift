@@ -183,16 +183,18 @@ package struct World {
         }
     }
 
-    /// Others take of the memory, or give it back; then the topic may try again.
+    /// Others take of the memory, or give it back; then the topic may try again. What it may hold is
+    /// said before a step, as an engine does.
     private mutating func shareMemory() {
         guard let memory else { return }
         switch Int.random(in: 0..<20, using: &memoryRandom) {
         case 0: topic.memoryLimit = UInt64.random(in: 0...memory, using: &memoryRandom)
         case 1: topic.memoryLimit = memory
         case 2: topic.givesFloors.toggle()
-        case 3..<6: retryGrants()
+        case 3..<6: topic.retryGrants()
         default: return
         }
+        isDue = true
     }
 
     /// Ends all shortage of memory.
@@ -200,10 +202,6 @@ package struct World {
         memory = nil
         topic.memoryLimit = .max
         topic.givesFloors = true
-        retryGrants()
-    }
-
-    private mutating func retryGrants() {
         topic.retryGrants()
         isDue = true
     }
