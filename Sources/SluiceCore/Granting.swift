@@ -114,16 +114,16 @@ extension Topic {
         return false
     }
 
-    /// Whether so many events wait for each group.
+    /// Whether there are groups that hold, and so many events wait for each of them.
     @inline(__always)
     private func everyGroupHas(_ events: UInt64) -> Bool {
-        guard hasGroup else { return false }
-        for index in groupTable.indices where !groupTable[index].isRemoved {
-            guard !groupTable[index].rules.holds || waiting(ofGroup: index) >= events else {
-                return false
-            }
+        var isHeld = false
+        for index in groupTable.indices
+        where !groupTable[index].isRemoved && groupTable[index].rules.holds {
+            guard waiting(ofGroup: index) >= events else { return false }
+            isHeld = true
         }
-        return true
+        return isHeld
     }
 
     /// Shares `events` evenly among a queue's producers, first come first served: who holds as

@@ -163,6 +163,19 @@ struct LeftBehindTests {
         #expect(harness.given[one]?.count == 80)
         #expect(harness.broken() == [])
     }
+
+    @Test("to a producer by one that takes nearly all is granted, where every group may lose")
+    func littleIsLeft() {
+        var harness = TopicHarness(ahead: 1_000)
+        let consumer = harness.lagging(.dropOldest, events: 1_000)
+        harness.ask(consumer, 10)
+        let silent = harness.producer(.events(1 << 63))
+        #expect(harness.credit(silent) > 1_000)
+        harness.ask(consumer, 20)
+        let late = harness.producer(.events(20))
+        #expect(harness.credit(late) > 0)
+        #expect(harness.broken() == [])
+    }
 }
 
 extension TopicHarness {
