@@ -135,6 +135,10 @@ package struct Lanes: Sendable {
         (slots, places, spare) = ([], [], [])
     }
 
+    /// Lanes that have memory, or had it and left it to the next.
+    @inline(__always)
+    var slotCount: Int { slots.count }
+
     /// Slots that a group keeps when nothing waits for it.
     private static let sparesMax = 16
 

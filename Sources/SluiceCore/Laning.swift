@@ -20,6 +20,7 @@ extension Topic {
             laneCount += UInt64(count)
         } else if !groupTable[group].lanes.isEmpty, groupTable[group].queued == 0 {
             laneCount -= UInt64(groupTable[group].lanes.count)
+            laneSlots -= UInt64(groupTable[group].lanes.slotCount)
             groupTable[group].lanes = Lanes(count: 0)
             endLackOfRoom(of: group)
             lanedGroups -= 1
@@ -118,7 +119,10 @@ extension Topic {
     ) -> Result {
         let waiting = groupTable[group].lanes.waiting(in: lane)
         let bytes = groupTable[group].lanes.bytes(of: lane)
+        let slots = groupTable[group].lanes.slotCount
         let result = groupTable[group].lanes.change(lane, body)
+        laneSlots -= UInt64(slots)
+        laneSlots += UInt64(groupTable[group].lanes.slotCount)
         groupTable[group].queued -= waiting
         groupTable[group].queued += groupTable[group].lanes.waiting(in: lane)
         laneBytes -= bytes

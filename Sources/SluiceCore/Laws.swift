@@ -37,6 +37,12 @@ extension Topic {
         if counts != (liveGroups, lanedGroups) {
             found.append("groups \(liveGroups), with lanes \(lanedGroups), counted \(counts)")
         }
+        var numbers: [Name: Int] = [:]
+        for number in groupTable.indices
+        where !groupTable[number].isRemoved && groupTable[number].rules.dispatcher != .independent {
+            numbers[groupTable[number].name] = number
+        }
+        if numbers != groupNumbers { found.append("numbers of groups \(groupNumbers)") }
     }
 
     /// L2: every account balances, and the sums over producers are what their links say.

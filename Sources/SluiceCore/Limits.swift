@@ -144,8 +144,11 @@ package enum Limits {
     package static let memoryLinkBytes: UInt64 = 1_536
     /// The same for a group.
     package static let memoryGroupBytes: UInt64 = 1_024
-    /// The same for a partition of a group, and for what waits apart for members that choose.
-    package static let memoryPartitionBytes: UInt64 = 192
+    /// The same for a partition of a group, whether or not something waits in it.
+    package static let memoryPartitionBytes: UInt64 = 8
+    /// The same for a partition in which something waits, and for what waits apart for members
+    /// that choose.
+    package static let memoryLaneBytes: UInt64 = 256
     /// The same for a topic.
     package static let memoryTopicBytes: UInt64 = 3_072
     /// The same for a connection, over HTTP, for a session and for each link of one.
@@ -157,6 +160,10 @@ package enum Limits {
     package static let memoryLoopBytes = 12_582_912
     /// The least that a broker may be told to take.
     package static let memoryLimitMin = 67_108_864
+    /// Microseconds that the commands of one connection may take at once, and those of all in one
+    /// turn of a loop; what is left over runs in the next.
+    package static let commandSliceMicroseconds: UInt64 = 500
+    package static let commandTurnMicroseconds: UInt64 = 2_000
     /// Effects of one step of a topic; what is left over runs in the next turn.
     package static let effectsPerStepMax = 256
     /// Events sorted, lanes looked at and conditions judged in one step, and in one turn of a

@@ -33,12 +33,24 @@ extension Topic {
             + linkEntries * Limits.memoryLinkEntryBytes
             + UInt64(kinds.count) * Limits.memoryLinkBytes
             + UInt64(groupTable.count) * Limits.memoryGroupBytes
-            + laneCount * Limits.memoryPartitionBytes + Limits.memoryTopicBytes
+            + laneCount * Limits.memoryPartitionBytes + laneSlots * Limits.memoryLaneBytes
+            + Limits.memoryTopicBytes
     }
 
-    // Each event granted is a record in each copy, and an entry beside it.
+    // Each event granted is a record in each copy, an entry beside it, and may be the first in its
+    // lane.
     @inline(__always)
-    var reservedNow: UInt64 { copies * (grantedBytes + granted * Limits.memoryEntryBytes) }
+    var reservedNow: UInt64 {
+        let lanes = min(laneCount - laneSlots, UInt64(lanedGroups) * granted)
+        return copies * (grantedBytes + granted * Limits.memoryEntryBytes)
+            + lanes * Limits.memoryLaneBytes
+    }
+
+    /// Bytes that one event more may take in each of its copies beside its record.
+    @inline(__always)
+    private var entryBytes: UInt64 {
+        Limits.memoryEntryBytes + (laneCount > laneSlots ? Limits.memoryLaneBytes : 0)
+    }
 
     /// Bytes that the topic may still take.
     @inline(__always)
@@ -51,7 +63,7 @@ extension Topic {
     @inline(__always)
     func hasMemory(for bytes: UInt64) -> Bool {
         guard memoryLimit < .max else { return true }
-        return (bytes + Limits.memoryEntryBytes) * copies <= freeMemory
+        return (bytes + entryBytes) * copies <= freeMemory
     }
 
     /// Events that memory lets be granted to a producer that holds `credit` events and `held`
@@ -66,9 +78,9 @@ extension Topic {
         guard memoryLimit < .max else { return .max }
         let free = freeMemory / copies
         // Bytes left over from earlier grants count again with the first event.
-        let entries = (free - min(free, held - counted)) / Limits.memoryEntryBytes
+        let entries = (free - min(free, held - counted)) / entryBytes
         let room = free + counted - min(free + counted, credit * bytes)
-        return min(entries, room / (bytes + Limits.memoryEntryBytes))
+        return min(entries, room / (bytes + entryBytes))
     }
 
     /// Grants again, after memory was short and some came back; a topic that drops the oldest when
@@ -151,6 +163,8 @@ extension Topic {
         if special != specialBytes { found.append("special \(specialBytes), counted \(special)") }
         let lanes = groupTable.reduce(UInt64(0)) { $0 + UInt64($1.lanes.count) }
         if lanes != laneCount { found.append("lanes \(laneCount), counted \(lanes)") }
+        let slots = groupTable.reduce(UInt64(0)) { $0 + UInt64($1.lanes.slotCount) }
+        if slots != laneSlots { found.append("lane slots \(laneSlots), counted \(slots)") }
     }
 
     /// The rule of issuing for the whole broker's memory, for a step that granted some.

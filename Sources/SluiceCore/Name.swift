@@ -10,13 +10,16 @@ package struct Name: Hashable, Comparable, Sendable {
     package init(_ text: String) { self.text = text }
 
     package static func == (left: Self, right: Self) -> Bool {
-        left.text.utf8.count == right.text.utf8.count
-            && left.text.utf8.elementsEqual(right.text.utf8)
+        let (one, two) = (left.text.utf8Span.span, right.text.utf8Span.span)
+        guard one.count == two.count else { return false }
+        for index in one.indices where one[index] != two[index] { return false }
+        return true
     }
 
     package func hash(into hasher: inout Hasher) {
-        hasher.combine(text.utf8.count)
-        for byte in text.utf8 { hasher.combine(byte) }
+        let bytes = text.utf8Span.span
+        hasher.combine(bytes.count)
+        unsafe bytes.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
     }
 
     /// The order of the bytes.

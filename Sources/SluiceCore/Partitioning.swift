@@ -45,7 +45,10 @@ extension Topic {
             groupTable[group].lanes.take(lane, from: index)
         }
         consumerLinks[Int(index)].special[0].lanes.removeAll()
-        if groupTable[group].members.isEmpty { groupTable[group].lanes.forgetOwners() }
+        guard groupTable[group].members.isEmpty else { return }
+        laneSlots -= UInt64(groupTable[group].lanes.slotCount)
+        groupTable[group].lanes.forgetOwners()
+        laneSlots += UInt64(groupTable[group].lanes.slotCount)
     }
 
     /// Shares the partitions that nobody claims evenly among the members that claim none, with as

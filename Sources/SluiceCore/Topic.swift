@@ -10,6 +10,8 @@ package struct Topic: Sendable {
     package internal(set) var log = EventLog()
     /// Groups by their number; one that was removed leaves its place to the next.
     package internal(set) var groupTable: [Group] = []
+    /// The numbers of those that members share, by name.
+    var groupNumbers: [Name: Int] = [:]
     /// Groups that there are, and those of them whose events wait in lanes.
     var liveGroups = 0
     var lanedGroups = 0
@@ -56,8 +58,10 @@ package struct Topic: Sendable {
     package internal(set) var endedGroups = EndedGroups()
     /// Bytes that lanes keep from being freed.
     package internal(set) var laneBytes: UInt64 = 0
-    /// Lanes of all groups, and what consumers' links keep beside their accounts.
+    /// Lanes of all groups, those of them that have memory, and what consumers' links keep beside
+    /// their accounts.
     var laneCount: UInt64 = 0
+    var laneSlots: UInt64 = 0
     var linkEntries: UInt64 = 0
     var specialBytes: UInt64 = 0
     /// Up to how many bytes the topic may hold and grant now: its share of the broker's memory.

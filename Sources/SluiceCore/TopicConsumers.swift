@@ -143,8 +143,12 @@ extension Topic {
         keepCounts(ofGroup: index)
         clearLanes(of: index)
         liveGroups -= 1
+        if groupTable[index].rules.dispatcher != .independent {
+            groupNumbers[groupTable[index].name] = nil
+        }
         if !groupTable[index].lanes.isEmpty { lanedGroups -= 1 }
         laneCount -= UInt64(groupTable[index].lanes.count)
+        laneSlots -= UInt64(groupTable[index].lanes.slotCount)
         groupTable[index] = Group(name: "", rules: GroupRules(), cursor: log.end)
         groupTable[index].isRemoved = true
         dirtyGroups.removeAll { $0 == index }

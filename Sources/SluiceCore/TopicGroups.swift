@@ -25,7 +25,8 @@ extension Topic {
         let rules = try rules(for: opening)
         try check(opening.member, by: rules)
         try checkRoomForGroup()
-        let free = groupTable.firstIndex(where: \.isRemoved)
+        let hasFree = liveGroups < groupTable.count
+        let free = hasFree ? groupTable.firstIndex(where: \.isRemoved) : nil
         var cursor = tail
         if let start = opening.start {
             log.seek(&cursor, to: min(offset(of: start), log.head))
@@ -36,20 +37,14 @@ extension Topic {
         liveGroups += 1
         var group = Group(name: opening.group, rules: rules, cursor: cursor)
         group.nextMark = firstMark(from: cursor.offset, opening.start)
-        guard let free else {
-            groupTable.append(group)
-            return groupTable.count - 1
-        }
-        groupTable[free] = group
-        return free
+        let index = free ?? groupTable.count
+        if rules.dispatcher != .independent { groupNumbers[opening.group] = index }
+        if index < groupTable.count { groupTable[index] = group } else { groupTable.append(group) }
+        return index
     }
 
     /// The group of that name; an independent consumer's own has none.
-    func groupIndex(named name: Name) -> Int? {
-        groupTable.firstIndex {
-            !$0.isRemoved && $0.name == name && $0.rules.dispatcher != .independent
-        }
-    }
+    func groupIndex(named name: Name) -> Int? { groupNumbers[name] }
 
     /// What a consumer wishes, and where it says nothing, what its topic has.
     private func wish(of opening: ConsumerOpening) -> GroupWish {

@@ -30,6 +30,10 @@ extension Engine {
             self.resume(session, link, open, resume)
             return
         }
+        guard hasShare(for: open, of: session) else {
+            session.peer?.refused(link, Close(.limit, reason: Self.shareAdvice))
+            return
+        }
         guard let box = topic(named: open.topic, for: session, link) else { return }
         // At once, as the next OPEN asks what is left before the topic's next step.
         defer { bookMemory(of: box) }

@@ -45,6 +45,17 @@ extension Engine {
         return max(0, left / 2 - account.memory.load(ordering: .relaxed))
     }
 
+    /// Whether the address that made the topic, or would make it, may take what an OPEN needs.
+    func hasShare(for open: Open, of session: Session) -> Bool {
+        guard memory.budget.isLimited else { return true }
+        let bytes = openingBytes(open)
+        guard let box = topics[open.topic] else {
+            let account = place.census.account(of: ClientAddress(session.peerAddress))
+            return share(of: account) >= bytes
+        }
+        return box.account.map { share(of: $0) >= bytes } ?? true
+    }
+
     /// Counts what a topic takes after a step.
     @inline(__always)
     func bookMemory(of box: TopicBox) {
@@ -70,12 +81,13 @@ extension Engine {
         if change < 0 { hasFreedMemory = true }
         guard let account = box.account else { return }
         box.untoldBytes += change
-        guard abs(box.untoldBytes) >= Self.untoldBytesMax || bytes == 0 else { return }
+        let most = min(Self.untoldBytesMax, bytes / 8)
+        guard abs(box.untoldBytes) > most else { return }
         account.memory.add(box.untoldBytes, ordering: .relaxed)
         box.untoldBytes = 0
     }
 
-    /// What a topic takes that the account of its address does not know of.
+    /// What a topic takes that the account of its address does not know of: an eighth, or this.
     private static let untoldBytesMax = 65_536
 
     /// The topic is gone, with all that it held.
@@ -190,6 +202,10 @@ extension Engine {
     }
 
     /// What to do when memory is short, for the text of a refusal.
+    static let shareAdvice =
+        "more than half of the broker's memory is used, and topics that your address made hold "
+        + "their share of the rest: consume or purge what waits in them, or remove some"
+
     package var memoryAdvice: String {
         let limit = memory.budget.limit ?? 0
         return "the broker's memory is used up (--memory-limit \(limit) bytes): consume or purge "

@@ -53,7 +53,7 @@ func checking(_ call: StaticString, _ body: () -> CInt) throws(SystemError) -> C
 }
 
 /// Nanoseconds on the clock that never goes back.
-func monotonicNanoseconds() -> UInt64 {
+package func monotonicNanoseconds() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

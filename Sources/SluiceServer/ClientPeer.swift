@@ -24,6 +24,8 @@ package final class ClientPeer: Peer {
     package private(set) var keepaliveSeconds: UInt16
     /// Where the client has to go on, and with what; nothing more is read until it is there.
     @exclusivity(unchecked) package private(set) var departure: Departure?
+    /// Whether frames of the slab were left over because the slice of time was used up.
+    private(set) var isBehind = false
     /// When the client may come back if it is sent away: the same whenever it is told.
     private lazy var retryMilliseconds = engine.nextRetry()
     /// PINGs whose PONG shows what has arrived.
@@ -84,23 +86,39 @@ package final class ClientPeer: Peer {
 // MARK: - What comes in
 
 extension ClientPeer {
-    /// Takes the frames that begin at `start` of the slab.
-    package func receive(_ slab: Slab, from start: Int) -> ReadProgress {
+    /// Takes the frames that begin at `start` of the slab, as far as the slice of time lasts.
+    func receive(
+        _ slab: Slab,
+        from start: Int,
+        within slice: inout CommandTime.Slice
+    ) -> ReadProgress {
         var progress = ReadProgress(from: start)
+        isBehind = false
         while !isEnding {
             do throws(Violation) {
                 let next = try slab.withBytes { (span) throws(Violation) in
                     try machine.next(in: span, &progress)
                 }
                 guard let next else { break }
+                let isCommand = next.isCommand
                 act(on: next, in: slab, &progress)
                 if departure != nil { break }
+                if isCommand, slice.isUsedUp() {
+                    isBehind = progress.parsed < slab.filled
+                    break
+                }
             } catch {
                 fail(error)
             }
         }
         if isEnding { progress.parsed = slab.filled }
         return progress
+    }
+
+    /// The same for one who has no turns.
+    package func receive(_ slab: Slab, from start: Int) -> ReadProgress {
+        var slice = CommandTime.Slice.endless
+        return receive(slab, from: start, within: &slice)
     }
 
     // Given away, as events that stay behind in the action would be copied out of it.

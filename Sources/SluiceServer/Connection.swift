@@ -78,7 +78,8 @@ final class Connection: IOHandler, LateReader {
 
     func ready(_ events: IOEvents) {
         if events.contains(.writable) { flush() }
-        guard !isClosed else { return }
+        // What is behind is taken up in this turn in any case.
+        guard !isClosed, !peer.isBehind else { return }
         if peer.isEnding || isReadingStopped {
             // Nobody reads a reply any more; unread it would be told in every turn.
             if events.contains(.hangUp) { close() } else if peer.isEnding { discard() }
@@ -135,7 +136,7 @@ extension Connection {
                 shard.reading.append(self)
             }
             understand(slab)
-            if count < room { return }
+            if count < room || peer.isBehind { return }
             shard.passOn()
         }
     }
@@ -193,20 +194,32 @@ extension Connection {
     }
 
     private func understand(_ slab: Slab) {
-        let progress = peer.receive(slab, from: input.parsed)
+        var slice = shard.commandTime.slice
+        let progress = peer.receive(slab, from: input.parsed, within: &slice)
+        shard.commandTime.spend(slice)
         input.note(progress, at: shard.loop.now)
         guard peer.departure == nil else {
             depart(with: slab)
             return
         }
-        if input.isOwn { updateAssembly() }
+        if peer.isBehind { shard.behind.append(self) } else if input.isOwn { updateAssembly() }
         if peer.out.replyBytes > Limits.replyBytesMax { stopReading() }
+    }
+
+    /// Goes on with what was read and not understood for lack of time.
+    func catchUp() {
+        guard !isClosed, let slab = input.slab else { return }
+        if !wasRead {
+            wasRead = true
+            shard.reading.append(self)
+        }
+        understand(slab)
     }
 
     /// Gives the slab back, or keeps it for a while for the frame that began in it.
     func idle() {
         wasRead = false
-        guard let slab = input.slab else { return }
+        guard !peer.isBehind, let slab = input.slab else { return }
         if input.parsed == slab.filled {
             input.drop()
         } else if !input.isOwn, !isClosed {
@@ -347,7 +360,7 @@ extension Connection {
             }
             return
         }
-        if waitsForAssembly || isHeld {
+        if waitsForAssembly || isHeld || peer.isBehind {
             receivedAt = now
             input.excuse(at: now)
         }

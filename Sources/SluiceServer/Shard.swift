@@ -21,6 +21,9 @@ final class Shard {
     @exclusivity(unchecked) var reading: [Connection] = []
     /// Connections with settlements that may wait a moment.
     private var settling: [Connection] = []
+    /// Connections that were read and have used their slice of the turn's time.
+    var behind = Deque<Connection>()
+    var commandTime = CommandTime()
     /// Connections that wait for other shards to deal with what they said.
     var held: [Connection] = []
     /// Connections that are read late, and whether a timer looks after them.
@@ -125,6 +128,8 @@ extension Shard {
 
     private func endTurn() -> Bool {
         readClocks()
+        commandTime.begin()
+        if !behind.isEmpty { catchUp() }
         for round in 0..<Self.roundsPerTurnMax {
             _ = engine.turn(stats: round == 0)
             // First what others can work on while we write.
@@ -143,7 +148,15 @@ extension Shard {
         reading.removeAll(keepingCapacity: true)
         sendPost()
         if let time = engine.wakesAt { wake(at: time) }
-        return engine.hasMore || !flushing.isEmpty
+        return engine.hasMore || !flushing.isEmpty || !behind.isEmpty
+    }
+
+    /// Lets connections go on for which there was no time, in their order.
+    private func catchUp() {
+        for _ in 0..<behind.count where !commandTime.isUsedUp {
+            behind.popFirst()?.catchUp()
+        }
+        commandTime.begin()
     }
 
     /// Rounds between two reads of one connection: as many narrow windows as make a slab.

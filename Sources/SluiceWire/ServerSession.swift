@@ -20,6 +20,10 @@ package enum ServerAction: Hashable, Sendable {
     case pong(UInt64)
     /// Nothing to do: the link has closed, or the type may be ignored.
     case skipped
+
+    /// Whether it is something else than events.
+    @inline(__always)
+    package var isCommand: Bool { if case .events = self { false } else { true } }
 }
 
 /// How far the bytes of a read were understood.

@@ -23,6 +23,11 @@ struct MemoryTests {
         return peer
     }
 
+    /// Makes a topic that counts for no address.
+    private func create(_ topic: String, _ bench: Bench) throws {
+        #expect(try bench.request("{\"op\": \"create-topic\", \"topic\": \"\(topic)\"}") == nil)
+    }
+
     private func granted(_ peer: Listener) -> Int {
         peer.take().reduce(0) { sum, word in
             guard case .ask(_, let events, _) = word else { return sum }
@@ -94,6 +99,7 @@ struct MemoryTests {
         var refusals: [CloseCode] = []
         while refusals.isEmpty, link < 1_000 {
             link += 1
+            try create("t\(link)", bench)
             bench.openSink(session, link, "t\(link)")
             for case .refused(_, let code) in peer.take() { refusals.append(code) }
         }
@@ -103,6 +109,7 @@ struct MemoryTests {
         bench.engine.close(session, 1)
         #expect(try bench.request(#"{"op": "remove-topic", "topic": "t1"}"#) == nil)
         bench.run()
+        try create("t1", bench)
         bench.openSink(session, 5_000, "t1")
         #expect(peer.take().contains(.opened(5_000, resumed: false, asked: 0)))
     }
@@ -110,9 +117,7 @@ struct MemoryTests {
     @Test("Topics that lack memory are granted some in turn when it comes back")
     func turns() throws {
         let bench = bench(most: 400_000)
-        for name in ["held", "t0", "t1", "t2", "t3", "t4"] {
-            #expect(try bench.request("{\"op\": \"create-topic\", \"topic\": \"\(name)\"}") == nil)
-        }
+        for name in ["held", "t0", "t1", "t2", "t3", "t4"] { try create(name, bench) }
         let (holder, holding) = bench.connect()
         bench.openSource(holding, 1, "held", available: 1_000_000)
         #expect(granted(holder) > 100)
@@ -153,11 +158,33 @@ struct MemoryTests {
         #expect(granted(good) > 100)
     }
 
+    @Test("OPENs of one address on topics that it made leave others half of what is left")
+    func sharesOfOpens() {
+        let bench = bench(most: 1_000_000)
+        var refusals: [CloseCode] = []
+        let greedy = Listener()
+        let greed = bench.engine.connect(name: "t", peerAddress: "192.0.2.1:1", peer: greedy)
+        for link in 1...500 where refusals.isEmpty {
+            bench.openSink(greed, UInt32(link), "a\(link % 9)", group: "g\(link)")
+            bench.run()
+            for case .refused(_, let code) in greedy.take() { refusals.append(code) }
+        }
+        #expect(refusals == [.limit])
+        #expect((250_000...600_000).contains(bench.engine.memoryInUse))
+        let peer = Listener()
+        let session = bench.engine.connect(name: "t", peerAddress: "192.0.2.2:1", peer: peer)
+        bench.openSink(session, 1, "good")
+        #expect(peer.take().contains(.opened(1, resumed: false, asked: 0)))
+    }
+
     @Test("Grants that nobody announced a use for come back when others lack the memory")
     func unused() throws {
         let bench = bench(most: 120_000)
         let (idle, idling) = bench.connect()
-        for link in 1...8 { bench.openSource(idling, UInt32(link), "idle\(link)") }
+        for link in 1...8 {
+            try create("idle\(link)", bench)
+            bench.openSource(idling, UInt32(link), "idle\(link)")
+        }
         #expect(granted(idle) > 0)
         let busy = open("busy", from: "192.0.2.2:1", bench)
         _ = granted(busy)

@@ -62,6 +62,28 @@ import Testing
         #expect(echoes > 0 && echoes < 300, "\(echoes) STATUS were waiting")
     }
 
+    @Test("What is said at once, and takes longer than a slice, is answered whole and in its order")
+    func slices() async throws {
+        try await withServer { address in
+            let flood = try RawClient(address)
+            try flood.greet()
+            let count: UInt32 = 3_000
+            var writer = FrameWriter()
+            for link in 1...count {
+                writer.append(Open(role: .sink, topic: "t"), link: link)
+                writer.append(Close(.normal), link: link)
+            }
+            try flood.send(writer.bytes)
+            let witness = try RawClient(address)
+            try witness.greet()
+            try witness.sync()
+            try flood.say("CLOSE 0 NORMAL")
+            let said = try flood.hearTheEnd()
+            let opened = said.filter { $0.type == "OPENED" }.map(\.link)
+            #expect(opened == Array(1...count))
+        }
+    }
+
     @Test("A member with a million credits that does not read stops nobody else")
     func stalled() async throws {
         // Who is silent here is not dead, however long the machine takes for what others say.

@@ -183,8 +183,8 @@ package struct World {
         }
     }
 
-    /// Others take of the memory, or give it back; then the topic may try again. What it may hold is
-    /// said before a step, as an engine does.
+    /// Others take of the memory, or give it back; then the topic may try again.
+    // As in an engine, which says before a step how much a topic may hold.
     private mutating func shareMemory() {
         guard let memory else { return }
         switch Int.random(in: 0..<20, using: &memoryRandom) {
