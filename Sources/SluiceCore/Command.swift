@@ -229,7 +229,8 @@ extension Command {
 /// What can happen to a topic.
 package enum Command: Sendable {
     indirect case openConsumer(LinkID, ConsumerOpening)
-    case openProducer(LinkID, Backlog)
+    /// Producers of one owner hold together at most half of what may be out, while others send.
+    case openProducer(LinkID, Backlog, owner: UInt64 = 0)
     case ask(LinkID, Ask)
     case publish(LinkID, Publication)
     case report(LinkID, ProducerReport)

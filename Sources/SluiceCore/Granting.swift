@@ -63,6 +63,8 @@ extension Topic {
         var allowed = allowance
         allowed.total = min(allowed.total, rate)
         allowed.wanted = min(allowed.wanted, rate)
+        grantable = granted + allowed.total
+        if !parked.isEmpty { unpark(at: now) }
         var rest = allowed.total
         // What comes back is for those short of bytes: given to others it would go round for ever.
         if rest > 0, !isShortOfBytes, isWorthGranting(allowed) {
@@ -149,7 +151,11 @@ extension Topic {
                 share = min(share, level - min(level, producerLinks[Int(index)].ledger.credit))
             }
             let given = issue(index, share, isAnnounced: true, at: now, into: &effects)
-            enqueueProducer(index)
+            if given == 0, roomOfOwner(index, at: now) == 0 {
+                park(index)
+            } else {
+                enqueueProducer(index)
+            }
             rest -= given
             progressed = progressed || given > 0
             waiting -= 1
@@ -206,6 +212,7 @@ extension Topic {
         }
         let credit = link.ledger.credit
         var count = min(events, Limits.demandMax - min(Limits.demandMax, credit))
+        count = min(count, roomOfOwner(index, at: now))
         if isAnnounced, case .events(let backlog) = link.backlog { count = min(count, backlog) }
         let held = link.ledger.byteCredit ?? 0
         let free = freeGrantBytes + link.grantedBytes
@@ -327,14 +334,20 @@ extension Topic {
         // Those in the queue get the bytes of their next events before any gets more than that.
         var unserved = needy.reduce(into: UInt64(0)) { $0 += missingBytes($1) }
         var left = needy.count
+        var isShort = false
         while left > 0, let index = needy.popFirst() {
             left -= 1
             let missing = missingBytes(index)
             guard missing > 0 else { continue }
             let link = producerLinks[Int(index)]
+            guard ownerHasRoom(for: missing, of: index, at: now) else {
+                needy.append(index)
+                continue
+            }
             let isAlone = granted == link.ledger.credit && freeGrantBytes + link.grantedBytes > 0
             guard missing <= freeGrantBytes || isAlone && hasMemory(for: missing) else {
                 if !hasMemory(for: missing) { lacksMemory = true }
+                isShort = true
                 needy.append(index)
                 continue
             }
@@ -352,7 +365,7 @@ extension Topic {
             }
             demand(ask, of: index, into: &effects)
         }
-        return !needy.isEmpty
+        return isShort
     }
 
     /// Bytes that a producer's next event needs beyond those granted; 0 if it waits for none.

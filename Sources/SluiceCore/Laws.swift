@@ -88,6 +88,7 @@ extension Topic {
         if starved != self.starved { found.append("starved \(self.starved), \(starved)") }
         if count != (producers, consumers) { found.append("links \(count)") }
         checkMemory(&found)
+        checkOwners(&found)
     }
 
     /// L4: what a group was to see was delivered, discarded or waits; its sum of credit is right.
@@ -150,7 +151,7 @@ extension Topic {
 
     /// Every attached producer stands in the one queue that its backlog belongs to, or is recalled.
     private func checkQueues(_ found: inout [String]) {
-        let queued = announced.count + willing.count + idle.count
+        let queued = announced.count + willing.count + idle.count + parked.count
         var expected = 0
         for index in kinds.indices where kinds[index] == .producer {
             guard producerLinks[index].isAttached, producerLinks[index].recalledAt == nil else {
@@ -160,7 +161,8 @@ extension Topic {
                 continue
             }
             expected += 1
-            let queue = ProducerQueue(producerLinks[index].backlog)
+            let isParked = producerLinks[index].queue == .parked
+            let queue = isParked ? .parked : ProducerQueue(producerLinks[index].backlog)
             let isIn =
                 producerLinks[index].queue == queue
                 && producers(in: queue).contains(UInt32(index))

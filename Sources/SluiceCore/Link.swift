@@ -232,14 +232,19 @@ package struct ProducerLink: Sendable {
     var heldSince: Instant?
     /// How often in a row its grants were taken back unused, and until when others go first then.
     var lapses: UInt8 = 0
+    /// The place of its owner among those of the topic.
+    let owner: Int
     var waitsUntil: Instant?
     package internal(set) var askedAt: Instant?
     package internal(set) var movedAt: Instant?
 
-    init(backlog: Backlog) { self.backlog = backlog }
+    init(backlog: Backlog, owner: Int) {
+        self.backlog = backlog
+        self.owner = owner
+    }
 
     /// Fills the place of what is no producer.
-    static let none = ProducerLink(backlog: .unknown)
+    static let none = ProducerLink(backlog: .unknown, owner: 0)
 
     /// The part of its credit that what it reports has a use for.
     func usedCredit(_ report: ProducerReport, unseen: UInt64) -> UInt64 {
@@ -271,6 +276,8 @@ enum ProducerQueue: Sendable {
     case announced
     case willing
     case idle
+    /// Apart, whatever it announced, until its owner may hold more.
+    case parked
 
     init(_ backlog: Backlog) {
         switch backlog {

@@ -40,6 +40,11 @@ package struct Topic: Sendable {
     var announced = LinkQueue()
     var willing = LinkQueue()
     var idle = LinkQueue()
+    /// Those whose owner holds all that it may for now.
+    var parked = LinkQueue()
+    var owners = ProducerOwners()
+    /// Events that were out and could be granted, when grants were last looked at.
+    var grantable: UInt64 = 0
     /// Producers whose next event does not fit their granted bytes.
     var needy = LinkQueue()
     /// Recalls that are not answered yet, and producers whose grants could be recalled.
@@ -245,31 +250,6 @@ extension Topic {
         return try body(&consumerLinks[Int(index)])
     }
 
-    /// Changes a producer's link in place and keeps the sums of grants.
-    mutating func withProducer<Result, Failure: Error>(
-        _ index: UInt32,
-        _ body: (inout ProducerLink) throws(Failure) -> Result
-    ) throws(Failure) -> Result? {
-        let place = Int(index)
-        guard kinds[place] == .producer else { return nil }
-        let credit = producerLinks[place].ledger.credit
-        let bytes = producerLinks[place].grantedBytes
-        let wasIdleHolder = producerLinks[place].isIdleHolder
-        let wasFloorless = producerLinks[place].isFloorless
-        let wasStarved = producerLinks[place].isStarved
-        defer {
-            granted = granted - credit + producerLinks[place].ledger.credit
-            grantedBytes = grantedBytes - bytes + producerLinks[place].grantedBytes
-            let isIdleHolder = producerLinks[place].isIdleHolder
-            idleHolders += (isIdleHolder ? 1 : 0) - (wasIdleHolder ? 1 : 0)
-            let isFloorless = producerLinks[place].isFloorless
-            floorless += (isFloorless ? 1 : 0) - (wasFloorless ? 1 : 0)
-            let isStarved = producerLinks[place].isStarved
-            starved += (isStarved ? 1 : 0) - (wasStarved ? 1 : 0)
-        }
-        return try body(&producerLinks[place])
-    }
-
     mutating func release(_ index: UInt32) {
         switch kinds[Int(index)] {
         case .free: break
@@ -308,8 +288,8 @@ extension Topic {
         switch command {
         case .openConsumer(let id, let opening):
             openConsumer(id, opening, at: now, into: &effects)
-        case .openProducer(let id, let backlog):
-            openProducer(id, backlog, into: &effects)
+        case .openProducer(let id, let backlog, let owner):
+            openProducer(id, backlog, owner: owner, into: &effects)
         case .ask(let id, let ask):
             guard isCurrent(id) else { return }
             self.ask(id, ask, at: now, into: &effects)
@@ -486,6 +466,7 @@ extension Topic {
             producers -= 1
             endedProducerLinks.end(link.ledger)
             granted -= link.ledger.credit
+            owners.leave(link.owner, held: link.ledger.credit, bytes: link.grantedBytes)
             grantedBytes -= link.grantedBytes
             if link.recalledAt != nil { recalls -= 1 }
             if link.isIdleHolder { idleHolders -= 1 }

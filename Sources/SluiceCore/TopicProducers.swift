@@ -6,6 +6,7 @@ extension Topic {
     mutating func openProducer(
         _ id: LinkID,
         _ backlog: Backlog,
+        owner: UInt64,
         into effects: inout Effects
     ) {
         precondition(isCurrent(id))
@@ -19,7 +20,8 @@ extension Topic {
         producers += 1
         kinds[Int(id.index)] = .producer
         while producerLinks.count <= Int(id.index) { producerLinks.append(.none) }
-        producerLinks[Int(id.index)] = ProducerLink(backlog: backlog)
+        let place = owners.join(owner)
+        producerLinks[Int(id.index)] = ProducerLink(backlog: backlog, owner: place)
         effects.list.append(.opened(id, resumed: false))
         enqueueProducer(id.index)
         grantsAreDue = true
@@ -51,6 +53,7 @@ extension Topic {
         }
         takeBackEnd(id.index)
         publishedAt = now
+        owners.noteSending(producerLinks[Int(id.index)].owner, at: now)
         let limit = effects.list.count + Limits.effectsPerStepMax
         if let available = bucket?.available(at: now) {
             bucket?.take(min(available, publication.events), at: now)
@@ -278,13 +281,40 @@ extension Topic {
         grantsAreDue = true
     }
 
+    /// Changes a producer's link in place and keeps the sums of grants.
+    mutating func withProducer<Result, Failure: Error>(
+        _ index: UInt32,
+        _ body: (inout ProducerLink) throws(Failure) -> Result
+    ) throws(Failure) -> Result? {
+        let place = Int(index)
+        guard kinds[place] == .producer else { return nil }
+        let credit = producerLinks[place].ledger.credit
+        let bytes = producerLinks[place].grantedBytes
+        let wasIdleHolder = producerLinks[place].isIdleHolder
+        let wasFloorless = producerLinks[place].isFloorless
+        let wasStarved = producerLinks[place].isStarved
+        defer {
+            let now = (producerLinks[place].ledger.credit, producerLinks[place].grantedBytes)
+            granted = granted - credit + now.0
+            grantedBytes = grantedBytes - bytes + now.1
+            owners.count(producerLinks[place].owner, from: (credit, bytes), to: now)
+            let isIdleHolder = producerLinks[place].isIdleHolder
+            idleHolders += (isIdleHolder ? 1 : 0) - (wasIdleHolder ? 1 : 0)
+            let isFloorless = producerLinks[place].isFloorless
+            floorless += (isFloorless ? 1 : 0) - (wasFloorless ? 1 : 0)
+            let isStarved = producerLinks[place].isStarved
+            starved += (isStarved ? 1 : 0) - (wasStarved ? 1 : 0)
+        }
+        return try body(&producerLinks[place])
+    }
+
     /// Puts a producer into the queue that its backlog belongs to; there it keeps its place.
     ///
-    /// One that was told to stop stands in none until it has answered.
+    /// One that was told to stop stands in none until it has answered, and one that is parked waits.
     mutating func enqueueProducer(_ index: UInt32) {
         let place = Int(index)
         guard kinds[place] == .producer, producerLinks[place].isAttached,
-            producerLinks[place].recalledAt == nil
+            producerLinks[place].recalledAt == nil, producerLinks[place].queue != .parked
         else { return }
         let queue = ProducerQueue(producerLinks[place].backlog)
         guard producerLinks[place].queue != queue else { return }
@@ -308,6 +338,7 @@ extension Topic {
         case .announced: announced
         case .willing: willing
         case .idle: idle
+        case .parked: parked
         }
     }
 
@@ -320,6 +351,7 @@ extension Topic {
         case .announced: body(&announced)
         case .willing: body(&willing)
         case .idle: body(&idle)
+        case .parked: body(&parked)
         }
     }
 }

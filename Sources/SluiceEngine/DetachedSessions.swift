@@ -17,7 +17,7 @@ struct DetachedSessions {
     mutating func add(_ session: Session, at now: Instant) {
         session.detachedAt = now
         byTime.append((session, now))
-        let address = ClientAddress(session.peerAddress)
+        let address = session.address
         var sessions = byAddress.removeValue(forKey: address) ?? []
         sessions.insert(session, at: Self.index(of: session.number, in: sessions))
         note(address, from: sessions.count - 1, to: sessions.count)
@@ -32,7 +32,7 @@ struct DetachedSessions {
         guard session.detachedAt != nil else { return }
         session.detachedAt = nil
         count -= 1
-        let address = ClientAddress(session.peerAddress)
+        let address = session.address
         guard var sessions = byAddress.removeValue(forKey: address) else { return }
         sessions.remove(at: Self.index(of: session.number, in: sessions))
         note(address, from: sessions.count + 1, to: sessions.count)

@@ -60,7 +60,8 @@ extension Engine {
             apply(.window(id, bytes: window), to: box)
         case .source:
             let backlog = Backlog(available: open.available ?? Backlog.unknownOnWire)
-            apply(.openProducer(id, backlog), to: box)
+            let number = UInt64(UInt(bitPattern: session.address.hashValue))
+            apply(.openProducer(id, backlog, owner: number), to: box)
             apply(.answersWithin(id, milliseconds: answerMilliseconds(of: session)), to: box)
             if owner.isFeedFromAfar { tellWindows(box) }
         }
@@ -102,7 +103,7 @@ extension Engine {
             session.peer?.refused(link, Close(.notFound, reason: text))
             return nil
         }
-        let account = place.census.account(of: ClientAddress(session.peerAddress))
+        let account = place.census.account(of: session.address)
         let text: String
         switch place.census.addTopic(account) {
         case .free: return add(name, configuration.topicDefaults, madeBy: account)

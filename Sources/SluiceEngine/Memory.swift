@@ -50,7 +50,7 @@ extension Engine {
         guard memory.budget.isLimited else { return true }
         let bytes = openingBytes(open)
         guard let box = topics[open.topic] else {
-            let account = place.census.account(of: ClientAddress(session.peerAddress))
+            let account = place.census.account(of: session.address)
             return share(of: account) >= bytes
         }
         return box.account.map { share(of: $0) >= bytes } ?? true

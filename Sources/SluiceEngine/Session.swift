@@ -43,7 +43,11 @@ package final class Session {
     package let name: String
     /// The way it came in by.
     let face: SessionFace
-    package internal(set) var peerAddress: String
+    package internal(set) var peerAddress: String {
+        didSet { address = ClientAddress(peerAddress) }
+    }
+    /// Whose share of the limits it uses.
+    private(set) lazy var address = ClientAddress(peerAddress)
     let since: Instant
     /// Nil while the session has no connection.
     @exclusivity(unchecked) package internal(set) var peer: (any Peer)?

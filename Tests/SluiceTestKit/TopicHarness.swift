@@ -107,10 +107,10 @@ package struct TopicHarness {
         return id
     }
 
-    package mutating func producer(_ backlog: Backlog) -> LinkID {
+    package mutating func producer(_ backlog: Backlog, owner: UInt64 = 0) -> LinkID {
         let id = topic.nextLink()
         ledgers[id] = Ledger()
-        apply(.openProducer(id, backlog))
+        apply(.openProducer(id, backlog, owner: owner))
         return id
     }
 

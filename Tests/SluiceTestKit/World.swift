@@ -331,7 +331,8 @@ extension World {
         if kind == .announcing { source.waiting.append(contentsOf: sizes(1 + roll(50))) }
         let backlog = source.report().available
         sources.append(source)
-        apply(.openProducer(id, Backlog(available: backlog)))
+        let owner = UInt64.random(in: 0..<3, using: &rushRandom)
+        apply(.openProducer(id, Backlog(available: backlog), owner: owner))
     }
 
     /// Sizes of so many records, or fewer if they are large: else few are larger than a window.
