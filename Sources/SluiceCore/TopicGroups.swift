@@ -16,14 +16,15 @@ struct Refusal: Error {
 extension Topic {
     /// The group that a consumer joins, made if it is new.
     mutating func groupIndex(_ opening: ConsumerOpening) throws(Refusal) -> Int {
-        if let index = groupIndex(named: opening.group), !makesOwnGroup(opening) {
-            try check(opening, against: groupTable[index])
-            try checkRoomForOwner(opening.member, groupTable[index])
-            try checkRoomForFilter(opening.member, groupTable[index])
+        let wish = Self.wish(of: opening, on: options)
+        if wish.dispatcher != .independent, let index = groupNumbers[opening.group] {
+            try check(opening, against: index)
+            try Self.checkRoomForOwner(opening.member, groupTable[index])
+            try Self.checkRoomForFilter(opening.member, groupTable[index])
             return index
         }
-        let rules = try rules(for: opening)
-        try check(opening.member, by: rules)
+        let rules = try Self.rules(for: opening, wishing: wish)
+        try Self.check(opening.member, by: rules)
         try checkRoomForGroup()
         let hasFree = liveGroups < groupTable.count
         let free = hasFree ? groupTable.firstIndex(where: \.isRemoved) : nil
@@ -47,7 +48,8 @@ extension Topic {
     func groupIndex(named name: Name) -> Int? { groupNumbers[name] }
 
     /// What a consumer wishes, and where it says nothing, what its topic has.
-    private func wish(of opening: ConsumerOpening) -> GroupWish {
+    // Static, as is what follows: the topic is copied to be asked.
+    private static func wish(of opening: ConsumerOpening, on options: TopicOptions) -> GroupWish {
         var wish = opening.wish
         let topic = options.group
         let isNamed = !opening.group.isEmpty
@@ -63,13 +65,11 @@ extension Topic {
         return wish
     }
 
-    private func makesOwnGroup(_ opening: ConsumerOpening) -> Bool {
-        wish(of: opening).dispatcher == .independent
-    }
-
     /// The rules of a group that a consumer is the first to open.
-    private func rules(for opening: ConsumerOpening) throws(Refusal) -> GroupRules {
-        let wish = wish(of: opening)
+    private static func rules(
+        for opening: ConsumerOpening,
+        wishing wish: GroupWish
+    ) throws(Refusal) -> GroupRules {
         var rules = GroupRules()
         rules.dispatcher = wish.dispatcher ?? .demand
         rules.isEphemeral = wish.isEphemeral ?? false
@@ -101,9 +101,12 @@ extension Topic {
     }
 
     /// A later member may leave the rules open, or must name the same.
-    private func check(_ opening: ConsumerOpening, against group: Group) throws(Refusal) {
+    private mutating func check(
+        _ opening: ConsumerOpening,
+        against group: Int
+    ) throws(Refusal) {
         let wish = opening.wish
-        let rules = group.rules
+        let rules = groupTable[group].rules
         if let kind = wish.dispatcher, kind != rules.dispatcher {
             throw Refusal(.badOption, "the group's dispatcher is \(rules.dispatcher)")
         }
@@ -121,16 +124,18 @@ extension Topic {
             let found = rules.patienceMilliseconds
             throw Refusal(.badOption, "the group's patience is \(found) ms")
         }
-        try check(opening.member, by: rules)
+        try Self.check(opening.member, by: rules)
         let isKnown =
-            group.isLockstep && opening.owner != 0
-            && group.members.contains { consumerLinks[Int($0)].owner == opening.owner }
+            groupTable[group].isLockstep && opening.owner != 0
+            && groupTable[group].members.contains {
+                consumerLinks[Int($0)].owner == opening.owner
+            }
         guard !isKnown else {
             throw Refusal(.exists, "the session has a link in this broadcast group already")
         }
     }
 
-    private func check(_ member: MemberOptions, by rules: GroupRules) throws(Refusal) {
+    private static func check(_ member: MemberOptions, by rules: GroupRules) throws(Refusal) {
         if member.weight != nil, rules.dispatcher != .fair {
             throw Refusal(.badOption, "a weight is for the dispatcher fair")
         }
@@ -169,7 +174,7 @@ extension Topic {
     }
 
     /// What a member has beyond its account; empty if that is nothing.
-    func special(_ member: MemberOptions, by rules: GroupRules) -> [Special] {
+    mutating func special(_ member: MemberOptions, by rules: GroupRules) -> [Special] {
         let special = Special(
             claims: member.claims,
             filter: member.filter,

@@ -34,7 +34,7 @@ extension Topic {
     }
 
     /// Each may have the next event of a partition: all are looked at for it.
-    func checkRoomForOwner(_ member: MemberOptions, _ group: Group) throws(Refusal) {
+    static func checkRoomForOwner(_ member: MemberOptions, _ group: Group) throws(Refusal) {
         for claim in member.claims ?? []
         where group.lanes.claimants(of: Int(claim)).count >= Limits.partitionOwnersMax {
             let most = Limits.partitionOwnersMax
@@ -43,7 +43,7 @@ extension Topic {
     }
 
     /// All filters of a group may have to be asked for one event.
-    func checkRoomForFilter(_ member: MemberOptions, _ group: Group) throws(Refusal) {
+    static func checkRoomForFilter(_ member: MemberOptions, _ group: Group) throws(Refusal) {
         let parts = member.filter?.parts ?? 0
         let most = Limits.filterPartsPerGroupMax
         guard parts > 0, group.filterParts + parts > most else { return }

@@ -82,6 +82,9 @@ package final class Engine {
         self.now = now
     }
 
+    /// What the steps since the last look at the statistics have looked at.
+    @exclusivity(unchecked) private var turnWork = 0
+
     /// Topic steps of one turn; what is left over waits until sockets were looked at again.
     private static let stepsPerTurnMax = 64
 
@@ -94,13 +97,13 @@ package final class Engine {
     /// Moves events and demand; true if there is more to do.
     ///
     /// A face that calls it several times in a turn of its loop asks for statistics once: what they
-    /// may cost is meant for such a turn.
+    /// may cost is meant for such a turn, as is what dear steps may.
     package func turn(stats hasStats: Bool = true) -> Bool {
+        if hasStats { turnWork = 0 }
         if hasStats, hasStatsWork { stepStats() }
         if hasFreedMemory { retryForMemory() }
         var steps = 0
-        var work = 0
-        while steps < Self.stepsPerTurnMax, work < Limits.workPerStepMax,
+        while steps < Self.stepsPerTurnMax, turnWork < Limits.workPerStepMax,
             let box = dirty.popFirst()
         {
             catchUp(box)
@@ -111,7 +114,7 @@ package final class Engine {
             lastCommand.pointee |= 0x80
             let hasMore = box.core.advance(at: now, into: &effects)
             bookMemory(of: box)
-            work += box.core.work
+            turnWork += box.core.work
             perform(&effects, of: box)
             if hasMore { mark(box) }
             if box.core.producers + box.core.consumers == 0 { noteLeft(box) }
