@@ -1,4 +1,5 @@
 import DequeModule
+import HeapModule
 package import Logging
 package import SluiceCore
 package import SluiceWire
@@ -35,6 +36,8 @@ package final class Engine {
     private var recalling: [TopicBox] = []
     /// Topics that wait for a time, and the first of these times; a face sets a timer for it.
     var sleeping: [TopicBox] = []
+    /// Those that wait for longer, the first to be looked at first.
+    var resting = Heap<Rest>()
     package internal(set) var wakesAt: Instant?
     /// When something may be begun that was asked for too often.
     var statsWakesAt: Instant?

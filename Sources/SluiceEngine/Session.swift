@@ -182,6 +182,8 @@ final class TopicBox {
     var isRecalling = false
     /// Whether the engine looks at it when its time has come.
     var isSleeping = false
+    /// When the engine looks at it again, as it waits for longer than others.
+    var restsUntil: Instant?
     var isRemoved = false
     /// How often the windows of all links had changed when its links were told.
     @exclusivity(unchecked) var windowChanges: UInt64

@@ -84,8 +84,8 @@ final class Shard {
         peerSettings.keepaliveSeconds = UInt16(clamping: configuration.keepaliveSeconds)
     }
 
-    /// The earliest time for which a timer is set that wakes the engine.
-    private var wakesAt: Instant?
+    /// The timer that wakes the engine, and when it does.
+    private var wakeUp: (at: Instant, timer: TimerID)?
     /// Twice in the shortest keepalive, and often enough to free what blocked writers pin.
     private static let tickInterval = Duration.milliseconds(100)
 
@@ -208,17 +208,21 @@ extension Shard {
         }
     }
 
-    /// Lets the engine go on at a time, if no timer does by then.
+    /// Lets the engine go on at a time, if its timer does not by then.
+    // One timer: those that are hours off would add up.
     private func wake(at time: Instant) {
-        guard wakesAt.map({ time < $0 }) ?? true else { return }
-        wakesAt = time
-        let nanoseconds = time.nanoseconds - min(time.nanoseconds, engine.now.nanoseconds)
-        loop.schedule(after: .nanoseconds(nanoseconds)) { [weak self] in
+        if let known = wakeUp {
+            guard time < known.at else { return }
+            loop.cancel(known.timer)
+        }
+        let nanoseconds = time.nanoseconds(since: engine.now)
+        let timer = loop.schedule(after: .nanoseconds(nanoseconds)) { [weak self] in
             guard let self else { return }
-            if wakesAt == time { wakesAt = nil }
+            wakeUp = nil
             readClocks()
             engine.wake()
         }
+        wakeUp = (time, timer)
     }
 
     private func scheduleTick() {

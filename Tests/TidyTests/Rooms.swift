@@ -10,8 +10,8 @@ enum Rooms {
         ],
         "Sources/SluiceWire": ["DequeModule", "SluiceCore"],
         "Sources/SluiceEngine": [
-            "DequeModule", "FoundationEssentials", "Glibc", "Logging", "SluiceCore", "SluiceWire",
-            "Synchronization",
+            "DequeModule", "FoundationEssentials", "Glibc", "HeapModule", "Logging", "SluiceCore",
+            "SluiceWire", "Synchronization",
         ],
         "Sources/SluiceServer": [
             "DequeModule", "Glibc", "Logging", "SluiceCore", "SluiceEngine", "SluiceNet",
