@@ -26,6 +26,7 @@ package struct TopicOptions: Hashable, Sendable {
     /// The topic ends with its last link.
     package var isEphemeral = false
     package var limits = TopicLimits()
+    package var groupExpiry = GroupExpiry()
     /// How long a client may take to answer of whose link nothing else is known.
     package var recallMilliseconds: UInt64 =
         UInt64(Limits.keepaliveSecondsDefault * Limits.keepalivesMissedMax) * 1_000

@@ -6,8 +6,8 @@ extension Topic {
         clock = now
         work = 0
         isOutOfWork = false
-        wakeUp(at: now)
         let limit = effects.list.count + Limits.effectsPerStepMax
+        wakeUp(at: now, into: &effects)
         horizon = log.head
         lacksMemory = false
         if !answers.isEmpty { giveAnswers(limit: limit, into: &effects) }
@@ -39,6 +39,7 @@ extension Topic {
         if !grantsAreDue { noteHoldOfProducers(at: now) }
         let isCut = effects.list.count >= limit && !gapped.isEmpty
         return !dirtyGroups.isEmpty || grantsAreDue || isCut || !answers.isEmpty
+            || expiriesAreLeft
     }
 
     private mutating func dispatch(

@@ -38,6 +38,8 @@ package enum Effect: Hashable, Sendable {
     /// Events that the topic does not take, and why.
     case reject(LinkID, from: UInt64, count: UInt32, CloseCode)
     case status(LinkID, StatusKind)
+    /// A group that nobody came back to is gone, and with it what waited for it alone.
+    case expired(group: Name, waiting: UInt64)
     /// Somebody waits until a consumer has received what it was given: find out when it has.
     case prove(LinkID)
     /// The link is gone from the topic; tell its owner.

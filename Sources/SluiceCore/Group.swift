@@ -56,6 +56,8 @@ package struct Group: Sendable {
     var filterParts = 0
     /// Members that claim partitions.
     var claimers = 0
+    /// Since when it has no member; nil while it has some.
+    package internal(set) var aloneSince: Instant?
     /// Whether members came or went since it was last found out who is served.
     var isUnassigned = false
     package internal(set) var members: [UInt32] = []

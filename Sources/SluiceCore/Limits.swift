@@ -42,6 +42,12 @@ package enum Limits {
     package static let groupsPerTopicMax = 1_000
     /// Members that claim one partition.
     package static let partitionOwnersMax = 64
+    /// Seconds for which a group with a name is kept without a member, unless its topic says other.
+    package static let groupExpireAfterSecondsDefault = 86_400
+    /// Seconds of the longest time that a topic may say.
+    package static let groupExpireAfterSecondsMax = 31_536_000
+    /// Groups that end in one step as nobody came back to them.
+    package static let groupsExpiredPerStepMax = 16
     /// Partitions of one group.
     package static let partitionsMax: UInt16 = 1_024
     /// Events that are looked through for one that a member with credit accepts.

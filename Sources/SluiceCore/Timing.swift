@@ -24,9 +24,10 @@ extension Topic {
     }
 
     /// Looks again at what waited for the time.
-    mutating func wakeUp(at now: Instant) {
+    mutating func wakeUp(at now: Instant, into effects: inout Effects) {
         guard let time = wakesAt, time <= now else { return }
         wakesAt = nil
+        expireGroups(at: now, into: &effects)
         for group in groupTable.indices where !groupTable[group].isRemoved {
             for member in groupTable[group].members
             where !consumerLinks[Int(member)].special.isEmpty {

@@ -114,6 +114,8 @@ package struct Topic: Sendable {
     var clock = Instant(nanoseconds: 0)
     /// When a step is due that nothing else asks for.
     package internal(set) var wakesAt: Instant?
+    /// When the first group may end that has no member; never later than that.
+    var groupsExpireAt: Instant?
     /// What the topic's rate lets producers bring; nil without one.
     var bucket: TokenBucket?
     /// Whether events came or went since what is held was last trimmed and bounded.
@@ -126,20 +128,6 @@ package struct Topic: Sendable {
     package internal(set) var counters = Counters()
     package internal(set) var publishedAt: Instant?
     package internal(set) var deliveredAt: Instant?
-
-    /// What has happened to the topic's events since it was made.
-    package struct Counters: Hashable, Sendable {
-        package internal(set) var delivered: UInt64 = 0
-        package internal(set) var discarded: UInt64 = 0
-        /// Events that no member of a group was to have.
-        package internal(set) var refused: UInt64 = 0
-        package internal(set) var cut: UInt64 = 0
-        /// Events that were refused because the topic takes none so large.
-        package internal(set) var tooLarge: UInt64 = 0
-        package internal(set) var ledgerErrors: UInt64 = 0
-        package internal(set) var peakBuffered: UInt64 = 0
-        package internal(set) var peakRetainedBytes: UInt64 = 0
-    }
 
     /// A link that is about to be closed, and why.
     struct Ending: Sendable {

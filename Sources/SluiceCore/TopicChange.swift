@@ -8,6 +8,7 @@ package struct TopicChange: Hashable, Sendable {
     package var onFull: FullPolicy
     package var rate: RateLimit?
     package var limits: TopicLimits
+    package var groupExpiry: GroupExpiry
 
     /// No change: the settings as they are.
     package init(_ options: TopicOptions) {
@@ -17,6 +18,7 @@ package struct TopicChange: Hashable, Sendable {
         onFull = options.onFull
         rate = options.rate
         limits = options.limits
+        groupExpiry = options.groupExpiry
     }
 }
 
@@ -28,6 +30,7 @@ extension TopicOptions {
         onFull = change.onFull
         rate = change.rate
         limits = change.limits
+        groupExpiry = change.groupExpiry
     }
 }
 
@@ -42,6 +45,7 @@ extension Topic {
             bucket = change.rate.map { TokenBucket($0, following: bucket, at: now) }
         }
         options.take(change)
+        awaitAllExpiries()
         for group in groupTable.indices { markDirty(group) }
         isUnsettled = true
         grantsAreDue = true

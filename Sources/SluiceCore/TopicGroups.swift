@@ -158,6 +158,7 @@ extension Topic {
     /// Makes a link a member of a group.
     mutating func join(_ index: UInt32, _ group: Int) {
         groupTable[group].members.append(index)
+        groupTable[group].aloneSince = nil
         switch groupTable[group].rules.dispatcher {
         case .exclusive, .partition:
             consumerLinks[Int(index)].isStandby = true
@@ -206,6 +207,7 @@ extension Topic {
             removeGroup(at: group)
             return
         }
+        if groupTable[group].members.isEmpty { noteAlone(group) }
         regroup(group)
     }
 

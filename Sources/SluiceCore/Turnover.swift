@@ -80,6 +80,24 @@ package struct EndedGroups: Sendable {
     package internal(set) var holds = HoldTimes()
 }
 
+extension Topic {
+    /// What has happened to the topic's events since it was made.
+    package struct Counters: Hashable, Sendable {
+        package internal(set) var delivered: UInt64 = 0
+        package internal(set) var discarded: UInt64 = 0
+        /// Groups that nobody came back to in time.
+        package internal(set) var expiredGroups: UInt64 = 0
+        /// Events that no member of a group was to have.
+        package internal(set) var refused: UInt64 = 0
+        package internal(set) var cut: UInt64 = 0
+        /// Events that were refused because the topic takes none so large.
+        package internal(set) var tooLarge: UInt64 = 0
+        package internal(set) var ledgerErrors: UInt64 = 0
+        package internal(set) var peakBuffered: UInt64 = 0
+        package internal(set) var peakRetainedBytes: UInt64 = 0
+    }
+}
+
 // MARK: - Sums
 
 extension Topic {

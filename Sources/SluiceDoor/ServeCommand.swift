@@ -72,6 +72,14 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
         )
     )
     package var maxEventBytes: String?
+    @Option(
+        help: ArgumentHelp(
+            "How long a new topic keeps a named group without consumers; 0 for ever. "
+                + "(default: 24h)",
+            valueName: "time"
+        )
+    )
+    package var groupExpireAfter: String?
     @Flag(help: "Refuse topics that nobody created.")
     package var noAutoCreate = false
     @Option(
@@ -131,7 +139,8 @@ package struct ServeCommand: AsyncParsableCommand, ConfiguredCommand {
             ("buffer-bytes", bufferBytes), ("ahead", ahead), ("on-full", onFull),
             ("rate", rate), ("burst", burst), ("max-producers", maxProducers),
             ("max-consumers", maxConsumers), ("max-groups", maxGroups),
-            ("max-event-bytes", maxEventBytes), ("keepalive", keepalive),
+            ("max-event-bytes", maxEventBytes), ("group-expire-after", groupExpireAfter),
+            ("keepalive", keepalive),
             ("resume-window", resumeWindow), ("max-connections", maxConnections),
             ("shards", shards), ("drain-timeout", drainTimeout), ("log-format", logFormat),
             ("log-level", logLevel),

@@ -147,6 +147,13 @@ package struct ServeSettings: Sendable {
             }
         }
         if let largest { topic.limits.eventBytes = UInt32(largest.value) }
+        let spans = "a time such as 24h, at most 365d"
+        let kept = try source.value("group-expire-after", spans) { text in
+            TimeSpan(argument: text).map(\.wholeSeconds).flatMap {
+                $0 <= Limits.groupExpireAfterSecondsMax ? $0 : nil
+            }
+        }
+        if let kept { topic.groupExpiry.afterSeconds = kept }
         return topic
     }
 
@@ -188,8 +195,8 @@ private struct SettingSource {
     private static let names: Set<String> = [
         "listen", "http", "ready-file", "buffer", "buffer-bytes", "ahead", "on-full",
         "rate", "burst", "max-producers", "max-consumers", "max-groups", "max-event-bytes",
-        "no-auto-create", "topic-linger", "keepalive", "resume-window", "max-connections",
-        "memory-limit", "shards", "drain-timeout", "log-format", "log-level",
+        "group-expire-after", "no-auto-create", "topic-linger", "keepalive", "resume-window",
+        "max-connections", "memory-limit", "shards", "drain-timeout", "log-format", "log-level",
     ]
 
     private let layers: ServeSettings.Layers

@@ -104,6 +104,9 @@ package struct TopicInfo: AsyncParsableCommand {
         if !topic.limits.isEmpty {
             facts.add(["at most", topic.limits.joined(separator: ", ")])
         }
+        if let seconds = topic.groupExpireAfter {
+            facts.add(["groups", "named ones end after \(span(seconds)) without consumers"])
+        }
         facts.add([
             "producers",
             "\(topic.producers.grouped), granted \(topic.grantedEvents.grouped) events",
@@ -124,17 +127,22 @@ package struct TopicInfo: AsyncParsableCommand {
         var groups = Table([
             ("GROUP", .left), ("DISPATCHER", .left), ("NEXT", .right), ("WAITING", .right),
             ("DELIVERED", .right), ("DISCARDED", .right), ("MEMBERS", .right), ("DEMAND", .right),
+            ("ENDS IN", .right),
         ])
         for group in topic.groups {
             groups.add([
                 group.shownName, group.dispatcher, group.position.grouped, group.waiting.grouped,
                 group.delivered.grouped, group.discarded.grouped, group.members.grouped,
-                group.credit.grouped,
+                group.credit.grouped, group.expiresInSeconds.map(span) ?? "-",
             ])
         }
         return [paint.bold(topic.topic)] + facts.lines.dropFirst()
             + (topic.groups.isEmpty ? [] : part(groups, paint))
             + topic.groups.flatMap { $0.partitions == nil ? [] : part(partitions($0), paint) }
+    }
+
+    private func span(_ seconds: UInt64) -> String {
+        TimeSpan(seconds: Double(seconds)).text
     }
 
     private func part(_ table: Table, _ paint: Paint) -> [String] {

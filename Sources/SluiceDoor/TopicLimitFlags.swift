@@ -22,6 +22,13 @@ package struct TopicLimitFlags: ParsableArguments {
         )
     )
     package var maxEventBytes: ByteCount?
+    @Option(
+        help: ArgumentHelp(
+            "Keep a named group without consumers for so long; 0 for ever. (default: 24h)",
+            valueName: "time"
+        )
+    )
+    package var groupExpireAfter: TimeSpan?
 
     package init() {}
 
@@ -31,6 +38,10 @@ package struct TopicLimitFlags: ParsableArguments {
         try Self.check("--max-consumers", maxConsumers?.value, most)
         try Self.check("--max-groups", maxGroups?.value, Limits.groupsPerTopicMax)
         try Self.check("--max-event-bytes", maxEventBytes?.value, Limits.eventBytesMax)
+        let longest = Duration.seconds(Limits.groupExpireAfterSecondsMax)
+        if let time = groupExpireAfter?.duration, time > longest {
+            throw ValidationError("--group-expire-after must be \(TimeSpan(longest).text) at most")
+        }
     }
 
     private static func check(_ name: String, _ value: Int?, _ most: Int) throws {
@@ -43,6 +54,7 @@ package struct TopicLimitFlags: ParsableArguments {
         request.maxConsumers = maxConsumers.map { UInt32($0.value) }
         request.maxGroups = maxGroups.map { UInt32($0.value) }
         request.maxEventBytes = maxEventBytes.map { UInt32($0.value) }
+        request.groupExpireAfter = groupExpireAfter?.wholeSeconds
     }
 }
 

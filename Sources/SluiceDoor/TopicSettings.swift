@@ -123,6 +123,6 @@ extension Snapshot.Request {
     fileprivate var changesSomething: Bool {
         buffer != nil || bufferBytes != nil || ahead != nil || onFull != nil || rate != nil
             || maxProducers != nil || maxConsumers != nil || maxGroups != nil
-            || maxEventBytes != nil
+            || maxEventBytes != nil || groupExpireAfter != nil
     }
 }

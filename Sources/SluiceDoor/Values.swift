@@ -15,6 +15,11 @@ package struct TimeSpan: Hashable, Sendable {
 
     /// The length in seconds.
     package var seconds: Double { duration / .seconds(1) }
+
+    /// The length in whole seconds, rounded up: a little is not nothing.
+    package var wholeSeconds: UInt64 {
+        (duration.boundedNanoseconds + 999_999_999) / 1_000_000_000
+    }
 }
 
 extension TimeSpan: ExpressibleByArgument {

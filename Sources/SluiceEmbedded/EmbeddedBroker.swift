@@ -43,6 +43,10 @@ public final class EmbeddedBroker: Sendable {
         ///
         /// A larger one is refused with EVENT_TOO_LARGE, and nothing else with it.
         public var maxEventBytes: Int?
+        /// Seconds for which a group with a name is kept without a consumer, 0 to 31,536,000.
+        ///
+        /// Nil is 86,400, a day; 0 is for ever. What waited for it alone goes with it.
+        public var groupExpireAfter: Int?
 
         /// Makes defaults: 10,000 events and 64 MiB, all of it ahead.
         public init(buffer: Int = 10_000, bufferBytes: Int = 67_108_864, ahead: Int? = nil) {
@@ -140,6 +144,11 @@ extension EmbeddedBroker.TopicDefaults {
             if let maxEventBytes {
                 let most = Limits.eventBytesMax
                 options.limits.eventBytes = try number(maxEventBytes, "maxEventBytes", upTo: most)
+            }
+            if let groupExpireAfter {
+                let most = Limits.groupExpireAfterSecondsMax
+                try check(groupExpireAfter, 0...most, "groupExpireAfter")
+                options.groupExpiry.afterSeconds = UInt64(groupExpireAfter)
             }
             return options
         }

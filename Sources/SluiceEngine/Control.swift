@@ -282,7 +282,10 @@ extension Engine {
             }
             change.rate = RateLimit(eventsPerSecond: rate, burst: burst ?? rate)
         }
-        guard take(request, into: &change.limits), change.ahead <= change.capacity,
+        if let seconds = request.groupExpireAfter { change.groupExpiry.afterSeconds = seconds }
+        guard take(request, into: &change.limits),
+            change.groupExpiry.afterSeconds <= Limits.groupExpireAfterSecondsMax,
+            change.ahead <= change.capacity,
             change.capacity <= Limits.bufferEventsMax,
             change.bufferBytes <= Limits.bufferBytesMax
         else { return nil }

@@ -202,6 +202,13 @@ extension Engine {
                 )
                 settle(id, refusal, of: box)
             case .status(let id, let kind): sayStatus(id, kind, of: box)
+            case .expired(let group, let waiting):
+                logger.notice(
+                    "group expired",
+                    metadata: [
+                        "topic": "\(box.core.name)", "group": "\(group)", "waiting": "\(waiting)",
+                    ]
+                )
             case .prove(let id):
                 guard let owner = box.owner(id), let link = box.core.consumer(id) else { continue }
                 owner.session.peer?.prove(owner.link, upTo: link.ledger.delivered)

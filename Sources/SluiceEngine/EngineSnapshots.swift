@@ -85,6 +85,8 @@ extension Engine {
         topic.maxConsumers = limits.consumers < .max ? limits.consumers : nil
         topic.maxGroups = limits.groups < Limits.groupsPerTopicMax ? limits.groups : nil
         topic.maxEventBytes = limits.eventBytes < Limits.eventBytesMax ? limits.eventBytes : nil
+        let expireAfter = core.options.groupExpiry.afterSeconds
+        topic.groupExpireAfter = expireAfter > 0 ? expireAfter : nil
         topic.isPaused = core.isPaused
         topic.grantedEvents = core.granted
         topic.grantedBytes = core.grantedBytes
@@ -93,6 +95,7 @@ extension Engine {
         topic.discardedEvents = core.counters.discarded
         topic.cutEvents = core.counters.cut
         topic.tooLargeEvents = core.counters.tooLarge
+        topic.expiredGroups = core.counters.expiredGroups
         topic.idleMilliseconds = core.publishedAt.map { now.milliseconds(since: $0) }
         topic.ledgerErrors = core.counters.ledgerErrors
         let producers = core.turnoverOfProducers
@@ -131,6 +134,11 @@ extension Engine {
         snapshot.lag = group.rules.lag.policy.name
         snapshot.maxLag = group.rules.lag.policy == .block ? nil : group.rules.lag.events
         snapshot.isEphemeral = group.rules.isEphemeral
+        snapshot.expireAfter = core.options.groupExpiry.seconds(of: group.name, group.rules)
+        snapshot.aloneSeconds = group.aloneSince.map { now.milliseconds(since: $0) / 1_000 }
+        snapshot.expiresInSeconds = core.expiry(ofGroup: number).map { time in
+            time.milliseconds(since: now) / 1_000
+        }
         snapshot.position = group.firstWaiting
         snapshot.waiting = core.waiting(ofGroup: number)
         if group.rules.partitions > 0 {

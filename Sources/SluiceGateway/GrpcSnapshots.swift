@@ -29,6 +29,8 @@ extension Sluice_V1_Topic {
         cutEvents = topic.cutEvents
         tooLargeEvents = topic.tooLargeEvents
         ledgerErrors = topic.ledgerErrors
+        expiredGroups = topic.expiredGroups
+        if let seconds = topic.groupExpireAfter { groupExpireAfter = seconds }
         if let time = topic.idleMilliseconds { idleMilliseconds = time }
         groups = topic.groups.map { .init($0) }
     }
@@ -51,6 +53,9 @@ extension Sluice_V1_Group {
         members = UInt64(group.members)
         credit = group.credit
         deliverable = group.deliverable
+        if let seconds = group.expireAfter { expireAfter = seconds }
+        if let seconds = group.aloneSeconds { aloneSeconds = seconds }
+        if let seconds = group.expiresInSeconds { expiresInSeconds = seconds }
     }
 }
 
@@ -94,5 +99,6 @@ extension Sluice_V1_CreateTopicRequest {
         if hasMaxConsumers { request.maxConsumers = maxConsumers }
         if hasMaxGroups { request.maxGroups = maxGroups }
         if hasMaxEventBytes { request.maxEventBytes = maxEventBytes }
+        if hasGroupExpireAfter { request.groupExpireAfter = groupExpireAfter }
     }
 }

@@ -230,6 +230,7 @@ private struct TopicWish: Decodable {
     private enum Key: String, CodingKey {
         case capacity, bufferBytes, ahead, onFull, dispatcher, partitions, lag, maxLag, rate, burst
         case isEphemeral, maxProducers, maxConsumers, maxGroups, maxEventBytes
+        case groupExpireAfter
     }
 
     private var request = Snapshot.Request(op: "", topic: "")
@@ -251,6 +252,7 @@ private struct TopicWish: Decodable {
         request.maxConsumers = try members.member(.maxConsumers)
         request.maxGroups = try members.member(.maxGroups)
         request.maxEventBytes = try members.member(.maxEventBytes)
+        request.groupExpireAfter = try members.member(.groupExpireAfter)
     }
 
     func request(_ op: String, on topic: String) -> Snapshot.Request {

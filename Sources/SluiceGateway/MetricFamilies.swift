@@ -203,6 +203,10 @@ extension MetricsText {
                 "Events that were refused for their size.", { $0.tooLargeEvents }
             ),
             (
+                "sluice_groups_expired_total", .counter,
+                "Groups that ended as nobody came back to them.", { $0.expiredGroups }
+            ),
+            (
                 "sluice_ledger_errors_total", .counter,
                 "Links that broke their account.", { $0.ledgerErrors }
             ),

@@ -716,168 +716,167 @@ package nonisolated struct Sluice_V1_Done: Sendable {
 }
 
 /// What is not said is as the broker's defaults have it.
-package nonisolated struct Sluice_V1_CreateTopicRequest: Sendable {
+package nonisolated struct Sluice_V1_CreateTopicRequest: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var topic: String = String()
+  package var topic: String {
+    get {_storage._topic}
+    set {_uniqueStorage()._topic = newValue}
+  }
 
   package var capacity: UInt64 {
-    get {_capacity ?? 0}
-    set {_capacity = newValue}
+    get {_storage._capacity ?? 0}
+    set {_uniqueStorage()._capacity = newValue}
   }
   /// Returns true if `capacity` has been explicitly set.
-  package var hasCapacity: Bool {self._capacity != nil}
+  package var hasCapacity: Bool {_storage._capacity != nil}
   /// Clears the value of `capacity`. Subsequent reads from it will return its default value.
-  package mutating func clearCapacity() {self._capacity = nil}
+  package mutating func clearCapacity() {_uniqueStorage()._capacity = nil}
 
   package var bufferBytes: UInt64 {
-    get {_bufferBytes ?? 0}
-    set {_bufferBytes = newValue}
+    get {_storage._bufferBytes ?? 0}
+    set {_uniqueStorage()._bufferBytes = newValue}
   }
   /// Returns true if `bufferBytes` has been explicitly set.
-  package var hasBufferBytes: Bool {self._bufferBytes != nil}
+  package var hasBufferBytes: Bool {_storage._bufferBytes != nil}
   /// Clears the value of `bufferBytes`. Subsequent reads from it will return its default value.
-  package mutating func clearBufferBytes() {self._bufferBytes = nil}
+  package mutating func clearBufferBytes() {_uniqueStorage()._bufferBytes = nil}
 
   package var ahead: UInt64 {
-    get {_ahead ?? 0}
-    set {_ahead = newValue}
+    get {_storage._ahead ?? 0}
+    set {_uniqueStorage()._ahead = newValue}
   }
   /// Returns true if `ahead` has been explicitly set.
-  package var hasAhead: Bool {self._ahead != nil}
+  package var hasAhead: Bool {_storage._ahead != nil}
   /// Clears the value of `ahead`. Subsequent reads from it will return its default value.
-  package mutating func clearAhead() {self._ahead = nil}
+  package mutating func clearAhead() {_uniqueStorage()._ahead = nil}
 
   /// block, drop-oldest or drop-newest.
   package var onFull: String {
-    get {_onFull ?? String()}
-    set {_onFull = newValue}
+    get {_storage._onFull ?? String()}
+    set {_uniqueStorage()._onFull = newValue}
   }
   /// Returns true if `onFull` has been explicitly set.
-  package var hasOnFull: Bool {self._onFull != nil}
+  package var hasOnFull: Bool {_storage._onFull != nil}
   /// Clears the value of `onFull`. Subsequent reads from it will return its default value.
-  package mutating func clearOnFull() {self._onFull = nil}
+  package mutating func clearOnFull() {_uniqueStorage()._onFull = nil}
 
   package var dispatcher: String {
-    get {_dispatcher ?? String()}
-    set {_dispatcher = newValue}
+    get {_storage._dispatcher ?? String()}
+    set {_uniqueStorage()._dispatcher = newValue}
   }
   /// Returns true if `dispatcher` has been explicitly set.
-  package var hasDispatcher: Bool {self._dispatcher != nil}
+  package var hasDispatcher: Bool {_storage._dispatcher != nil}
   /// Clears the value of `dispatcher`. Subsequent reads from it will return its default value.
-  package mutating func clearDispatcher() {self._dispatcher = nil}
+  package mutating func clearDispatcher() {_uniqueStorage()._dispatcher = nil}
 
   package var partitions: UInt32 {
-    get {_partitions ?? 0}
-    set {_partitions = newValue}
+    get {_storage._partitions ?? 0}
+    set {_uniqueStorage()._partitions = newValue}
   }
   /// Returns true if `partitions` has been explicitly set.
-  package var hasPartitions: Bool {self._partitions != nil}
+  package var hasPartitions: Bool {_storage._partitions != nil}
   /// Clears the value of `partitions`. Subsequent reads from it will return its default value.
-  package mutating func clearPartitions() {self._partitions = nil}
+  package mutating func clearPartitions() {_uniqueStorage()._partitions = nil}
 
   package var lag: String {
-    get {_lag ?? String()}
-    set {_lag = newValue}
+    get {_storage._lag ?? String()}
+    set {_uniqueStorage()._lag = newValue}
   }
   /// Returns true if `lag` has been explicitly set.
-  package var hasLag: Bool {self._lag != nil}
+  package var hasLag: Bool {_storage._lag != nil}
   /// Clears the value of `lag`. Subsequent reads from it will return its default value.
-  package mutating func clearLag() {self._lag = nil}
+  package mutating func clearLag() {_uniqueStorage()._lag = nil}
 
   package var maxLag: UInt32 {
-    get {_maxLag ?? 0}
-    set {_maxLag = newValue}
+    get {_storage._maxLag ?? 0}
+    set {_uniqueStorage()._maxLag = newValue}
   }
   /// Returns true if `maxLag` has been explicitly set.
-  package var hasMaxLag: Bool {self._maxLag != nil}
+  package var hasMaxLag: Bool {_storage._maxLag != nil}
   /// Clears the value of `maxLag`. Subsequent reads from it will return its default value.
-  package mutating func clearMaxLag() {self._maxLag = nil}
+  package mutating func clearMaxLag() {_uniqueStorage()._maxLag = nil}
 
   package var rate: UInt32 {
-    get {_rate ?? 0}
-    set {_rate = newValue}
+    get {_storage._rate ?? 0}
+    set {_uniqueStorage()._rate = newValue}
   }
   /// Returns true if `rate` has been explicitly set.
-  package var hasRate: Bool {self._rate != nil}
+  package var hasRate: Bool {_storage._rate != nil}
   /// Clears the value of `rate`. Subsequent reads from it will return its default value.
-  package mutating func clearRate() {self._rate = nil}
+  package mutating func clearRate() {_uniqueStorage()._rate = nil}
 
   package var burst: UInt32 {
-    get {_burst ?? 0}
-    set {_burst = newValue}
+    get {_storage._burst ?? 0}
+    set {_uniqueStorage()._burst = newValue}
   }
   /// Returns true if `burst` has been explicitly set.
-  package var hasBurst: Bool {self._burst != nil}
+  package var hasBurst: Bool {_storage._burst != nil}
   /// Clears the value of `burst`. Subsequent reads from it will return its default value.
-  package mutating func clearBurst() {self._burst = nil}
+  package mutating func clearBurst() {_uniqueStorage()._burst = nil}
 
   package var isEphemeral: Bool {
-    get {_isEphemeral ?? false}
-    set {_isEphemeral = newValue}
+    get {_storage._isEphemeral ?? false}
+    set {_uniqueStorage()._isEphemeral = newValue}
   }
   /// Returns true if `isEphemeral` has been explicitly set.
-  package var hasIsEphemeral: Bool {self._isEphemeral != nil}
+  package var hasIsEphemeral: Bool {_storage._isEphemeral != nil}
   /// Clears the value of `isEphemeral`. Subsequent reads from it will return its default value.
-  package mutating func clearIsEphemeral() {self._isEphemeral = nil}
+  package mutating func clearIsEphemeral() {_uniqueStorage()._isEphemeral = nil}
 
   package var maxProducers: UInt32 {
-    get {_maxProducers ?? 0}
-    set {_maxProducers = newValue}
+    get {_storage._maxProducers ?? 0}
+    set {_uniqueStorage()._maxProducers = newValue}
   }
   /// Returns true if `maxProducers` has been explicitly set.
-  package var hasMaxProducers: Bool {self._maxProducers != nil}
+  package var hasMaxProducers: Bool {_storage._maxProducers != nil}
   /// Clears the value of `maxProducers`. Subsequent reads from it will return its default value.
-  package mutating func clearMaxProducers() {self._maxProducers = nil}
+  package mutating func clearMaxProducers() {_uniqueStorage()._maxProducers = nil}
 
   package var maxConsumers: UInt32 {
-    get {_maxConsumers ?? 0}
-    set {_maxConsumers = newValue}
+    get {_storage._maxConsumers ?? 0}
+    set {_uniqueStorage()._maxConsumers = newValue}
   }
   /// Returns true if `maxConsumers` has been explicitly set.
-  package var hasMaxConsumers: Bool {self._maxConsumers != nil}
+  package var hasMaxConsumers: Bool {_storage._maxConsumers != nil}
   /// Clears the value of `maxConsumers`. Subsequent reads from it will return its default value.
-  package mutating func clearMaxConsumers() {self._maxConsumers = nil}
+  package mutating func clearMaxConsumers() {_uniqueStorage()._maxConsumers = nil}
 
   package var maxGroups: UInt32 {
-    get {_maxGroups ?? 0}
-    set {_maxGroups = newValue}
+    get {_storage._maxGroups ?? 0}
+    set {_uniqueStorage()._maxGroups = newValue}
   }
   /// Returns true if `maxGroups` has been explicitly set.
-  package var hasMaxGroups: Bool {self._maxGroups != nil}
+  package var hasMaxGroups: Bool {_storage._maxGroups != nil}
   /// Clears the value of `maxGroups`. Subsequent reads from it will return its default value.
-  package mutating func clearMaxGroups() {self._maxGroups = nil}
+  package mutating func clearMaxGroups() {_uniqueStorage()._maxGroups = nil}
 
   package var maxEventBytes: UInt32 {
-    get {_maxEventBytes ?? 0}
-    set {_maxEventBytes = newValue}
+    get {_storage._maxEventBytes ?? 0}
+    set {_uniqueStorage()._maxEventBytes = newValue}
   }
   /// Returns true if `maxEventBytes` has been explicitly set.
-  package var hasMaxEventBytes: Bool {self._maxEventBytes != nil}
+  package var hasMaxEventBytes: Bool {_storage._maxEventBytes != nil}
   /// Clears the value of `maxEventBytes`. Subsequent reads from it will return its default value.
-  package mutating func clearMaxEventBytes() {self._maxEventBytes = nil}
+  package mutating func clearMaxEventBytes() {_uniqueStorage()._maxEventBytes = nil}
+
+  /// Seconds for which a named group is kept without a consumer; 0 for ever.
+  package var groupExpireAfter: UInt64 {
+    get {_storage._groupExpireAfter ?? 0}
+    set {_uniqueStorage()._groupExpireAfter = newValue}
+  }
+  /// Returns true if `groupExpireAfter` has been explicitly set.
+  package var hasGroupExpireAfter: Bool {_storage._groupExpireAfter != nil}
+  /// Clears the value of `groupExpireAfter`. Subsequent reads from it will return its default value.
+  package mutating func clearGroupExpireAfter() {_uniqueStorage()._groupExpireAfter = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _capacity: UInt64? = nil
-  fileprivate var _bufferBytes: UInt64? = nil
-  fileprivate var _ahead: UInt64? = nil
-  fileprivate var _onFull: String? = nil
-  fileprivate var _dispatcher: String? = nil
-  fileprivate var _partitions: UInt32? = nil
-  fileprivate var _lag: String? = nil
-  fileprivate var _maxLag: UInt32? = nil
-  fileprivate var _rate: UInt32? = nil
-  fileprivate var _burst: UInt32? = nil
-  fileprivate var _isEphemeral: Bool? = nil
-  fileprivate var _maxProducers: UInt32? = nil
-  fileprivate var _maxConsumers: UInt32? = nil
-  fileprivate var _maxGroups: UInt32? = nil
-  fileprivate var _maxEventBytes: UInt32? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// The document of $sys/topics; protocol.md describes each field.
@@ -1018,6 +1017,21 @@ package nonisolated struct Sluice_V1_Topic: @unchecked Sendable {
     set {_uniqueStorage()._groups = newValue}
   }
 
+  /// Left out for ever.
+  package var groupExpireAfter: UInt64 {
+    get {_storage._groupExpireAfter ?? 0}
+    set {_uniqueStorage()._groupExpireAfter = newValue}
+  }
+  /// Returns true if `groupExpireAfter` has been explicitly set.
+  package var hasGroupExpireAfter: Bool {_storage._groupExpireAfter != nil}
+  /// Clears the value of `groupExpireAfter`. Subsequent reads from it will return its default value.
+  package mutating func clearGroupExpireAfter() {_uniqueStorage()._groupExpireAfter = nil}
+
+  package var expiredGroups: UInt64 {
+    get {_storage._expiredGroups}
+    set {_uniqueStorage()._expiredGroups = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1025,52 +1039,121 @@ package nonisolated struct Sluice_V1_Topic: @unchecked Sendable {
   fileprivate var _storage = _StorageClass.defaultInstance
 }
 
-package nonisolated struct Sluice_V1_Group: Sendable {
+package nonisolated struct Sluice_V1_Group: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// Empty for the default group.
-  package var group: String = String()
+  package var group: String {
+    get {_storage._group}
+    set {_uniqueStorage()._group = newValue}
+  }
 
-  package var dispatcher: String = String()
+  package var dispatcher: String {
+    get {_storage._dispatcher}
+    set {_uniqueStorage()._dispatcher = newValue}
+  }
 
-  package var lag: String = String()
+  package var lag: String {
+    get {_storage._lag}
+    set {_uniqueStorage()._lag = newValue}
+  }
 
   package var maxLag: UInt32 {
-    get {_maxLag ?? 0}
-    set {_maxLag = newValue}
+    get {_storage._maxLag ?? 0}
+    set {_uniqueStorage()._maxLag = newValue}
   }
   /// Returns true if `maxLag` has been explicitly set.
-  package var hasMaxLag: Bool {self._maxLag != nil}
+  package var hasMaxLag: Bool {_storage._maxLag != nil}
   /// Clears the value of `maxLag`. Subsequent reads from it will return its default value.
-  package mutating func clearMaxLag() {self._maxLag = nil}
+  package mutating func clearMaxLag() {_uniqueStorage()._maxLag = nil}
 
-  package var isEphemeral: Bool = false
+  package var isEphemeral: Bool {
+    get {_storage._isEphemeral}
+    set {_uniqueStorage()._isEphemeral = newValue}
+  }
 
-  package var position: UInt64 = 0
+  package var position: UInt64 {
+    get {_storage._position}
+    set {_uniqueStorage()._position = newValue}
+  }
 
-  package var waiting: UInt64 = 0
+  package var waiting: UInt64 {
+    get {_storage._waiting}
+    set {_uniqueStorage()._waiting = newValue}
+  }
 
-  package var partitions: [UInt64] = []
+  package var partitions: [UInt64] {
+    get {_storage._partitions}
+    set {_uniqueStorage()._partitions = newValue}
+  }
 
-  package var delivered: UInt64 = 0
+  package var delivered: UInt64 {
+    get {_storage._delivered}
+    set {_uniqueStorage()._delivered = newValue}
+  }
 
-  package var discarded: UInt64 = 0
+  package var discarded: UInt64 {
+    get {_storage._discarded}
+    set {_uniqueStorage()._discarded = newValue}
+  }
 
-  package var refused: UInt64 = 0
+  package var refused: UInt64 {
+    get {_storage._refused}
+    set {_uniqueStorage()._refused = newValue}
+  }
 
-  package var members: UInt64 = 0
+  package var members: UInt64 {
+    get {_storage._members}
+    set {_uniqueStorage()._members = newValue}
+  }
 
-  package var credit: UInt64 = 0
+  package var credit: UInt64 {
+    get {_storage._credit}
+    set {_uniqueStorage()._credit = newValue}
+  }
 
-  package var deliverable: UInt64 = 0
+  package var deliverable: UInt64 {
+    get {_storage._deliverable}
+    set {_uniqueStorage()._deliverable = newValue}
+  }
+
+  /// Seconds for which it is kept without a member; left out for ever.
+  package var expireAfter: UInt64 {
+    get {_storage._expireAfter ?? 0}
+    set {_uniqueStorage()._expireAfter = newValue}
+  }
+  /// Returns true if `expireAfter` has been explicitly set.
+  package var hasExpireAfter: Bool {_storage._expireAfter != nil}
+  /// Clears the value of `expireAfter`. Subsequent reads from it will return its default value.
+  package mutating func clearExpireAfter() {_uniqueStorage()._expireAfter = nil}
+
+  /// How long it has had no member; left out while it has some.
+  package var aloneSeconds: UInt64 {
+    get {_storage._aloneSeconds ?? 0}
+    set {_uniqueStorage()._aloneSeconds = newValue}
+  }
+  /// Returns true if `aloneSeconds` has been explicitly set.
+  package var hasAloneSeconds: Bool {_storage._aloneSeconds != nil}
+  /// Clears the value of `aloneSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearAloneSeconds() {_uniqueStorage()._aloneSeconds = nil}
+
+  /// When it ends if nobody joins it; left out if it does not.
+  package var expiresInSeconds: UInt64 {
+    get {_storage._expiresInSeconds ?? 0}
+    set {_uniqueStorage()._expiresInSeconds = newValue}
+  }
+  /// Returns true if `expiresInSeconds` has been explicitly set.
+  package var hasExpiresInSeconds: Bool {_storage._expiresInSeconds != nil}
+  /// Clears the value of `expiresInSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearExpiresInSeconds() {_uniqueStorage()._expiresInSeconds = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _maxLag: UInt32? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Sluice_V1_ListGroupsRequest: Sendable {
@@ -2408,108 +2491,181 @@ nonisolated extension Sluice_V1_Done: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension Sluice_V1_CreateTopicRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CreateTopicRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}topic\0\u{1}capacity\0\u{3}buffer_bytes\0\u{1}ahead\0\u{3}on_full\0\u{1}dispatcher\0\u{1}partitions\0\u{1}lag\0\u{3}max_lag\0\u{1}rate\0\u{1}burst\0\u{3}is_ephemeral\0\u{3}max_producers\0\u{3}max_consumers\0\u{3}max_groups\0\u{3}max_event_bytes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}topic\0\u{1}capacity\0\u{3}buffer_bytes\0\u{1}ahead\0\u{3}on_full\0\u{1}dispatcher\0\u{1}partitions\0\u{1}lag\0\u{3}max_lag\0\u{1}rate\0\u{1}burst\0\u{3}is_ephemeral\0\u{3}max_producers\0\u{3}max_consumers\0\u{3}max_groups\0\u{3}max_event_bytes\0\u{3}group_expire_after\0")
+
+  fileprivate class _StorageClass {
+    var _topic: String = String()
+    var _capacity: UInt64? = nil
+    var _bufferBytes: UInt64? = nil
+    var _ahead: UInt64? = nil
+    var _onFull: String? = nil
+    var _dispatcher: String? = nil
+    var _partitions: UInt32? = nil
+    var _lag: String? = nil
+    var _maxLag: UInt32? = nil
+    var _rate: UInt32? = nil
+    var _burst: UInt32? = nil
+    var _isEphemeral: Bool? = nil
+    var _maxProducers: UInt32? = nil
+    var _maxConsumers: UInt32? = nil
+    var _maxGroups: UInt32? = nil
+    var _maxEventBytes: UInt32? = nil
+    var _groupExpireAfter: UInt64? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _topic = source._topic
+      _capacity = source._capacity
+      _bufferBytes = source._bufferBytes
+      _ahead = source._ahead
+      _onFull = source._onFull
+      _dispatcher = source._dispatcher
+      _partitions = source._partitions
+      _lag = source._lag
+      _maxLag = source._maxLag
+      _rate = source._rate
+      _burst = source._burst
+      _isEphemeral = source._isEphemeral
+      _maxProducers = source._maxProducers
+      _maxConsumers = source._maxConsumers
+      _maxGroups = source._maxGroups
+      _maxEventBytes = source._maxEventBytes
+      _groupExpireAfter = source._groupExpireAfter
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.topic) }()
-      case 2: try { try decoder.decodeSingularUInt64Field(value: &self._capacity) }()
-      case 3: try { try decoder.decodeSingularUInt64Field(value: &self._bufferBytes) }()
-      case 4: try { try decoder.decodeSingularUInt64Field(value: &self._ahead) }()
-      case 5: try { try decoder.decodeSingularStringField(value: &self._onFull) }()
-      case 6: try { try decoder.decodeSingularStringField(value: &self._dispatcher) }()
-      case 7: try { try decoder.decodeSingularUInt32Field(value: &self._partitions) }()
-      case 8: try { try decoder.decodeSingularStringField(value: &self._lag) }()
-      case 9: try { try decoder.decodeSingularUInt32Field(value: &self._maxLag) }()
-      case 10: try { try decoder.decodeSingularUInt32Field(value: &self._rate) }()
-      case 11: try { try decoder.decodeSingularUInt32Field(value: &self._burst) }()
-      case 12: try { try decoder.decodeSingularBoolField(value: &self._isEphemeral) }()
-      case 13: try { try decoder.decodeSingularUInt32Field(value: &self._maxProducers) }()
-      case 14: try { try decoder.decodeSingularUInt32Field(value: &self._maxConsumers) }()
-      case 15: try { try decoder.decodeSingularUInt32Field(value: &self._maxGroups) }()
-      case 16: try { try decoder.decodeSingularUInt32Field(value: &self._maxEventBytes) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._topic) }()
+        case 2: try { try decoder.decodeSingularUInt64Field(value: &_storage._capacity) }()
+        case 3: try { try decoder.decodeSingularUInt64Field(value: &_storage._bufferBytes) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._ahead) }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._onFull) }()
+        case 6: try { try decoder.decodeSingularStringField(value: &_storage._dispatcher) }()
+        case 7: try { try decoder.decodeSingularUInt32Field(value: &_storage._partitions) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._lag) }()
+        case 9: try { try decoder.decodeSingularUInt32Field(value: &_storage._maxLag) }()
+        case 10: try { try decoder.decodeSingularUInt32Field(value: &_storage._rate) }()
+        case 11: try { try decoder.decodeSingularUInt32Field(value: &_storage._burst) }()
+        case 12: try { try decoder.decodeSingularBoolField(value: &_storage._isEphemeral) }()
+        case 13: try { try decoder.decodeSingularUInt32Field(value: &_storage._maxProducers) }()
+        case 14: try { try decoder.decodeSingularUInt32Field(value: &_storage._maxConsumers) }()
+        case 15: try { try decoder.decodeSingularUInt32Field(value: &_storage._maxGroups) }()
+        case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._maxEventBytes) }()
+        case 17: try { try decoder.decodeSingularUInt64Field(value: &_storage._groupExpireAfter) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.topic.isEmpty {
-      try visitor.visitSingularStringField(value: self.topic, fieldNumber: 1)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._topic.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._topic, fieldNumber: 1)
+      }
+      try { if let v = _storage._capacity {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._bufferBytes {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 3)
+      } }()
+      try { if let v = _storage._ahead {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
+      } }()
+      try { if let v = _storage._onFull {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._dispatcher {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._partitions {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._lag {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 8)
+      } }()
+      try { if let v = _storage._maxLag {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 9)
+      } }()
+      try { if let v = _storage._rate {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 10)
+      } }()
+      try { if let v = _storage._burst {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 11)
+      } }()
+      try { if let v = _storage._isEphemeral {
+        try visitor.visitSingularBoolField(value: v, fieldNumber: 12)
+      } }()
+      try { if let v = _storage._maxProducers {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 13)
+      } }()
+      try { if let v = _storage._maxConsumers {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 14)
+      } }()
+      try { if let v = _storage._maxGroups {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 15)
+      } }()
+      try { if let v = _storage._maxEventBytes {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 16)
+      } }()
+      try { if let v = _storage._groupExpireAfter {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 17)
+      } }()
     }
-    try { if let v = self._capacity {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 2)
-    } }()
-    try { if let v = self._bufferBytes {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 3)
-    } }()
-    try { if let v = self._ahead {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
-    } }()
-    try { if let v = self._onFull {
-      try visitor.visitSingularStringField(value: v, fieldNumber: 5)
-    } }()
-    try { if let v = self._dispatcher {
-      try visitor.visitSingularStringField(value: v, fieldNumber: 6)
-    } }()
-    try { if let v = self._partitions {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 7)
-    } }()
-    try { if let v = self._lag {
-      try visitor.visitSingularStringField(value: v, fieldNumber: 8)
-    } }()
-    try { if let v = self._maxLag {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 9)
-    } }()
-    try { if let v = self._rate {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 10)
-    } }()
-    try { if let v = self._burst {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 11)
-    } }()
-    try { if let v = self._isEphemeral {
-      try visitor.visitSingularBoolField(value: v, fieldNumber: 12)
-    } }()
-    try { if let v = self._maxProducers {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 13)
-    } }()
-    try { if let v = self._maxConsumers {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 14)
-    } }()
-    try { if let v = self._maxGroups {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 15)
-    } }()
-    try { if let v = self._maxEventBytes {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 16)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Sluice_V1_CreateTopicRequest, rhs: Sluice_V1_CreateTopicRequest) -> Bool {
-    if lhs.topic != rhs.topic {return false}
-    if lhs._capacity != rhs._capacity {return false}
-    if lhs._bufferBytes != rhs._bufferBytes {return false}
-    if lhs._ahead != rhs._ahead {return false}
-    if lhs._onFull != rhs._onFull {return false}
-    if lhs._dispatcher != rhs._dispatcher {return false}
-    if lhs._partitions != rhs._partitions {return false}
-    if lhs._lag != rhs._lag {return false}
-    if lhs._maxLag != rhs._maxLag {return false}
-    if lhs._rate != rhs._rate {return false}
-    if lhs._burst != rhs._burst {return false}
-    if lhs._isEphemeral != rhs._isEphemeral {return false}
-    if lhs._maxProducers != rhs._maxProducers {return false}
-    if lhs._maxConsumers != rhs._maxConsumers {return false}
-    if lhs._maxGroups != rhs._maxGroups {return false}
-    if lhs._maxEventBytes != rhs._maxEventBytes {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._topic != rhs_storage._topic {return false}
+        if _storage._capacity != rhs_storage._capacity {return false}
+        if _storage._bufferBytes != rhs_storage._bufferBytes {return false}
+        if _storage._ahead != rhs_storage._ahead {return false}
+        if _storage._onFull != rhs_storage._onFull {return false}
+        if _storage._dispatcher != rhs_storage._dispatcher {return false}
+        if _storage._partitions != rhs_storage._partitions {return false}
+        if _storage._lag != rhs_storage._lag {return false}
+        if _storage._maxLag != rhs_storage._maxLag {return false}
+        if _storage._rate != rhs_storage._rate {return false}
+        if _storage._burst != rhs_storage._burst {return false}
+        if _storage._isEphemeral != rhs_storage._isEphemeral {return false}
+        if _storage._maxProducers != rhs_storage._maxProducers {return false}
+        if _storage._maxConsumers != rhs_storage._maxConsumers {return false}
+        if _storage._maxGroups != rhs_storage._maxGroups {return false}
+        if _storage._maxEventBytes != rhs_storage._maxEventBytes {return false}
+        if _storage._groupExpireAfter != rhs_storage._groupExpireAfter {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2517,7 +2673,7 @@ nonisolated extension Sluice_V1_CreateTopicRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Topic"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}topic\0\u{1}head\0\u{1}first\0\u{3}buffered_events\0\u{3}retained_bytes\0\u{1}capacity\0\u{3}buffer_bytes\0\u{1}ahead\0\u{3}on_full\0\u{1}dispatcher\0\u{1}rate\0\u{1}burst\0\u{3}is_ephemeral\0\u{3}is_paused\0\u{3}granted_events\0\u{3}granted_bytes\0\u{1}producers\0\u{1}consumers\0\u{3}discarded_events\0\u{3}cut_events\0\u{3}too_large_events\0\u{3}ledger_errors\0\u{3}idle_milliseconds\0\u{1}groups\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}topic\0\u{1}head\0\u{1}first\0\u{3}buffered_events\0\u{3}retained_bytes\0\u{1}capacity\0\u{3}buffer_bytes\0\u{1}ahead\0\u{3}on_full\0\u{1}dispatcher\0\u{1}rate\0\u{1}burst\0\u{3}is_ephemeral\0\u{3}is_paused\0\u{3}granted_events\0\u{3}granted_bytes\0\u{1}producers\0\u{1}consumers\0\u{3}discarded_events\0\u{3}cut_events\0\u{3}too_large_events\0\u{3}ledger_errors\0\u{3}idle_milliseconds\0\u{1}groups\0\u{3}group_expire_after\0\u{3}expired_groups\0")
 
   fileprivate class _StorageClass {
     var _topic: String = String()
@@ -2544,6 +2700,8 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
     var _ledgerErrors: UInt64 = 0
     var _idleMilliseconds: UInt64? = nil
     var _groups: [Sluice_V1_Group] = []
+    var _groupExpireAfter: UInt64? = nil
+    var _expiredGroups: UInt64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2578,6 +2736,8 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
       _ledgerErrors = source._ledgerErrors
       _idleMilliseconds = source._idleMilliseconds
       _groups = source._groups
+      _groupExpireAfter = source._groupExpireAfter
+      _expiredGroups = source._expiredGroups
     }
   }
 
@@ -2620,6 +2780,8 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
         case 22: try { try decoder.decodeSingularUInt64Field(value: &_storage._ledgerErrors) }()
         case 23: try { try decoder.decodeSingularUInt64Field(value: &_storage._idleMilliseconds) }()
         case 24: try { try decoder.decodeRepeatedMessageField(value: &_storage._groups) }()
+        case 25: try { try decoder.decodeSingularUInt64Field(value: &_storage._groupExpireAfter) }()
+        case 26: try { try decoder.decodeSingularUInt64Field(value: &_storage._expiredGroups) }()
         default: break
         }
       }
@@ -2704,6 +2866,12 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
       if !_storage._groups.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._groups, fieldNumber: 24)
       }
+      try { if let v = _storage._groupExpireAfter {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 25)
+      } }()
+      if _storage._expiredGroups != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._expiredGroups, fieldNumber: 26)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2737,6 +2905,8 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
         if _storage._ledgerErrors != rhs_storage._ledgerErrors {return false}
         if _storage._idleMilliseconds != rhs_storage._idleMilliseconds {return false}
         if _storage._groups != rhs_storage._groups {return false}
+        if _storage._groupExpireAfter != rhs_storage._groupExpireAfter {return false}
+        if _storage._expiredGroups != rhs_storage._expiredGroups {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -2748,98 +2918,181 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Sluice_V1_Group: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Group"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{1}dispatcher\0\u{1}lag\0\u{3}max_lag\0\u{3}is_ephemeral\0\u{1}position\0\u{1}waiting\0\u{1}partitions\0\u{1}delivered\0\u{1}discarded\0\u{1}refused\0\u{1}members\0\u{1}credit\0\u{1}deliverable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{1}dispatcher\0\u{1}lag\0\u{3}max_lag\0\u{3}is_ephemeral\0\u{1}position\0\u{1}waiting\0\u{1}partitions\0\u{1}delivered\0\u{1}discarded\0\u{1}refused\0\u{1}members\0\u{1}credit\0\u{1}deliverable\0\u{3}expire_after\0\u{3}alone_seconds\0\u{3}expires_in_seconds\0")
+
+  fileprivate class _StorageClass {
+    var _group: String = String()
+    var _dispatcher: String = String()
+    var _lag: String = String()
+    var _maxLag: UInt32? = nil
+    var _isEphemeral: Bool = false
+    var _position: UInt64 = 0
+    var _waiting: UInt64 = 0
+    var _partitions: [UInt64] = []
+    var _delivered: UInt64 = 0
+    var _discarded: UInt64 = 0
+    var _refused: UInt64 = 0
+    var _members: UInt64 = 0
+    var _credit: UInt64 = 0
+    var _deliverable: UInt64 = 0
+    var _expireAfter: UInt64? = nil
+    var _aloneSeconds: UInt64? = nil
+    var _expiresInSeconds: UInt64? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _group = source._group
+      _dispatcher = source._dispatcher
+      _lag = source._lag
+      _maxLag = source._maxLag
+      _isEphemeral = source._isEphemeral
+      _position = source._position
+      _waiting = source._waiting
+      _partitions = source._partitions
+      _delivered = source._delivered
+      _discarded = source._discarded
+      _refused = source._refused
+      _members = source._members
+      _credit = source._credit
+      _deliverable = source._deliverable
+      _expireAfter = source._expireAfter
+      _aloneSeconds = source._aloneSeconds
+      _expiresInSeconds = source._expiresInSeconds
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.group) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.dispatcher) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.lag) }()
-      case 4: try { try decoder.decodeSingularUInt32Field(value: &self._maxLag) }()
-      case 5: try { try decoder.decodeSingularBoolField(value: &self.isEphemeral) }()
-      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.position) }()
-      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.waiting) }()
-      case 8: try { try decoder.decodeRepeatedUInt64Field(value: &self.partitions) }()
-      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.delivered) }()
-      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.discarded) }()
-      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.refused) }()
-      case 12: try { try decoder.decodeSingularUInt64Field(value: &self.members) }()
-      case 13: try { try decoder.decodeSingularUInt64Field(value: &self.credit) }()
-      case 14: try { try decoder.decodeSingularUInt64Field(value: &self.deliverable) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._group) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._dispatcher) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._lag) }()
+        case 4: try { try decoder.decodeSingularUInt32Field(value: &_storage._maxLag) }()
+        case 5: try { try decoder.decodeSingularBoolField(value: &_storage._isEphemeral) }()
+        case 6: try { try decoder.decodeSingularUInt64Field(value: &_storage._position) }()
+        case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._waiting) }()
+        case 8: try { try decoder.decodeRepeatedUInt64Field(value: &_storage._partitions) }()
+        case 9: try { try decoder.decodeSingularUInt64Field(value: &_storage._delivered) }()
+        case 10: try { try decoder.decodeSingularUInt64Field(value: &_storage._discarded) }()
+        case 11: try { try decoder.decodeSingularUInt64Field(value: &_storage._refused) }()
+        case 12: try { try decoder.decodeSingularUInt64Field(value: &_storage._members) }()
+        case 13: try { try decoder.decodeSingularUInt64Field(value: &_storage._credit) }()
+        case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._deliverable) }()
+        case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._expireAfter) }()
+        case 16: try { try decoder.decodeSingularUInt64Field(value: &_storage._aloneSeconds) }()
+        case 17: try { try decoder.decodeSingularUInt64Field(value: &_storage._expiresInSeconds) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.group.isEmpty {
-      try visitor.visitSingularStringField(value: self.group, fieldNumber: 1)
-    }
-    if !self.dispatcher.isEmpty {
-      try visitor.visitSingularStringField(value: self.dispatcher, fieldNumber: 2)
-    }
-    if !self.lag.isEmpty {
-      try visitor.visitSingularStringField(value: self.lag, fieldNumber: 3)
-    }
-    try { if let v = self._maxLag {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 4)
-    } }()
-    if self.isEphemeral != false {
-      try visitor.visitSingularBoolField(value: self.isEphemeral, fieldNumber: 5)
-    }
-    if self.position != 0 {
-      try visitor.visitSingularUInt64Field(value: self.position, fieldNumber: 6)
-    }
-    if self.waiting != 0 {
-      try visitor.visitSingularUInt64Field(value: self.waiting, fieldNumber: 7)
-    }
-    if !self.partitions.isEmpty {
-      try visitor.visitPackedUInt64Field(value: self.partitions, fieldNumber: 8)
-    }
-    if self.delivered != 0 {
-      try visitor.visitSingularUInt64Field(value: self.delivered, fieldNumber: 9)
-    }
-    if self.discarded != 0 {
-      try visitor.visitSingularUInt64Field(value: self.discarded, fieldNumber: 10)
-    }
-    if self.refused != 0 {
-      try visitor.visitSingularUInt64Field(value: self.refused, fieldNumber: 11)
-    }
-    if self.members != 0 {
-      try visitor.visitSingularUInt64Field(value: self.members, fieldNumber: 12)
-    }
-    if self.credit != 0 {
-      try visitor.visitSingularUInt64Field(value: self.credit, fieldNumber: 13)
-    }
-    if self.deliverable != 0 {
-      try visitor.visitSingularUInt64Field(value: self.deliverable, fieldNumber: 14)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._group.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._group, fieldNumber: 1)
+      }
+      if !_storage._dispatcher.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._dispatcher, fieldNumber: 2)
+      }
+      if !_storage._lag.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._lag, fieldNumber: 3)
+      }
+      try { if let v = _storage._maxLag {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 4)
+      } }()
+      if _storage._isEphemeral != false {
+        try visitor.visitSingularBoolField(value: _storage._isEphemeral, fieldNumber: 5)
+      }
+      if _storage._position != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._position, fieldNumber: 6)
+      }
+      if _storage._waiting != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._waiting, fieldNumber: 7)
+      }
+      if !_storage._partitions.isEmpty {
+        try visitor.visitPackedUInt64Field(value: _storage._partitions, fieldNumber: 8)
+      }
+      if _storage._delivered != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._delivered, fieldNumber: 9)
+      }
+      if _storage._discarded != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._discarded, fieldNumber: 10)
+      }
+      if _storage._refused != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._refused, fieldNumber: 11)
+      }
+      if _storage._members != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._members, fieldNumber: 12)
+      }
+      if _storage._credit != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._credit, fieldNumber: 13)
+      }
+      if _storage._deliverable != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._deliverable, fieldNumber: 14)
+      }
+      try { if let v = _storage._expireAfter {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 15)
+      } }()
+      try { if let v = _storage._aloneSeconds {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 16)
+      } }()
+      try { if let v = _storage._expiresInSeconds {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 17)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Sluice_V1_Group, rhs: Sluice_V1_Group) -> Bool {
-    if lhs.group != rhs.group {return false}
-    if lhs.dispatcher != rhs.dispatcher {return false}
-    if lhs.lag != rhs.lag {return false}
-    if lhs._maxLag != rhs._maxLag {return false}
-    if lhs.isEphemeral != rhs.isEphemeral {return false}
-    if lhs.position != rhs.position {return false}
-    if lhs.waiting != rhs.waiting {return false}
-    if lhs.partitions != rhs.partitions {return false}
-    if lhs.delivered != rhs.delivered {return false}
-    if lhs.discarded != rhs.discarded {return false}
-    if lhs.refused != rhs.refused {return false}
-    if lhs.members != rhs.members {return false}
-    if lhs.credit != rhs.credit {return false}
-    if lhs.deliverable != rhs.deliverable {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._group != rhs_storage._group {return false}
+        if _storage._dispatcher != rhs_storage._dispatcher {return false}
+        if _storage._lag != rhs_storage._lag {return false}
+        if _storage._maxLag != rhs_storage._maxLag {return false}
+        if _storage._isEphemeral != rhs_storage._isEphemeral {return false}
+        if _storage._position != rhs_storage._position {return false}
+        if _storage._waiting != rhs_storage._waiting {return false}
+        if _storage._partitions != rhs_storage._partitions {return false}
+        if _storage._delivered != rhs_storage._delivered {return false}
+        if _storage._discarded != rhs_storage._discarded {return false}
+        if _storage._refused != rhs_storage._refused {return false}
+        if _storage._members != rhs_storage._members {return false}
+        if _storage._credit != rhs_storage._credit {return false}
+        if _storage._deliverable != rhs_storage._deliverable {return false}
+        if _storage._expireAfter != rhs_storage._expireAfter {return false}
+        if _storage._aloneSeconds != rhs_storage._aloneSeconds {return false}
+        if _storage._expiresInSeconds != rhs_storage._expiresInSeconds {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

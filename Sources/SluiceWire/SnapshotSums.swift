@@ -67,6 +67,7 @@ extension Snapshot.Topic {
         discardedEvents += other.discardedEvents
         cutEvents += other.cutEvents
         tooLargeEvents += other.tooLargeEvents
+        expiredGroups += other.expiredGroups
         ledgerErrors += other.ledgerErrors
         producerHeldSeconds.merge(other.producerHeldSeconds, uniquingKeysWith: +)
         latency.add(other.latency)

@@ -101,6 +101,8 @@ package enum Snapshot {
         package var maxConsumers: UInt32?
         package var maxGroups: UInt32?
         package var maxEventBytes: UInt32?
+        /// Seconds for which a named group is kept without a member; nil for ever.
+        package var groupExpireAfter: UInt64?
         package var isPaused: Bool
         package var grantedEvents: UInt64
         package var grantedBytes: UInt64
@@ -110,6 +112,8 @@ package enum Snapshot {
         package var cutEvents: UInt64
         /// Events that were refused because they were larger than the topic allows.
         package var tooLargeEvents: UInt64
+        /// Groups that ended as nobody came back to them.
+        package var expiredGroups: UInt64
         /// Milliseconds since the last event came, nil if none ever did.
         package var idleMilliseconds: UInt64?
         package var groups: [Group]
@@ -151,6 +155,7 @@ package enum Snapshot {
             discardedEvents = 0
             cutEvents = 0
             tooLargeEvents = 0
+            expiredGroups = 0
             idleMilliseconds = nil
             groups = []
             producerAsked = 0
@@ -200,6 +205,12 @@ package enum Snapshot {
         package var maxLag: UInt32?
         /// Whether it ends with its last link.
         package var isEphemeral: Bool
+        /// Seconds for which it is kept without a member; nil for ever.
+        package var expireAfter: UInt64?
+        /// How long it has had no member; nil while it has some.
+        package var aloneSeconds: UInt64?
+        /// When it ends if nobody joins it; nil while it has members, or if it does not.
+        package var expiresInSeconds: UInt64?
         /// The offset of the oldest event that waits for the group, or of the next one.
         package var position: UInt64
         package var waiting: UInt64
@@ -346,6 +357,8 @@ package enum Snapshot {
         package var maxConsumers: UInt32?
         package var maxGroups: UInt32?
         package var maxEventBytes: UInt32?
+        /// Seconds; 0 for ever.
+        package var groupExpireAfter: UInt64?
 
         package init(op: String, topic: String) {
             self.op = op

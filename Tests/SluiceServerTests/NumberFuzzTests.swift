@@ -162,7 +162,7 @@ private final class NumberWorld {
         case 3..<5:
             let names = [
                 "buffer", "bufferBytes", "ahead", "rate", "burst", "maxProducers", "maxConsumers",
-                "maxGroups", "maxEventBytes",
+                "maxGroups", "maxEventBytes", "groupExpireAfter",
             ]
             let name = names[roll(names.count)]
             return "{\"op\":\"change-topic\",\"topic\":\"\(topic)\",\"\(name)\":\(number)}"

@@ -50,6 +50,9 @@ package struct World {
     /// One producer in so many is silent; 0 for none.
     private let silentIn: Int
     private var rushRandom: SeededGenerator
+    /// When groups without members end, by a generator of its own; and since when they have none.
+    var expiryRandom: SeededGenerator
+    var aloneSince: [Name: Instant] = [:]
     /// The step in which one consumer loses more stretches than a step has effects; 0 for none.
     private let scattersIn: UInt64
     /// Bytes of memory that the topic has at most, by a generator of its own; nil for any number.
@@ -94,8 +97,10 @@ package struct World {
         // A marker for which there is no memory ends its producer's link.
         if memory != nil { marksIn = 0 }
         rushRandom = SeededGenerator(seed: seed ^ 0x7275_7368)
+        expiryRandom = SeededGenerator(seed: seed ^ 0x6578_7069_7265)
         rushesIn = isNew ? [0, 3, 20].randomElement(using: &rushRandom) ?? 0 : 0
         silentIn = isNew ? [0, 0, 2, 5].randomElement(using: &rushRandom) ?? 0 : 0
+        options.groupExpiry.afterSeconds = isNew ? Self.expiry(&expiryRandom) : 0
         changesSettings = isNew
         policies = [options.onFull]
         self.random = random
@@ -209,6 +214,7 @@ package struct World {
     /// Runs one command and books its effects.
     mutating func apply(_ command: Command) {
         touch(command)
+        noteMembers()
         let head = topic.log.head
         if topic.apply(command, at: now, into: &effects) { isDue = true }
         checkCount()
@@ -234,6 +240,7 @@ package struct World {
         }
         for index in sources.indices { checkAnswers(index) }
         checkCuts()
+        checkExpiries()
         if steps & 63 == 0 { return checkAll() }
         guard !touched.isEmpty else { return }
         checks += 1
@@ -248,6 +255,7 @@ package struct World {
 
     /// A step of the topic, which serves these members first of their groups.
     mutating func advance(in orders: [Int: [UInt32]] = [:]) {
+        noteMembers()
         isDue = topic.advance(at: now, into: &effects)
         // Those who came since the last step have what they share from its beginning on.
         noteOwners()

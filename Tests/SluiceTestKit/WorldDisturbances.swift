@@ -173,6 +173,7 @@ extension World {
             [0, 1_000, 100_000, 67_108_864].randomElement(using: &markRandom) ?? 0
         change.onFull = FullPolicy.allCases.randomElement(using: &markRandom) ?? .block
         policies.insert(change.onFull)
+        change.groupExpiry.afterSeconds = Self.expiry(&expiryRandom)
         apply(.change(change))
     }
 

@@ -44,6 +44,9 @@ extension World {
                 // Nil if the same step closed it afterwards.
                 guard let ledger = topic.consumer(id)?.ledger else { continue }
                 sinks[index].inbox.append(.status(kind, ledger))
+            case .expired(let group, _):
+                touched.addAll()
+                checkExpired(group)
             case .prove(let id):
                 guard let index = sink(id), let link = topic.consumer(id) else { continue }
                 sinks[index].inbox.append(.proof(link.ledger.delivered))

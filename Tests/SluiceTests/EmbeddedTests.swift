@@ -141,7 +141,8 @@ struct EmbeddedTests {
     func wrongLimits() {
         for change in [
             { $0.maxProducers = 0 }, { $0.maxConsumers = -1 }, { $0.maxGroups = 1_001 },
-            { $0.maxEventBytes = 1_048_001 }, { $0.rate = .init(eventsPerSecond: 0, burst: 1) },
+            { $0.maxEventBytes = 1_048_001 }, { $0.groupExpireAfter = -1 },
+            { $0.groupExpireAfter = 31_536_001 }, { $0.rate = .init(eventsPerSecond: 0, burst: 1) },
         ] as [(inout EmbeddedBroker.TopicDefaults) -> Void] {
             var defaults = EmbeddedBroker.TopicDefaults()
             change(&defaults)

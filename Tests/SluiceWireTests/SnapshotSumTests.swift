@@ -73,6 +73,7 @@ private func numbers(_ value: Any) -> [String: Double] {
         topic.discardedEvents = 14
         topic.cutEvents = 15
         topic.tooLargeEvents = 16
+        topic.expiredGroups = 22
         topic.producerAsked = 17
         topic.producerForfeited = 18
         topic.producerHeldSeconds = ["a": 19, "b": 20]

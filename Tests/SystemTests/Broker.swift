@@ -259,5 +259,7 @@ final class Broker {
         let maxConsumers: UInt32?
         let maxGroups: UInt32?
         let maxEventBytes: UInt32?
+        let groupExpireAfter: UInt64?
+        let expiredGroups: UInt64
     }
 }

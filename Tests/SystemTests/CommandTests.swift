@@ -118,6 +118,23 @@ extension SystemTests {
             #expect(other.errors.contains("limit of groups is 1"))
         }
 
+        @Test("a group that nobody comes back to ends when its topic says, and shows when")
+        func groupExpiry() throws {
+            let broker = try Broker()
+            try broker.run("topic", "create", "t", "--group-expire-after", "2h")
+            try broker.run("pub", "t", "x")
+            #expect(try broker.run("demand", "t", "1", "--group", "left").text == "x\n")
+            let info = try broker.run("topic", "info", "t", "-o", "table").text
+            #expect(info.contains("named ones end after 2h without consumers"))
+            #expect(info.contains("ENDS IN"))
+            let set = try broker.run("topic", "set", "t", "--group-expire-after", "100ms")
+            #expect(set.code == 0, "\(set.errors)")
+            #expect(try broker.topic("t").groupExpireAfter == 1)
+            try eventually("the group ended") { try broker.topic("t").expiredGroups == 1 }
+            try broker.run("topic", "set", "t", "--group-expire-after", "0")
+            #expect(try broker.topic("t").groupExpireAfter == nil)
+        }
+
         @Test(
             "what cannot be is wrong usage, before any broker is asked",
             arguments: [
@@ -132,6 +149,7 @@ extension SystemTests {
                 ["pub", "t", "--key-separator", ""], ["pub", "t", "--key-separator", #"\x"#],
                 ["topic", "create", "t", "--max-producers", "0"],
                 ["topic", "create", "t", "--max-groups", "1001"],
+                ["topic", "set", "t", "--group-expire-after", "366d"],
                 ["topic", "create", "t", "--max-event-bytes", "1MiB"],
                 ["sub", "t", "--dispatcher", "any"], ["sub", "t", "--lag", "drop-oldest"],
                 ["sub", "t", "--claim", "1;2"], ["sub", "t", "--burst", "5"],

@@ -44,6 +44,7 @@ struct NumbersTests {
     private static let names: [String] = [
         "buffer", "buffer-bytes", "ahead", "rate", "burst", "max-producers", "max-consumers",
         "max-groups", "max-event-bytes", "keepalive", "resume-window", "topic-linger", "shards",
+        "group-expire-after",
         "max-connections", "drain-timeout",
     ]
 
@@ -75,7 +76,7 @@ extension SystemTests {
         ]
         private static let members: [String] = [
             "capacity", "bufferBytes", "ahead", "rate", "burst", "maxProducers", "maxConsumers",
-            "maxGroups", "maxEventBytes",
+            "maxGroups", "maxEventBytes", "groupExpireAfter",
         ]
 
         @Test(

@@ -71,6 +71,7 @@ extension SystemTests {
             let flags = ["--rate", "100", "--max-producers", "3", "--max-event-bytes", "1KiB"]
             let environment = [
                 "SLUICE_BURST": "7", "SLUICE_MAX_CONSUMERS": "4", "SLUICE_MAX_GROUPS": "5",
+                "SLUICE_GROUP_EXPIRE_AFTER": "2h",
             ]
             let broker = try Broker(flags, environment: environment)
             try broker.run("topic", "create", "t")
@@ -82,6 +83,7 @@ extension SystemTests {
             #expect(topic.maxConsumers == 4)
             #expect(topic.maxGroups == 5)
             #expect(topic.maxEventBytes == 1_024)
+            #expect(topic.groupExpireAfter == 7_200)
             let other = try broker.topic("u")
             #expect(other.rate == 9)
             #expect(other.burst == 9)
