@@ -46,6 +46,8 @@ package enum Limits {
     package static let groupExpireAfterSecondsDefault = 86_400
     /// Seconds of the longest time that a topic may say.
     package static let groupExpireAfterSecondsMax = 31_536_000
+    /// How full a topic is for a group when its document says so.
+    package static let topicAlarmPercent = 80
     /// Groups that end in one step as nobody came back to them.
     package static let groupsExpiredPerStepMax = 16
     /// Partitions of one group.

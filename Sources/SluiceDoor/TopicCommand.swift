@@ -96,6 +96,9 @@ package struct TopicInfo: AsyncParsableCommand {
             "\(topic.bufferedEvents.grouped) of \(topic.capacity.grouped) events, "
                 + "\(bytes(topic.retainedBytes)) of \(bytes(topic.bufferBytes))",
         ])
+        if let alarm = topic.alarm {
+            facts.add(["alarm", "nearly full of \(alarm.reason) for group \(alarm.shownName)"])
+        }
         facts.add([
             "peak",
             "\(topic.peakBufferedEvents.grouped) events, \(bytes(topic.peakRetainedBytes))",
@@ -157,6 +160,10 @@ package struct TopicInfo: AsyncParsableCommand {
         }
         return table
     }
+}
+
+extension Snapshot.Alarm {
+    fileprivate var shownName: String { Snapshot.Group(group: group).shownName }
 }
 
 extension Snapshot.Group {

@@ -96,6 +96,9 @@ extension Engine {
         topic.cutEvents = core.counters.cut
         topic.tooLargeEvents = core.counters.tooLarge
         topic.expiredGroups = core.counters.expiredGroups
+        topic.alarm = core.alarm.map {
+            Snapshot.Alarm(group: $0.group.text, reason: $0.reason.rawValue)
+        }
         topic.idleMilliseconds = core.publishedAt.map { now.milliseconds(since: $0) }
         topic.ledgerErrors = core.counters.ledgerErrors
         let producers = core.turnoverOfProducers

@@ -30,6 +30,10 @@ extension Sluice_V1_Topic {
         tooLargeEvents = topic.tooLargeEvents
         ledgerErrors = topic.ledgerErrors
         expiredGroups = topic.expiredGroups
+        if let cause = topic.alarm {
+            alarm.group = cause.group
+            alarm.reason = cause.reason
+        }
         if let seconds = topic.groupExpireAfter { groupExpireAfter = seconds }
         if let time = topic.idleMilliseconds { idleMilliseconds = time }
         groups = topic.groups.map { .init($0) }

@@ -203,6 +203,10 @@ extension MetricsText {
                 "Events that were refused for their size.", { $0.tooLargeEvents }
             ),
             (
+                "sluice_topic_alarm", .gauge,
+                "1 while a group has nearly filled the topic.", { $0.alarm == nil ? 0 : 1 }
+            ),
+            (
                 "sluice_groups_expired_total", .counter,
                 "Groups that ended as nobody came back to them.", { $0.expiredGroups }
             ),
@@ -216,6 +220,10 @@ extension MetricsText {
                 writer.add(name, topics[row].labels, Double(value(topics[row].topic)))
             }
         }
+        addLinks(topics)
+    }
+
+    private mutating func addLinks(_ topics: [TopicRow]) {
         let links = "sluice_topic_links"
         add(links, .gauge, "Links on the topic.", rows: topics.count) { row, writer in
             let (topic, labels) = (topics[row].topic, topics[row].labels)

@@ -1032,11 +1032,37 @@ package nonisolated struct Sluice_V1_Topic: @unchecked Sendable {
     set {_uniqueStorage()._expiredGroups = newValue}
   }
 
+  /// Left out as long as no group has nearly filled the topic.
+  package var alarm: Sluice_V1_Alarm {
+    get {_storage._alarm ?? Sluice_V1_Alarm()}
+    set {_uniqueStorage()._alarm = newValue}
+  }
+  /// Returns true if `alarm` has been explicitly set.
+  package var hasAlarm: Bool {_storage._alarm != nil}
+  /// Clears the value of `alarm`. Subsequent reads from it will return its default value.
+  package mutating func clearAlarm() {_uniqueStorage()._alarm = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Sluice_V1_Alarm: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Empty for the default group.
+  package var group: String = String()
+
+  /// events or bytes.
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Sluice_V1_Group: @unchecked Sendable {
@@ -2673,7 +2699,7 @@ nonisolated extension Sluice_V1_CreateTopicRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Topic"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}topic\0\u{1}head\0\u{1}first\0\u{3}buffered_events\0\u{3}retained_bytes\0\u{1}capacity\0\u{3}buffer_bytes\0\u{1}ahead\0\u{3}on_full\0\u{1}dispatcher\0\u{1}rate\0\u{1}burst\0\u{3}is_ephemeral\0\u{3}is_paused\0\u{3}granted_events\0\u{3}granted_bytes\0\u{1}producers\0\u{1}consumers\0\u{3}discarded_events\0\u{3}cut_events\0\u{3}too_large_events\0\u{3}ledger_errors\0\u{3}idle_milliseconds\0\u{1}groups\0\u{3}group_expire_after\0\u{3}expired_groups\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}topic\0\u{1}head\0\u{1}first\0\u{3}buffered_events\0\u{3}retained_bytes\0\u{1}capacity\0\u{3}buffer_bytes\0\u{1}ahead\0\u{3}on_full\0\u{1}dispatcher\0\u{1}rate\0\u{1}burst\0\u{3}is_ephemeral\0\u{3}is_paused\0\u{3}granted_events\0\u{3}granted_bytes\0\u{1}producers\0\u{1}consumers\0\u{3}discarded_events\0\u{3}cut_events\0\u{3}too_large_events\0\u{3}ledger_errors\0\u{3}idle_milliseconds\0\u{1}groups\0\u{3}group_expire_after\0\u{3}expired_groups\0\u{1}alarm\0")
 
   fileprivate class _StorageClass {
     var _topic: String = String()
@@ -2702,6 +2728,7 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
     var _groups: [Sluice_V1_Group] = []
     var _groupExpireAfter: UInt64? = nil
     var _expiredGroups: UInt64 = 0
+    var _alarm: Sluice_V1_Alarm? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2738,6 +2765,7 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
       _groups = source._groups
       _groupExpireAfter = source._groupExpireAfter
       _expiredGroups = source._expiredGroups
+      _alarm = source._alarm
     }
   }
 
@@ -2782,6 +2810,7 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
         case 24: try { try decoder.decodeRepeatedMessageField(value: &_storage._groups) }()
         case 25: try { try decoder.decodeSingularUInt64Field(value: &_storage._groupExpireAfter) }()
         case 26: try { try decoder.decodeSingularUInt64Field(value: &_storage._expiredGroups) }()
+        case 27: try { try decoder.decodeSingularMessageField(value: &_storage._alarm) }()
         default: break
         }
       }
@@ -2872,6 +2901,9 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
       if _storage._expiredGroups != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._expiredGroups, fieldNumber: 26)
       }
+      try { if let v = _storage._alarm {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 27)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2907,10 +2939,46 @@ nonisolated extension Sluice_V1_Topic: SwiftProtobuf.Message, SwiftProtobuf._Mes
         if _storage._groups != rhs_storage._groups {return false}
         if _storage._groupExpireAfter != rhs_storage._groupExpireAfter {return false}
         if _storage._expiredGroups != rhs_storage._expiredGroups {return false}
+        if _storage._alarm != rhs_storage._alarm {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sluice_V1_Alarm: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Alarm"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{1}reason\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.group) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.group.isEmpty {
+      try visitor.visitSingularStringField(value: self.group, fieldNumber: 1)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sluice_V1_Alarm, rhs: Sluice_V1_Alarm) -> Bool {
+    if lhs.group != rhs.group {return false}
+    if lhs.reason != rhs.reason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

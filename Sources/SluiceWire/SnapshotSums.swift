@@ -68,6 +68,7 @@ extension Snapshot.Topic {
         cutEvents += other.cutEvents
         tooLargeEvents += other.tooLargeEvents
         expiredGroups += other.expiredGroups
+        alarm = alarm ?? other.alarm
         ledgerErrors += other.ledgerErrors
         producerHeldSeconds.merge(other.producerHeldSeconds, uniquingKeysWith: +)
         latency.add(other.latency)

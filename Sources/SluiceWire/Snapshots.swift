@@ -114,6 +114,8 @@ package enum Snapshot {
         package var tooLargeEvents: UInt64
         /// Groups that ended as nobody came back to them.
         package var expiredGroups: UInt64
+        /// The group that has nearly filled it; nil as long as none has.
+        package var alarm: Alarm?
         /// Milliseconds since the last event came, nil if none ever did.
         package var idleMilliseconds: UInt64?
         package var groups: [Group]
@@ -164,6 +166,19 @@ package enum Snapshot {
             ended = Ended()
             latency = Latency(counts: [], seconds: 0)
             ledgerErrors = 0
+        }
+    }
+
+    /// What of a topic is nearly full and for which group, inside `$sys/topics`.
+    package struct Alarm: Codable, Hashable, Sendable {
+        /// Empty for the default group.
+        package var group: String
+        /// "events" or "bytes".
+        package var reason: String
+
+        package init(group: String, reason: String) {
+            self.group = group
+            self.reason = reason
         }
     }
 

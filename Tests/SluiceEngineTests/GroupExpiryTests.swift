@@ -56,6 +56,16 @@ struct GroupExpiryTests {
         #expect(try topic("t").groupExpireAfter == nil)
     }
 
+    @Test("A topic names the group that has nearly filled it")
+    func alarm() throws {
+        #expect(try bench.request(#"{"op": "create-topic", "topic": "t", "buffer": 10}"#) == nil)
+        leave("t", "g")
+        try bench.publish(to: "t", ["1", "2", "3", "4", "5", "6", "7"])
+        #expect(try topic("t").alarm == nil)
+        try bench.publish(to: "t", ["8"])
+        #expect(try topic("t").alarm == Snapshot.Alarm(group: "g", reason: "events"))
+    }
+
     @Test("A group has a day if nobody says otherwise, and members stop its time")
     func day() throws {
         leave("t", "g")

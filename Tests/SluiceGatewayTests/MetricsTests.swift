@@ -54,6 +54,7 @@ struct MetricsTests {
     private func topic(_ name: String) -> Snapshot.Topic {
         var topic = Snapshot.Topic(topic: name)
         topic.head = 5
+        topic.alarm = Snapshot.Alarm(group: "g", reason: "events")
         topic.producerHeldSeconds = ["noDemand": 1.5]
         topic.latency = Snapshot.Latency(counts: Array(repeating: 2, count: 11), seconds: 0.5)
         var group = Snapshot.Group(group: "g")
