@@ -132,7 +132,7 @@ def session_is_there(address: Address, session: object) -> str:
 
 
 def alarm_is_told(address: Address, any_time: bool) -> str:
-    """Whether the broker says that a group without members holds a topic up."""
+    """Whether the broker says which group holds a topic up, and when that ends."""
     link = Link(address.binary)
     link.send(open_sink(1, f"$sys/topics/{good.TOPIC}", 1))
     type, flags, number, body = link.wait(lambda type, *_: type == frames.EVENTS)
@@ -140,10 +140,12 @@ def alarm_is_told(address: Address, any_time: bool) -> str:
     document = json.loads(run.events(1)[0].payload)
     link.close()
     group = next((g for g in document["groups"] if g["group"] == "left"), {})
-    told = json.dumps(group).lower() + json.dumps(sorted(document)).lower()
-    if "expire" in told or "alarm" in told:
-        return ""
-    return "nobody is told that a group without members fills the topic"
+    end = group.get("expiresInSeconds")
+    if end is None or not 0 < end <= document["groupExpireAfter"] == group["expireAfter"]:
+        return "nobody is told when a group without members ends"
+    if document.get("alarm", {}).get("group") != "left":
+        return "nobody is told that a group without members fills the topic"
+    return ""
 
 
 ROWS = [
