@@ -171,8 +171,8 @@ package enum Limits {
     /// Milliseconds after its last event in which a producer counts as one that sends: the producers
     /// of another address hold at most half of the grants then.
     package static let ownerRivalMilliseconds: UInt64 = 1_000
-    /// Microseconds that the commands of one connection may take at once, and those of all in one
-    /// turn of a loop; what is left over runs in the next.
+    /// Microseconds that the commands or requests of one connection may take at once, and those of
+    /// all of a face in one turn of a loop; what is left over runs in the next.
     package static let commandSliceMicroseconds: UInt64 = 500
     package static let commandTurnMicroseconds: UInt64 = 2_000
     /// Effects of one step of a topic; what is left over runs in the next turn.
@@ -230,7 +230,7 @@ package enum Limits {
     package static let httpStallSecondsMax = 3
     /// Bytes that a connection is read in one turn until it has brought something.
     package static let httpFirstBytesMax = 1_024
-    /// Bytes of requests in a row that are taken in at once.
+    /// Bytes of requests in a row, and of small frames of HTTP/2, that are taken in at once.
     package static let httpRequestsBytesMax = 4_096
     /// Requests that connections with several in a row are given in one turn, all of them together.
     package static let httpRowRequestsPerTurnMax = 16
@@ -261,7 +261,7 @@ package enum Limits {
     package static let http2WindowBytes = 65_536
     /// Bytes of all bodies of a connection that may be on their way.
     package static let http2ConnectionWindowBytes = 1_048_576
-    /// Bytes of frames that are taken in at once.
+    /// Bytes of frames that are taken in at once while they are bodies for the most part.
     package static let http2InputBytesMax = 16_384
     /// Bytes of the table of headers, in either direction.
     package static let http2TableBytesMax = 4_096

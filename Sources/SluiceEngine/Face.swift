@@ -5,6 +5,10 @@
 package protocol Face: AnyObject {
     /// Bytes of events that wait to be written.
     var queuedBytes: Int { get }
+    /// Goes on with what clients said and there was no time for, once in a turn.
+    func catchUp()
+    /// Whether some of that is left, or something to write: the next turn is not to be waited for.
+    var hasMore: Bool { get }
     /// Writes what a turn of the engine brought; true if there was anything to do.
     func flush() -> Bool
     /// Looks after what only time brings, several times a second.

@@ -21,6 +21,17 @@ package final class Gateway: Face {
     private var connectionCount = 0
     var flushing: [GatewayConnection] = []
     private var held: [GatewayConnection] = []
+    /// Connections that have used their slice of the turn's time, or came when none was left.
+    private var behind = Deque<GatewayConnection>()
+    var commandTime = TurnTime(
+        sliceMicroseconds: Limits.commandSliceMicroseconds,
+        turnMicroseconds: Limits.commandTurnMicroseconds
+    )
+    /// The time of a turn for what is written, whoever it is for.
+    private var writeTime = TurnTime(
+        sliceMicroseconds: Limits.commandTurnMicroseconds,
+        turnMicroseconds: Limits.commandTurnMicroseconds
+    )
     /// Those with requests in a row, which take turns.
     private var waiting = Deque<GatewayConnection>()
     /// Bodies whose events are being read, which take turns.
@@ -149,6 +160,23 @@ package final class Gateway: Face {
     }
 }
 
+// MARK: - Turns
+
+extension Gateway {
+    /// Lets a connection go on in one of the next turns, behind those that wait already.
+    func fallBehind(_ connection: GatewayConnection) { behind.append(connection) }
+
+    package func catchUp() {
+        // They have what those left that had something to say in this turn, or one of them a slice.
+        commandTime.leaveSlice()
+        for _ in 0..<behind.count where !commandTime.isUsedUp { behind.popFirst()?.catchUp() }
+        commandTime.begin()
+        writeTime.begin()
+    }
+
+    package var hasMore: Bool { !behind.isEmpty || !flushing.isEmpty }
+}
+
 extension Gateway {
     package func flush() -> Bool {
         if !held.isEmpty, !engine.isCongested {
@@ -160,7 +188,15 @@ extension Gateway {
         guard !flushing.isEmpty else { return false }
         let due = flushing
         flushing.removeAll(keepingCapacity: true)
-        for connection in due { connection.flush() }
+        var slice = writeTime.slice
+        defer { writeTime.spend(slice) }
+        for (index, connection) in due.enumerated() {
+            guard !slice.isUsedUp() else {
+                flushing = due[index...] + flushing
+                return index > 0
+            }
+            connection.flush()
+        }
         return true
     }
 

@@ -1,3 +1,4 @@
+import DequeModule
 import Logging
 import SluiceCore
 import SluiceEngine
@@ -5,8 +6,6 @@ import SluiceNet
 
 /// One connection: finds out which HTTP it speaks, reads, and writes what answers have to give.
 final class GatewayConnection: IOHandler {
-    /// What a client says first that knows that this is HTTP/2.
-    private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
     /// Reads and writes of one turn, so that one busy client leaves the others their turn.
     private static let roundsPerTurnMax = 4
 
@@ -16,11 +15,11 @@ final class GatewayConnection: IOHandler {
     let address: String
     private var registration: Registration?
     /// Nil until it is known which it is.
-    private var http: (any HTTPSession)?
+    var http: (any HTTPSession)?
     /// What it goes on as once the request under way is read, and what is said before.
-    private var next: (answer: [UInt8], make: () throws(HTTPFailure) -> any HTTPSession)?
-    private var first: [UInt8] = []
-    private var out: [UInt8] = []
+    var next: (answer: [UInt8], make: () throws(HTTPFailure) -> any HTTPSession)?
+    var first: [UInt8] = []
+    var out: [UInt8] = []
     private var sent = 0
     private var exchanges: [Int32: HTTPExchange] = [:]
     private var known: GatewaySession?
@@ -30,7 +29,10 @@ final class GatewayConnection: IOHandler {
     /// What came since then.
     private var lingeredBytes = 0
     private var isHeld = false
-    private var isLeaving = false
+    /// What it was told and has not acted on.
+    var pending = Deque<HTTPEvent>()
+    /// Whether it waits for time to go on.
+    private var isBehind = false
     private var needsFlush = false
     private var isQueued = false
     private var patience = Patience()
@@ -59,7 +61,7 @@ final class GatewayConnection: IOHandler {
         gateway.readClocks()
         if events.contains(.writable) { flush() }
         guard !isClosed else { return }
-        if events.contains(.readable) || events.contains(.hangUp) { read() }
+        if !isBehind, events.contains(.readable) || events.contains(.hangUp) { read() }
         // Nobody is left to read the answers, whether or not anything may be read now.
         if events.contains(.hangUp) { close() }
     }
@@ -88,6 +90,10 @@ final class GatewayConnection: IOHandler {
 
 extension GatewayConnection {
     private func read() {
+        var slice = gateway.commandTime.slice
+        defer { gateway.commandTime.spend(slice) }
+        guard !slice.isUsedUp() else { return fallBehind() }
+        if !pending.isEmpty { goOn(within: &slice) }
         rounds: for _ in 0..<Self.roundsPerTurnMax {
             guard !isClosed, wantsInput else { break }
             if gateway.engine.isCongested {
@@ -115,8 +121,10 @@ extension GatewayConnection {
             case .bytes(let count):
                 bytesIn += UInt64(count)
                 guard !isEnding else { return linger(count) }
-                understand(UnsafeRawBufferPointer(rebasing: gateway.readBuffer[..<count]))
+                let bytes = UnsafeRawBufferPointer(rebasing: gateway.readBuffer[..<count])
+                understand(bytes, within: &slice)
                 if count < most || isEnding || wanted <= Limits.httpFirstBytesMax { break rounds }
+                if !isBehind, slice.isUsedUp() { return fallBehind() }
             }
         }
         if !isClosed { updateInterest() }
@@ -130,7 +138,21 @@ extension GatewayConnection {
         if lingeredBytes > most { close() }
     }
 
+    /// Leaves the loop to others, and goes on when they have had their slices of its time.
+    private func fallBehind() {
+        guard !isBehind, !isClosed else { return }
+        isBehind = true
+        gateway.fallBehind(self)
+        updateInterest()
+    }
+
+    func catchUp() {
+        isBehind = false
+        if !isClosed { read() }
+    }
+
     private var wantsInput: Bool {
+        guard pending.isEmpty, !isBehind else { return false }
         guard !isEnding, let http else { return !isHeld }
         // Who does not read is not read either: there would be an answer to it.
         return http.wantsInput && !isHeld && (!isBlocked || http.readsWhileBlocked)
@@ -142,7 +164,10 @@ extension GatewayConnection {
         if !isClosed { updateInterest() }
     }
 
-    private func understand(_ bytes: UnsafeRawBufferPointer) {
+    private func understand(
+        _ bytes: UnsafeRawBufferPointer,
+        within slice: inout TurnTime.Slice
+    ) {
         if exchanges.isEmpty, owesSince == nil, !(http is H2Session) {
             owesSince = gateway.loop.now
         }
@@ -162,84 +187,10 @@ extension GatewayConnection {
             fail(error)
             return
         }
-        act()
-        do throws(HTTPFailure) { try changeIfAsked() } catch { fail(error) }
+        goOn(within: &slice)
         if let session = http as? H2Session, hasAsked {
             owesSince = session.owesHead ? owesSince ?? gateway.loop.now : nil
         }
-    }
-
-    private func sniff(_ bytes: UnsafeRawBufferPointer) throws(HTTPFailure) {
-        first += bytes
-        let count = min(first.count, Self.preface.count)
-        let isAlike = first[..<count] == Self.preface[..<count]
-        guard !isAlike || count == Self.preface.count else { return }
-        let session: any HTTPSession = isAlike ? try H2Session() : try H1Session()
-        http = session
-        try feed(first, to: session)
-        first = []
-    }
-
-    private func feed(
-        _ bytes: [UInt8],
-        to session: any HTTPSession
-    ) throws(HTTPFailure) {
-        var failure: HTTPFailure?
-        bytes.withUnsafeBytes { bytes in
-            do throws(HTTPFailure) { try session.receive(bytes) } catch { failure = error }
-        }
-        if let failure { throw failure }
-    }
-
-    /// Whether it may still become something else: HTTP/1.1 whose parser stops at this request.
-    var mayChange: Bool { http is H1Session && next == nil }
-
-    /// Goes on as another protocol, for as long as which the exchange lasts.
-    func change(
-        _ exchange: HTTPExchange,
-        saying answer: [UInt8],
-        to make: @escaping (@escaping () -> Void) throws(HTTPFailure) -> any HTTPSession
-    ) {
-        exchange.takeOver()
-        next = (
-            answer,
-            { [unowned self] () throws(HTTPFailure) in
-                try make { [weak self] in self?.lookAgain() }
-            }
-        )
-    }
-
-    private func lookAgain() {
-        guard !isClosed else { return }
-        wantFlush()
-        updateInterest()
-    }
-
-    /// Goes on in another protocol if the client asked for it.
-    private func changeIfAsked() throws(HTTPFailure) {
-        guard let old = http as? H1Session, !isClosed else { return }
-        if let next {
-            self.next = nil
-            let rest = try old.leave(saying: next.answer)
-            old.drain(into: &out, upTo: Limits.httpWriteBytes)
-            old.close()
-            let session = try next.make()
-            http = session
-            try feed(rest, to: session)
-            wantFlush()
-            return
-        }
-        guard let upgrade = old.upgrade else { return }
-        let answer =
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
-        let rest = try old.leave(saying: Array(answer.utf8))
-        old.drain(into: &out, upTo: Limits.httpWriteBytes)
-        old.close()
-        let session = try H2Session()
-        http = session
-        try session.upgrade(from: upgrade.head, settings: upgrade.settings)
-        if !rest.isEmpty { try feed(rest, to: session) }
-        act()
     }
 
     private func fail(_ failure: HTTPFailure) {
@@ -274,13 +225,28 @@ extension GatewayConnection {
         return isQueued
     }
 
+    /// Does what came in as far as the time lasts, and goes on in another protocol if that is said.
+    private func goOn(within slice: inout TurnTime.Slice) {
+        act(within: &slice)
+        do throws(HTTPFailure) { try changeIfAsked() } catch { fail(error) }
+    }
+
     /// Does what came in, until nothing of it is left.
-    private func act() {
+    func act() {
+        var slice = TurnTime.Slice.endless
+        act(within: &slice)
+    }
+
+    private func act(within slice: inout TurnTime.Slice) {
         guard let http else { return }
-        var events = http.takeEvents()
-        while !events.isEmpty, !isClosed {
-            for event in events { act(on: event) }
-            events = http.takeEvents()
+        pending.append(contentsOf: http.takeEvents())
+        while !isClosed, let event = pending.popFirst() {
+            act(on: event)
+            if pending.isEmpty { pending.append(contentsOf: http.takeEvents()) }
+            if !pending.isEmpty, slice.isUsedUp() {
+                fallBehind()
+                break
+            }
         }
         wantFlush()
     }
@@ -330,7 +296,7 @@ extension GatewayConnection {
 
     func took(_ bytes: Int, of stream: Int32) { http?.took(bytes, of: stream) }
 
-    private func wantFlush() {
+    func wantFlush() {
         guard !needsFlush, !isClosed else { return }
         needsFlush = true
         gateway.flushing.append(self)
@@ -349,7 +315,8 @@ extension GatewayConnection {
             send()
         }
         guard !isClosed else { return }
-        if sent == out.count, !isBlocked, isEnding || http?.isOver ?? false { finish() }
+        let isOver = isEnding || pending.isEmpty && http?.isOver ?? false
+        if sent == out.count, !isBlocked, isOver { finish() }
         guard !isClosed else { return }
         updateInterest()
         // Requests that came in a row are answered no further than their answers are taken.
@@ -366,9 +333,11 @@ extension GatewayConnection {
         guard let http, !isEnding else { return false }
         while out.count < Limits.httpWriteBytes {
             http.drain(into: &out, upTo: Limits.httpWriteBytes)
-            let events = http.takeEvents()
-            guard !events.isEmpty, !isClosed else { break }
-            for event in events { act(on: event) }
+            // In their order: what waits for time is done before what is told now.
+            let isWaiting = !pending.isEmpty
+            pending.append(contentsOf: http.takeEvents())
+            guard !isWaiting, !pending.isEmpty, !isClosed else { break }
+            while !isClosed, let event = pending.popFirst() { act(on: event) }
             do throws(HTTPFailure) { try changeIfAsked() } catch {
                 fail(error)
                 break
@@ -391,7 +360,7 @@ extension GatewayConnection {
         } catch { close() }
     }
 
-    private func updateInterest() {
+    func updateInterest() {
         guard let registration, !isClosed else { return }
         var interest: IOInterest = []
         if wantsInput || isEnding { interest.insert(.readable) }
@@ -425,7 +394,9 @@ extension GatewayConnection {
             if now >= endsAt { close() }
             return
         }
-        if let owesSince, now - min(now, owesSince) > UInt64(Limits.httpHeadSecondsMax) * second {
+        if !isBehind, let owesSince,
+            now - min(now, owesSince) > UInt64(Limits.httpHeadSecondsMax) * second
+        {
             if !hasAsked { gateway.engine.countReject(.timeout, at: .http) }
             close()
             return
@@ -444,6 +415,7 @@ extension GatewayConnection {
             if now - min(now, idleSince) > UInt64(Limits.httpIdleSecondsMax) * second { wind() }
             return
         }
+        guard !isBehind else { return }
         for exchange in exchanges.values where !exchange.isBodyComplete && !exchange.isAnswered {
             let came = UInt64(exchange.bodyBytes / Limits.httpBodyBytesPerSecondMin)
             let due = exchange.since + (UInt64(Limits.httpHeadSecondsMax) + came) * second
@@ -468,6 +440,7 @@ extension GatewayConnection {
     /// The broker has stopped: what is open is answered now.
     func leave() {
         if !hasAsked { gateway.engine.countReject(.stopping, at: .http) }
+        act()
         for exchange in exchanges.values { exchange.handler?.leave() }
         wind()
     }
@@ -483,6 +456,7 @@ extension GatewayConnection {
     func close() {
         guard !isClosed else { return }
         isClosed = true
+        pending = []
         if let registration { gateway.loop.deregister(registration) }
         registration = nil
         endExchanges()

@@ -33,6 +33,9 @@ package final class H2Session: HTTPSession {
     private var isWinding = false
     private var idleAllowance = IdleAllowance()
     private var isFlooded = false
+    /// Bytes of bodies in what is taken in, and whether they were the most of it.
+    private var dataBytes = 0
+    private var isInBody = false
     /// The code of the last GOAWAY that was written.
     package private(set) var lastError: UInt32 = 0
     /// Set by the owner before it feeds: monotonic nanoseconds.
@@ -131,11 +134,13 @@ extension H2Session {
         idleAllowance.refresh(at: now)
         framing.take(bytes)
         events.reserveCapacity(eventsBefore)
+        dataBytes = 0
         let count = nghttp2_session_mem_recv(
             session,
             bytes.bindMemory(to: UInt8.self).baseAddress,
             bytes.count
         )
+        isInBody = dataBytes >= bytes.count / 2
         if isFlooded {
             nghttp2_session_terminate_session(
                 session,
@@ -169,10 +174,11 @@ extension H2Session {
             && nghttp2_session_get_outbound_queue_size(session) < framesMax
     }
 
-    // One frame of the largest size, which may as well be a thousand small ones: who has brought
-    // nothing waits for more turns.
+    // Requests in a row are work, and bodies are bytes. Who has brought nothing waits for more
+    // turns.
     package var inputBytesMax: Int {
-        idleAllowance.isEarned ? Limits.http2InputBytesMax : Limits.httpFirstBytesMax
+        guard idleAllowance.isEarned else { return Limits.httpFirstBytesMax }
+        return isInBody ? Limits.http2InputBytesMax : Limits.httpRequestsBytesMax
     }
 
     package func stalled(at now: UInt64) -> [Int32] {
@@ -262,6 +268,7 @@ extension H2Session {
     fileprivate func data(_ id: Int32, _ bytes: UnsafeBufferPointer<UInt8>) {
         // One stream that is held must not stall the others: its own window bounds what it brings.
         nghttp2_session_consume_connection(session, bytes.count)
+        dataBytes += bytes.count
         guard let stream = stream(id), !stream.isTooLarge else { return }
         events.append(.body(id, Array(bytes)))
     }

@@ -90,7 +90,7 @@ extension ClientPeer {
     func receive(
         _ slab: Slab,
         from start: Int,
-        within slice: inout CommandTime.Slice
+        within slice: inout CommandSlice
     ) -> ReadProgress {
         var progress = ReadProgress(from: start)
         isBehind = false
@@ -117,7 +117,7 @@ extension ClientPeer {
 
     /// The same for one who has no turns.
     package func receive(_ slab: Slab, from start: Int) -> ReadProgress {
-        var slice = CommandTime.Slice.endless
+        var slice = CommandSlice.endless
         return receive(slab, from: start, within: &slice)
     }
 

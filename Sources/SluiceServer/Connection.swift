@@ -194,9 +194,9 @@ extension Connection {
     }
 
     private func understand(_ slab: Slab) {
-        var slice = shard.commandTime.slice
+        var slice = CommandSlice(shard.commandTime.slice)
         let progress = peer.receive(slab, from: input.parsed, within: &slice)
-        shard.commandTime.spend(slice)
+        shard.commandTime.spend(slice.time)
         input.note(progress, at: shard.loop.now)
         guard peer.departure == nil else {
             depart(with: slab)

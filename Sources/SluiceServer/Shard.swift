@@ -23,7 +23,10 @@ final class Shard {
     private var settling: [Connection] = []
     /// Connections that were read and have used their slice of the turn's time.
     var behind = Deque<Connection>()
-    var commandTime = CommandTime()
+    var commandTime = TurnTime(
+        sliceMicroseconds: Limits.commandSliceMicroseconds,
+        turnMicroseconds: Limits.commandTurnMicroseconds
+    )
     /// Connections that wait for other shards to deal with what they said.
     var held: [Connection] = []
     /// Connections that are read late, and whether a timer looks after them.
@@ -130,6 +133,7 @@ extension Shard {
         readClocks()
         commandTime.begin()
         if !behind.isEmpty { catchUp() }
+        face?.catchUp()
         for round in 0..<Self.roundsPerTurnMax {
             _ = engine.turn(stats: round == 0)
             // First what others can work on while we write.
@@ -148,7 +152,8 @@ extension Shard {
         reading.removeAll(keepingCapacity: true)
         sendPost()
         if let time = engine.wakesAt { wake(at: time) }
-        return engine.hasMore || !flushing.isEmpty || !behind.isEmpty
+        let isBehind = !behind.isEmpty || face?.hasMore ?? false
+        return engine.hasMore || !flushing.isEmpty || isBehind
     }
 
     /// Lets connections go on for which there was no time, in their order.

@@ -271,7 +271,7 @@ struct H2SessionTests {
         #expect(throws: HTTPFailure.flood) { try session.feed(client.bytes) }
     }
 
-    @Test("turns are small until something moves, and again when most of it is nothing")
+    @Test("turns are small until something moves, larger for bodies, and small again for nothing")
     func turns() throws {
         let session = try H2Session()
         var client = HTTP2Frames()
@@ -280,11 +280,15 @@ struct H2SessionTests {
         try session.feed(client.bytes)
         #expect(session.inputBytesMax == Limits.httpFirstBytesMax)
         var body = HTTP2Frames()
-        body.add(.data, stream: 1, payload: [1])
+        body.add(.data, stream: 1, payload: [UInt8](repeating: 1, count: 100))
         try session.feed(body.bytes)
         #expect(session.inputBytesMax == Limits.http2InputBytesMax)
+        var bits = HTTP2Frames()
+        for _ in 0..<10 { bits.add(.data, stream: 1, payload: [1]) }
+        try session.feed(bits.bytes)
+        #expect(session.inputBytesMax == Limits.httpRequestsBytesMax)
         var pings = HTTP2Frames()
-        for _ in 0...Limits.http2IdleFramesPerUseful {
+        for _ in 0...11 * Limits.http2IdleFramesPerUseful {
             pings.add(.ping, payload: [UInt8](repeating: 0, count: 8))
         }
         try session.feed(pings.bytes)
