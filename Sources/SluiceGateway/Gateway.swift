@@ -32,6 +32,8 @@ package final class Gateway: Face {
         sliceMicroseconds: Limits.commandTurnMicroseconds,
         turnMicroseconds: Limits.commandTurnMicroseconds
     )
+    /// Pieces of long answers that are made in one of the next turns.
+    private var pieces = Deque<() -> Void>()
     /// Those with requests in a row, which take turns.
     private var waiting = Deque<GatewayConnection>()
     /// Bodies whose events are being read, which take turns.
@@ -157,6 +159,24 @@ package final class Gateway: Face {
         if let next = reading.popFirst(), !next.goOn() { reading.append(next) }
         guard !reading.isEmpty else { return }
         loop.schedule(after: .zero) { [weak self] in self?.readOn() }
+    }
+
+    /// Has a piece of an answer made in one of the next turns.
+    func queue(piece: @escaping () -> Void) {
+        pieces.append(piece)
+        guard pieces.count == 1 else { return }
+        loop.schedule(after: .zero) { [weak self] in self?.makePieces() }
+    }
+
+    /// As many as a slice of the turn's time lasts for, but one in any case.
+    private func makePieces() {
+        var slice = TurnTime(
+            sliceMicroseconds: Limits.commandSliceMicroseconds,
+            turnMicroseconds: Limits.commandTurnMicroseconds
+        ).slice
+        while !slice.isUsedUp(), let piece = pieces.popFirst() { piece() }
+        guard !pieces.isEmpty else { return }
+        loop.schedule(after: .zero) { [weak self] in self?.makePieces() }
     }
 }
 

@@ -3,24 +3,21 @@ package import SluiceWire
 // The families; `Protocol/metrics.md` describes each.
 
 extension MetricsText {
-    /// A topic or a group, with the labels of its samples as text.
-    private struct TopicRow {
-        let topic: Snapshot.Topic
-        let labels: String
+    /// Topics and their groups, with the labels of their samples as text, made a few at a time.
+    private final class Rows {
+        let topics: [Snapshot.Topic]
+        private(set) var topicLabels: [String] = []
+        private(set) var groups: [(group: Snapshot.Group, labels: String)] = []
 
-        init(_ topic: Snapshot.Topic) {
-            self.topic = topic
-            labels = SampleWriter.text(of: [("topic", topic.topic)])
-        }
-    }
+        init(_ topics: [Snapshot.Topic]) { self.topics = topics }
 
-    private struct GroupRow {
-        let group: Snapshot.Group
-        let labels: String
-
-        init(_ topic: String, _ group: Snapshot.Group) {
-            self.group = group
-            labels = SampleWriter.text(of: [("topic", topic), ("group", group.group)])
+        func prepare(_ index: Int) {
+            let topic = topics[index]
+            topicLabels.append(SampleWriter.text(of: [("topic", topic.topic)]))
+            for group in topic.groupsByName {
+                let labels = [("topic", topic.topic), ("group", group.group)]
+                groups.append((group, SampleWriter.text(of: labels)))
+            }
         }
     }
 
@@ -32,13 +29,11 @@ extension MetricsText {
     ) -> Self {
         var text = Self(form)
         if let server { text.add(server) }
-        let rows = topics.map { TopicRow($0) }
-        text.add(rows)
-        let groups = topics.flatMap { topic in
-            topic.groupsByName.map { GroupRow(topic.topic, $0) }
-        }
-        text.add(groups)
-        text.addHolds(rows, groups)
+        let rows = Rows(topics)
+        text.prepare(steps: topics.count, rows.prepare)
+        text.addTopics(rows)
+        text.addGroups(rows)
+        text.addHolds(rows)
         text.addLatency(rows)
         return text
     }
@@ -155,7 +150,7 @@ extension MetricsText {
         )
     }
 
-    private mutating func add(_ topics: [TopicRow]) {
+    private mutating func addTopics(_ rows: Rows) {
         typealias Family = (String, Kind, String, (Snapshot.Topic) -> UInt64)
         let families: [Family] = [
             (
@@ -216,8 +211,8 @@ extension MetricsText {
             ),
         ]
         for (name, kind, help, value) in families {
-            add(name, kind, help, rows: topics.count) { row, writer in
-                writer.add(name, topics[row].labels, Double(value(topics[row].topic)))
+            add(name, kind, help, rows: rows.topics.count) { row, writer in
+                writer.add(name, rows.topicLabels[row], Double(value(rows.topics[row])))
             }
         }
         addLinks(topics)
@@ -225,14 +220,14 @@ extension MetricsText {
 
     private mutating func addLinks(_ topics: [TopicRow]) {
         let links = "sluice_topic_links"
-        add(links, .gauge, "Links on the topic.", rows: topics.count) { row, writer in
-            let (topic, labels) = (topics[row].topic, topics[row].labels)
+        add(links, .gauge, "Links on the topic.", rows: rows.topics.count) { row, writer in
+            let (topic, labels) = (rows.topics[row], rows.topicLabels[row])
             writer.add(links, labels + ",role=\"producer\"", Double(topic.producers))
             writer.add(links, labels + ",role=\"consumer\"", Double(topic.consumers))
         }
     }
 
-    private mutating func add(_ groups: [GroupRow]) {
+    private mutating func addGroups(_ rows: Rows) {
         typealias Family = (String, Kind, String, (Snapshot.Group) -> UInt64)
         let families: [Family] = [
             (
@@ -273,13 +268,14 @@ extension MetricsText {
             ),
         ]
         for (name, kind, help, value) in families {
-            add(name, kind, help, rows: groups.count) { row, writer in
-                writer.add(name, groups[row].labels, Double(value(groups[row].group)))
+            add(name, kind, help, rows: rows.groups.count) { row, writer in
+                let (group, labels) = rows.groups[row]
+                writer.add(name, labels, Double(value(group)))
             }
         }
     }
 
-    private mutating func addHolds(_ topics: [TopicRow], _ groups: [GroupRow]) {
+    private mutating func addHolds(_ rows: Rows) {
         func write(
             _ name: String,
             _ labels: String,
@@ -295,18 +291,20 @@ extension MetricsText {
             consumers,
             .counter,
             "Time that events waited for the group and none of its consumers could take them.",
-            rows: groups.count
+            rows: rows.groups.count
         ) { row, writer in
-            write(consumers, groups[row].labels, groups[row].group.heldSeconds, &writer)
+            let (group, labels) = rows.groups[row]
+            write(consumers, labels, group.heldSeconds, &writer)
         }
         let producers = "sluice_producer_blocked_seconds_total"
         add(
             producers,
             .counter,
             "Time that producers had events and no credit for them.",
-            rows: topics.count
+            rows: rows.topics.count
         ) { row, writer in
-            write(producers, topics[row].labels, topics[row].topic.producerHeldSeconds, &writer)
+            let held = rows.topics[row].producerHeldSeconds
+            write(producers, rows.topicLabels[row], held, &writer)
         }
     }
 
@@ -315,15 +313,15 @@ extension MetricsText {
         word.map { $0.isUppercase ? "-\($0.lowercased())" : "\($0)" }.joined()
     }
 
-    private mutating func addLatency(_ topics: [TopicRow]) {
+    private mutating func addLatency(_ rows: Rows) {
         let name = "sluice_dispatch_latency_seconds"
         add(
             name,
             .histogram,
             "Age of the oldest event of each delivery when it was handed out.",
-            rows: topics.count
+            rows: rows.topics.count
         ) { row, writer in
-            let (latency, labels) = (topics[row].topic.latency, topics[row].labels)
+            let (latency, labels) = (rows.topics[row].latency, rows.topicLabels[row])
             guard !latency.counts.isEmpty else { return }
             var sum: UInt64 = 0
             for (count, bound) in zip(latency.counts, Snapshot.Latency.bounds) {

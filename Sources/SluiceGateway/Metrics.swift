@@ -30,9 +30,10 @@ package struct MetricsText {
     /// What is told of one kind: its head, and rows of samples that are made when they are written.
     struct Family {
         let name: String
-        let kind: Kind
+        /// Nil if nothing is told, only made ready.
+        let kind: Kind?
         let help: String
-        let rows: Int
+        let rows: () -> Int
         let write: (Int, inout SampleWriter) -> Void
     }
 
@@ -51,10 +52,17 @@ package struct MetricsText {
         _ name: String,
         _ kind: Kind,
         _ help: String,
-        rows: Int,
+        rows: @escaping @autoclosure () -> Int,
         _ write: @escaping (Int, inout SampleWriter) -> Void
     ) {
+        let rows = { rows() }
         families.append(Family(name: name, kind: kind, help: help, rows: rows, write: write))
+    }
+
+    /// Has something done before the families that are added later, a step after the other.
+    mutating func prepare(steps: Int, _ body: @escaping (Int) -> Void) {
+        let steps = { steps }
+        families.append(Family(name: "", kind: nil, help: "", rows: steps) { row, _ in body(row) })
     }
 
     /// Adds a family of a few samples.
@@ -76,10 +84,15 @@ package struct MetricsText {
     /// Whether all is written.
     package var isOver: Bool { family > families.count }
 
-    /// The next piece, about so large; empty once all is written.
+    /// Rows of one piece, so that it is soon made whatever they are.
+    private static let rowsPerPieceMax = 512
+
+    /// The next piece, at most about so large; what is made ready leaves it empty.
     package mutating func next(bytes most: Int) -> [UInt8] {
         var writer = SampleWriter()
-        while writer.bytes.count < most, !isOver {
+        var left = Self.rowsPerPieceMax
+        while writer.bytes.count < most, left > 0, !isOver {
+            left -= 1
             guard family < families.count else {
                 if form == .open { writer.bytes += Array("# EOF\n".utf8) }
                 family += 1
@@ -91,7 +104,7 @@ package struct MetricsText {
                 self.row = 0
                 continue
             }
-            if row < now.rows {
+            if row < now.rows() {
                 now.write(row, &writer)
                 self.row = row + 1
             } else {
@@ -108,11 +121,12 @@ struct SampleWriter {
     fileprivate(set) var bytes: [UInt8] = []
 
     fileprivate mutating func begin(_ family: MetricsText.Family, _ form: MetricsText.Form) {
+        guard let kind = family.kind else { return }
         var name = family.name
-        if form == .open, family.kind == .counter {
+        if form == .open, kind == .counter {
             name = String(name.dropLast("_total".count))
         }
-        let text = "# HELP \(name) \(family.help)\n# TYPE \(name) \(family.kind.rawValue)\n"
+        let text = "# HELP \(name) \(family.help)\n# TYPE \(name) \(kind.rawValue)\n"
         bytes += Array(text.utf8)
     }
 
@@ -175,7 +189,7 @@ private final class MetricsBody: BodySource {
     private func writeSoon() {
         guard !hasPieceSoon else { return }
         hasPieceSoon = true
-        exchange.connection.gateway.loop.schedule(after: .zero) { [weak self] in
+        exchange.connection.gateway.queue { [weak self] in
             guard let self else { return }
             hasPieceSoon = false
             piece = text.next(bytes: Limits.httpWriteBytes)

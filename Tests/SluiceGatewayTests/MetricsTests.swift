@@ -1,4 +1,5 @@
 import FoundationEssentials
+import SluiceCore
 import SluiceGateway
 import SluiceTestKit
 import SluiceWire
@@ -107,6 +108,24 @@ struct MetricsTests {
         var bytes: [UInt8] = []
         while !text.isOver { bytes += text.next(bytes: 100) }
         return String(decoding: bytes, as: UTF8.self)
+    }
+
+    @Test("of ten thousand topics come in pieces none of which is long to make")
+    func pieces() {
+        var text = MetricsText.page(.plain, server, (0..<10_000).map { topic("t\($0)") })
+        var pieces = 0
+        var lines = 0
+        while !text.isOver {
+            let piece = text.next(bytes: Limits.httpWriteBytes)
+            let count = piece.count { $0 == UInt8(ascii: "\n") }
+            #expect(count <= 20 * 512)
+            #expect(piece.count < 2 * Limits.httpWriteBytes)
+            pieces += 1
+            lines += count
+        }
+        // Those that make ready are empty.
+        #expect(pieces > 10_000 / 512 + lines / 1_024)
+        #expect(lines > 30 * 10_000)
     }
 
     @Test("are those that the page describes, with these types and labels, and no others")
