@@ -149,4 +149,10 @@ package enum BlockedBy: UInt8, Sendable, CaseIterable {
     case others = 12
     /// The member owns no partition.
     case partition = 13
+
+    /// The word for it in documents.
+    package var word: String { Self.words[Int(rawValue)] }
+
+    // Made once: to look a case's name up takes longer than the rest of a topic's document.
+    private static let words = allCases.map { "\($0)" }
 }

@@ -20,6 +20,12 @@ package enum DispatcherKind: UInt8, Sendable, CaseIterable {
     case independent = 4
     /// To members with credit, in proportion to their weights.
     case fair = 5
+
+    /// The word for it in documents.
+    package var word: String { Self.words[Int(rawValue)] }
+
+    // Made once: to look a case's name up takes longer than the rest of a topic's document.
+    private static let words = allCases.map { "\($0)" }
 }
 
 /// Where a new group begins.

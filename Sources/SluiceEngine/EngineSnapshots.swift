@@ -61,22 +61,32 @@ extension Engine {
         groupsMax: Int = .max,
         partitionsMax: Int = Limits.documentPartitionsMax
     ) -> Snapshot.Topic {
-        let core = box.core
+        // Handed on once: each access to a member of the box' own would copy it whole.
+        var topic = snapshot(box.core, groupsMax, partitionsMax)
+        topic.latency = box.latency.snapshot
+        let use = box.core.memoryUse
+        topic.memoryBytes = use.held
+        topic.reservedBytes = use.reserved
+        return topic
+    }
+
+    private func snapshot(
+        _ core: Topic,
+        _ groupsMax: Int,
+        _ partitionsMax: Int
+    ) -> Snapshot.Topic {
         var topic = Snapshot.Topic(topic: core.name.text)
         topic.head = core.log.head
         topic.first = core.log.firstOffset
         topic.bufferedEvents = core.buffered
         topic.retainedBytes = core.retainedBytes
-        let use = box.core.memoryUse
-        topic.memoryBytes = use.held
-        topic.reservedBytes = use.reserved
         topic.peakBufferedEvents = core.counters.peakBuffered
         topic.peakRetainedBytes = core.counters.peakRetainedBytes
         topic.capacity = core.options.capacity
         topic.bufferBytes = core.options.bufferBytes
         topic.ahead = core.options.ahead
         topic.onFull = core.options.onFull.rawValue
-        topic.dispatcher = "\(core.options.group.dispatcher ?? .demand)"
+        topic.dispatcher = (core.options.group.dispatcher ?? .demand).word
         topic.rate = core.options.rate?.eventsPerSecond
         topic.burst = core.options.rate?.burst
         topic.isEphemeral = core.options.isEphemeral
@@ -111,10 +121,9 @@ extension Engine {
         topic.ended.discarded = core.endedGroups.discarded
         topic.ended.refused = core.endedGroups.refused
         topic.ended.heldSeconds = seconds(core.endedGroups.holds)
-        topic.latency = box.latency.snapshot
         var partitions = partitionsMax
         var leftOut = 0
-        for number in core.groups.indices {
+        for number in core.groupTable.indices {
             guard let group = core.group(number) else { continue }
             if topic.groups.count < groupsMax {
                 topic.groups.append(snapshot(group, number, of: core, &partitions))
@@ -133,7 +142,7 @@ extension Engine {
         _ partitions: inout Int
     ) -> Snapshot.Group {
         var snapshot = Snapshot.Group(group: group.name.text)
-        snapshot.dispatcher = "\(group.rules.dispatcher)"
+        snapshot.dispatcher = group.rules.dispatcher.word
         snapshot.lag = group.rules.lag.policy.name
         snapshot.maxLag = group.rules.lag.policy == .block ? nil : group.rules.lag.events
         snapshot.isEphemeral = group.rules.isEphemeral
@@ -169,7 +178,7 @@ extension Engine {
     private func seconds(_ holds: HoldTimes) -> [String: Double] {
         var seconds: [String: Double] = [:]
         holds.forEach(at: now) { reason, time in
-            seconds["\(reason)"] = Double(time) / 1_000_000_000
+            seconds[reason.word] = Double(time) / 1_000_000_000
         }
         return seconds
     }
@@ -193,14 +202,14 @@ extension Engine {
             }
             link.isAttached = consumer.isAttached
             link.deliverable = box.core.deliverable(ofConsumer: id)
-            link.blockedBy = "\(box.core.holder(ofConsumer: id))"
+            link.blockedBy = box.core.holder(ofConsumer: id).word
             link.sinceAskMilliseconds = consumer.askedAt.map { now.milliseconds(since: $0) }
             link.sinceEventsMilliseconds = consumer.movedAt.map { now.milliseconds(since: $0) }
             fill(&link, consumer.ledger)
         } else if let producer = box.core.producer(id) {
             link.isAttached = producer.isAttached
             if case .events(let backlog) = producer.backlog { link.available = backlog }
-            link.blockedBy = "\(box.core.holder(ofProducer: id))"
+            link.blockedBy = box.core.holder(ofProducer: id).word
             link.sinceAskMilliseconds = producer.askedAt.map { now.milliseconds(since: $0) }
             link.sinceEventsMilliseconds = producer.movedAt.map { now.milliseconds(since: $0) }
             fill(&link, producer.ledger)

@@ -127,11 +127,8 @@ extension StatsTopics {
     fileprivate init(merging parts: [StatsTopics], for query: StatsQuery) {
         self.init()
         hasMore = parts.contains(where: \.hasMore)
-        for part in parts {
-            topics += part.topics
-            if let others = part.others { add(other: others) }
-        }
-        topics.sort { Name($0.topic) < Name($1.topic) }
+        for case let others? in parts.map(\.others) { add(other: others) }
+        topics = Self.merged(parts.map(\.topics))
         // Of a part that has more, nothing is known behind the last that it tells of.
         let ends = parts.filter(\.hasMore).compactMap { $0.topics.last.map { Name($0.topic) } }
         let end = ends.min()
@@ -146,6 +143,24 @@ extension StatsTopics {
         for index in topics.indices {
             topics[index].foldGroups(most: Limits.metricsGroupsMax - groups)
             groups += topics[index].groups.count
+        }
+    }
+
+    /// All of them in the order of their names, which each part is in.
+    private static func merged(_ parts: [[Snapshot.Topic]]) -> [Snapshot.Topic] {
+        var merged: [Snapshot.Topic] = []
+        merged.reserveCapacity(parts.reduce(0) { $0 + $1.count })
+        var places = parts.map { _ in 0 }
+        while true {
+            var first: Int?
+            for part in parts.indices where places[part] < parts[part].count {
+                let name = Name(parts[part][places[part]].topic)
+                if let first, Name(parts[first][places[first]].topic) < name { continue }
+                first = part
+            }
+            guard let first else { return merged }
+            merged.append(parts[first][places[first]])
+            places[first] += 1
         }
     }
 
