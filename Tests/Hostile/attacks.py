@@ -25,6 +25,8 @@ CHUNK_BYTES = 1 << 16
 # Whoever attacks comes from elsewhere than the good.
 FROM = ("127.0.0.2", 0)
 CHAFF = 99
+# `topicsMax` of the specification.
+TOPICS_MAX = 100_000
 
 
 class Siege:
@@ -36,6 +38,8 @@ class Siege:
         self.scale = scale
         self.pipe = pipe
         self.until = float("inf")
+        # What it has to tell beside what is wrong.
+        self.told = ""
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -400,18 +404,40 @@ def polled_topics(siege: Siege) -> None:
             tails[number] = data[-len(mark) + 1 :]
 
 
-def make_topics(siege: Siege, count: int) -> None:
-    link = siege.link()
+def make_topics(siege: Siege, count: int) -> int:
+    """Topics that last; how many there are now, which is a little less than all there may be."""
+    made = tried = 0
+    for host in range(2, 250):
+        # Behind half of all, an address has no more than half of what is left.
+        left = TOPICS_MAX - made
+        few = min(count - made, TOPICS_MAX // 2 if made == 0 else left // 4)
+        if few <= 0:
+            break
+        made += make_few_topics(siege, (f"127.0.0.{host}", 0), range(tried, tried + few))
+        tried += few
+    return made
+
+
+def make_few_topics(siege: Siege, source: tuple[str, int], all: range) -> int:
+    link, made = Link(siege.address, source=source), 0
     # Topics that somebody uses are not tidied away.
-    for start in range(1, count + 1, 1_000):
-        numbers = range(start, min(count, start + 999) + 1)
+    for start in range(0, len(all), 1_000):
+        part = all[start : start + 1_000]
         link.send(b"".join(
-            encode(Frame(frames.OPEN, n, fields={
-                "role": frames.SINK, "topic": f"made{n}",
+            encode(Frame(frames.OPEN, number - all.start + 1, fields={
+                "role": frames.SINK, "topic": f"made{number}",
                 "options": frames.options(group="g", demand=(1, 0)),
-            })) + close(n) for n in numbers
+            })) + close(number - all.start + 1) for number in part
         ))
-        siege.count_frames(link, frames.CLOSE, len(numbers))
+        closed = 0
+        while closed < len(part):
+            for type, *_ in link.frames():
+                made += type == frames.OPENED
+                closed += type == frames.CLOSE
+            if closed < len(part) and not link.read():
+                raise Lost("the broker closed the connection")
+    link.close()
+    return made
 
 
 def flipping(siege: Siege) -> None:

@@ -32,6 +32,7 @@ sys.path += [str(HERE.parents[1] / "Protocol" / "python"), str(HERE.parent / "Ht
 import attacks  # noqa: E402
 import frames  # noqa: E402
 import good  # noqa: E402
+import statistics_attacks  # noqa: E402
 import web_attacks  # noqa: E402
 from attacks import Siege  # noqa: E402
 from good import GoodClient, Report  # noqa: E402
@@ -41,6 +42,8 @@ from web_attacks import floods  # noqa: E402
 P99_SECONDS_MAX = 0.020
 RATE_SHARE_MIN = 0.9
 MEMORY_LIMIT_MIB = 512
+# A hundred thousand topics take more than that.
+ALL_TOPICS_LIMIT_MIB = 4_096
 REPEATS = 5
 # After so long no row is repeated any more, so that all of them end in five minutes.
 REPEATING_SECONDS_MAX = 150
@@ -74,6 +77,8 @@ class Row:
     before: Callable[[Address], object] | None = None
     after: Callable[[Address, object], str] | None = None
     http: bool = False
+    shards: int = 1
+    limit: int = MEMORY_LIMIT_MIB
 
 
 def link_opens(address: Address, any_time: bool) -> str:
@@ -166,6 +171,19 @@ ROWS = [
     Row("left-group", attacks.abandoned_group, 1, during=alarm_is_told),
     Row("metrics", web_attacks.scrapes, 3),
     *(
+        Row(
+            f"{name}-all-{shards}", attack, 3, shards=shards, limit=ALL_TOPICS_LIMIT_MIB,
+            memory=ALL_TOPICS_LIMIT_MIB,
+        )
+        for shards in (1, 3)
+        for name, attack in (
+            ("metrics", statistics_attacks.looks(statistics_attacks.scrape)),
+            ("list-topics", statistics_attacks.looks(statistics_attacks.pages)),
+            # Forty megabytes, which nobody waits for in a second.
+            ("documents", statistics_attacks.looks(statistics_attacks.documents, 10)),
+        )
+    ),
+    *(
         Row(f"http-{attack.name}", web_attacks.flood(attack), max(2, attack.within + 1), http=True)
         for attack in floods.ATTACKS
     ),
@@ -179,6 +197,7 @@ class Result:
     report: Report
     memory: int
     misses: list[str] = field(default_factory=list)
+    told: str = ""
 
     @property
     def share(self) -> float:
@@ -195,7 +214,7 @@ class Result:
             f"{self.row.name:<26}{self.idle.rate:>7.0f}{self.report.rate:>8.0f}"
             f"{self.share:>7.0%}{self.report.p99 * 1_000:>10.1f}"
             f"{self.report.longest * 1_000:>10.1f}{self.memory:>7}  "
-            f"{'; '.join(self.misses) or 'ok'}"
+            f"{'; '.join(self.misses) or 'ok'}{self.told and f' ({self.told})'}"
         )
 
 
@@ -217,11 +236,11 @@ def broker(sluice: str, cores: Cores, row: Row) -> Iterator[tuple[Address, subpr
     with tempfile.TemporaryDirectory() as directory:
         ready = pathlib.Path(directory, "ready")
         words = [
-            sluice, "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--shards", "1",
-            "--ready-file", str(ready), "--log-level", "error",
+            sluice, "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
+            "--shards", str(row.shards), "--ready-file", str(ready), "--log-level", "error",
         ]
         if knows(sluice, "--memory-limit"):
-            words += ["--memory-limit", f"{MEMORY_LIMIT_MIB}MiB"]
+            words += ["--memory-limit", f"{row.limit}MiB"]
         environment = {key: value for key, value in os.environ.items() if "SLUICE_" not in key}
         with tempfile.TemporaryFile() as log:
             child = subprocess.Popen(
@@ -275,15 +294,16 @@ def play(row: Row, address: Address, cores: Cores, scale: float, pipe: Pipe) -> 
     # An attacker has a machine of its own. Here it has what the good client leaves of this core.
     os.sched_setaffinity(0, {cores.others})
     os.nice(10)
+    siege = Siege(address.binary, address.http, scale, pipe)
     try:
-        said = row.attack(Siege(address.binary, address.http, scale, pipe))
+        said = row.attack(siege)
     except (Lost, OSError) as error:
         # It was thrown out, which is well; the others' figures tell what it did before.
         said = None
         if os.environ.get("HOSTILE_TRACE"):
             print(f"      {row.name}: {error!r}", file=sys.stderr)
     with contextlib.suppress(OSError):
-        pipe.send(("over", said or ""))
+        pipe.send(("over", said or "", siege.told))
 
 
 def measure(sluice: str, row: Row, cores: Cores, short: bool) -> Result:
@@ -341,8 +361,9 @@ def watch(
                 result.misses.append(wrong)
         time.sleep(max(0, seconds - (time.monotonic() - began)))
         result.report = client.report()
-        if pipe.poll(2) and (word := pipe.recv())[1]:
-            result.misses.append(word[1])
+        if pipe.poll(2):
+            _, wrong, result.told = pipe.recv()
+            result.misses += [wrong] if wrong else []
     else:
         result.misses.append("the attack did not get ready")
         result.report = client.report()
