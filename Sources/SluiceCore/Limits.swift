@@ -171,8 +171,8 @@ package enum Limits {
     /// Milliseconds after its last event in which a producer counts as one that sends: the producers
     /// of another address hold at most half of the grants then.
     package static let ownerRivalMilliseconds: UInt64 = 1_000
-    /// Microseconds that the commands or requests of one connection may take at once, and those of
-    /// all of a face in one turn of a loop; what is left over runs in the next.
+    /// Microseconds that the commands or requests of one connection may take at once, and the
+    /// commands of all in one turn of a loop; what is left over runs in the next.
     package static let commandSliceMicroseconds: UInt64 = 500
     package static let commandTurnMicroseconds: UInt64 = 2_000
     /// Effects of one step of a topic; what is left over runs in the next turn.
@@ -238,6 +238,9 @@ package enum Limits {
     package static let httpReadEventsPerTurnMax = 128
     /// The same, in bytes.
     package static let httpReadBytesPerTurnMax = 65_536
+    /// Microseconds that the requests of all connections may take in one turn of a loop, and as
+    /// many that their answers may take to be written.
+    package static let httpTurnMicroseconds: UInt64 = 1_000
     /// Bytes that a connection takes from its answers at once.
     package static let httpWriteBytes = 65_536
     /// Bytes that a connection's kernel buffer takes beyond what it may send at once.

@@ -25,12 +25,12 @@ package final class Gateway: Face {
     private var behind = Deque<GatewayConnection>()
     var commandTime = TurnTime(
         sliceMicroseconds: Limits.commandSliceMicroseconds,
-        turnMicroseconds: Limits.commandTurnMicroseconds
+        turnMicroseconds: Limits.httpTurnMicroseconds
     )
     /// The time of a turn for what is written, whoever it is for.
     private var writeTime = TurnTime(
-        sliceMicroseconds: Limits.commandTurnMicroseconds,
-        turnMicroseconds: Limits.commandTurnMicroseconds
+        sliceMicroseconds: Limits.httpTurnMicroseconds,
+        turnMicroseconds: Limits.httpTurnMicroseconds
     )
     /// Pieces of long answers that are made in one of the next turns.
     private var pieces = Deque<() -> Void>()
@@ -172,7 +172,7 @@ package final class Gateway: Face {
     private func makePieces() {
         var slice = TurnTime(
             sliceMicroseconds: Limits.commandSliceMicroseconds,
-            turnMicroseconds: Limits.commandTurnMicroseconds
+            turnMicroseconds: Limits.httpTurnMicroseconds
         ).slice
         while !slice.isUsedUp(), let piece = pieces.popFirst() { piece() }
         guard !pieces.isEmpty else { return }
