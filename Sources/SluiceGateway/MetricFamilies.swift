@@ -215,10 +215,10 @@ extension MetricsText {
                 writer.add(name, rows.topicLabels[row], Double(value(rows.topics[row])))
             }
         }
-        addLinks(topics)
+        addLinks(rows)
     }
 
-    private mutating func addLinks(_ topics: [TopicRow]) {
+    private mutating func addLinks(_ rows: Rows) {
         let links = "sluice_topic_links"
         add(links, .gauge, "Links on the topic.", rows: rows.topics.count) { row, writer in
             let (topic, labels) = (rows.topics[row], rows.topicLabels[row])
