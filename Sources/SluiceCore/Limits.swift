@@ -168,8 +168,8 @@ package enum Limits {
     package static let memoryLoopBytes = 12_582_912
     /// The least that a broker may be told to take.
     package static let memoryLimitMin = 67_108_864
-    /// Milliseconds after its last event in which a producer counts as one that sends: the producers
-    /// of another address hold at most half of the grants then.
+    /// Milliseconds after its last event in which a producer counts as one that sends: the
+    /// producers of another address hold at most half of the grants then.
     package static let ownerRivalMilliseconds: UInt64 = 1_000
     /// Microseconds that the commands or requests of one connection may take at once, and the
     /// commands of all in one turn of a loop; what is left over runs in the next.

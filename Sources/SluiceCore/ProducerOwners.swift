@@ -114,7 +114,7 @@ extension Topic {
         return until > now ? until : nil
     }
 
-    /// Lets a producer wait apart whose owner holds all that it may: nobody passes by it in a round.
+    /// Lets a producer wait apart whose owner holds all that it may: no round passes by it.
     mutating func park(_ index: UInt32) {
         guard producerLinks[Int(index)].recalledAt == nil else { return }
         dequeueProducer(index)

@@ -310,7 +310,7 @@ extension Topic {
 
     /// Puts a producer into the queue that its backlog belongs to; there it keeps its place.
     ///
-    /// One that was told to stop stands in none until it has answered, and one that is parked waits.
+    /// One that was told to stop stands in none until it has answered; one that is parked waits.
     mutating func enqueueProducer(_ index: UInt32) {
         let place = Int(index)
         guard kinds[place] == .producer, producerLinks[place].isAttached,
