@@ -36,7 +36,15 @@ import statistics_attacks  # noqa: E402
 import web_attacks  # noqa: E402
 from attacks import Siege  # noqa: E402
 from good import GoodClient, Report  # noqa: E402
-from link import Link, Lost, open_sink, open_source, records, status  # noqa: E402
+from link import (  # noqa: E402
+    Link,
+    Lost,
+    close,
+    open_sink,
+    open_source,
+    records,
+    status,
+)
 from web_attacks import floods  # noqa: E402
 
 P99_SECONDS_MAX = 0.020
@@ -136,19 +144,43 @@ def session_is_there(address: Address, session: object) -> str:
     return "" if link.resumed else "a session that was there before is gone"
 
 
-def alarm_is_told(address: Address, any_time: bool) -> str:
-    """Whether the broker says which group holds a topic up, and when that ends."""
-    link = Link(address.binary)
-    link.send(open_sink(1, f"$sys/topics/{good.TOPIC}", 1))
-    type, flags, number, body = link.wait(lambda type, *_: type == frames.EVENTS)
+def is_frame(kind: int, number: int) -> Callable[..., bool]:
+    """Tells the frames of a kind on a link from others."""
+    return lambda type, _, link, __: (type, link) == (kind, number)
+
+
+def document_of(link: Link, number: int, topic: str) -> dict:
+    """What a topic's document says."""
+    link.send(open_sink(number, f"$sys/topics/{topic}", 1))
+    type, flags, _, body = link.wait(is_frame(frames.EVENTS, number))
     run = frames.decode(type, flags, number, body).runs[0]
-    document = json.loads(run.events(1)[0].payload)
-    link.close()
-    group = next((g for g in document["groups"] if g["group"] == "left"), {})
+    return json.loads(run.events(1)[0].payload)
+
+
+def publish(link: Link, number: int, topic: str, payload: bytes, count: int) -> None:
+    """So many equal events, of which the broker has said what became of them."""
+    link.send(open_source(number, topic, count))
+    link.wait(is_frame(frames.DEMAND, number))
+    link.send(records(number, 1, frames.Event(payload).record() * count, count))
+    link.wait(is_frame(frames.SETTLE, number))
+
+
+def alarm_is_told(address: Address, any_time: bool) -> str:
+    """Whether the broker says when a left group ends, and which group has filled a topic."""
+    link = Link(address.binary)
+    left = document_of(link, 1, good.TOPIC)
+    group = next((g for g in left["groups"] if g["group"] == "left"), {})
     end = group.get("expiresInSeconds")
-    if end is None or not 0 < end <= document["groupExpireAfter"] == group["expireAfter"]:
+    if end is None or not 0 < end <= left["groupExpireAfter"] == group["expireAfter"]:
         return "nobody is told when a group without members ends"
-    if document.get("alarm", {}).get("group") != "left":
+    request = json.dumps({"op": "create-topic", "topic": "full", "buffer": 10}).encode()
+    publish(link, 2, "$sys/ctl", request, 1)
+    link.send(open_sink(3, "full", 1, group="left") + close(3))
+    link.wait(is_frame(frames.CLOSE, 3))
+    publish(link, 4, "full", b"x", 8)
+    full = document_of(link, 5, "full")
+    link.close()
+    if full.get("alarm") != {"group": "left", "reason": "events"}:
         return "nobody is told that a group without members fills the topic"
     return ""
 
