@@ -72,12 +72,6 @@ struct DetachedSessions {
 
     /// Where a session with this number stands, or would stand.
     private static func index(of number: UInt64, in sessions: [Session]) -> Int {
-        var low = 0
-        var high = sessions.count
-        while low < high {
-            let middle = (low + high) / 2
-            if sessions[middle].number < number { low = middle + 1 } else { high = middle }
-        }
-        return low
+        sessions.indices.firstIndex(fromWhich: { sessions[$0].number >= number })
     }
 }

@@ -65,19 +65,9 @@ package struct SortedTable<Key: Comparable, Value> {
     /// Where a key is, or where it would be added; nil if there is no entry at all.
     private func place(of key: Key) -> (chunk: Int, index: Int, isFound: Bool)? {
         guard !chunks.isEmpty else { return nil }
-        let chunk = max(0, firstIndex(in: chunks.indices) { chunks[$0][0].key > key } - 1)
-        let index = firstIndex(in: chunks[chunk].indices) { chunks[chunk][$0].key >= key }
+        let chunk = max(0, chunks.indices.firstIndex(fromWhich: { chunks[$0][0].key > key }) - 1)
+        let index = chunks[chunk].indices.firstIndex(fromWhich: { chunks[chunk][$0].key >= key })
         let isFound = index < chunks[chunk].count && chunks[chunk][index].key == key
         return (chunk, index, isFound)
-    }
-
-    /// The first index of which `isBehind` is true, as it then is of all after it.
-    private func firstIndex(in range: Range<Int>, _ isBehind: (Int) -> Bool) -> Int {
-        var (low, high) = (range.lowerBound, range.upperBound)
-        while low < high {
-            let middle = low + (high - low) / 2
-            if isBehind(middle) { high = middle } else { low = middle + 1 }
-        }
-        return low
     }
 }

@@ -79,12 +79,7 @@ package struct StatsPage: Sendable {
 
     /// The index of the first entry behind a place.
     func index(behind place: StatsPlace) -> Int {
-        var (low, high) = (0, entries.count)
-        while low < high {
-            let middle = low + (high - low) / 2
-            if entries[middle].place > place { high = middle } else { low = middle + 1 }
-        }
-        return low
+        entries.indices.firstIndex(fromWhich: { entries[$0].place > place })
     }
 }
 
