@@ -103,10 +103,7 @@ private struct Check {
         let name = body.lowerBound + 1
         let nameEnd = name + Int(bytes.byte(at: body.lowerBound))
         guard nameEnd <= body.upperBound else { throw .broken(at: start) }
-        let isText = unsafe bytes.extracting(name..<nameEnd).withUnsafeBytes { text in
-            unsafe String(validating: text, as: UTF8.self) != nil
-        }
-        guard isText else { throw .badName(at: name) }
+        guard bytes.isText(in: name..<nameEnd) else { throw .badName(at: name) }
         switch operation {
         case .exists:
             guard nameEnd == body.upperBound else { throw .broken(at: nameEnd) }

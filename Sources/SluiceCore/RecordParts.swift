@@ -34,6 +34,19 @@ extension RawSpan {
         )
     }
 
+    /// Whether the bytes at `range` are UTF-8, without making a string of them.
+    // Names are short and nearly all of them ASCII.
+    package func isText(in range: Range<Int>) -> Bool {
+        let bytes = extracting(range)
+        var all: UInt8 = 0
+        for offset in 0..<bytes.byteCount { all |= bytes.byte(at: offset) }
+        guard all >= 0x80 else { return true }
+        return unsafe bytes.withUnsafeBytes { bytes in
+            let bytes = unsafe bytes.bindMemory(to: UInt8.self)
+            return unsafe (try? UTF8Span(validating: bytes.span)) != nil
+        }
+    }
+
     /// The part at `offset` after its length of two bytes; nil if it leaves the span.
     func part(at offset: Int) -> Range<Int>? {
         guard byteCount - offset >= 2 else { return nil }

@@ -137,7 +137,7 @@ extension FieldReader {
             guard count <= Limits.markerBytesMax else {
                 throw .tooLong(.marker, count: count, maximum: Limits.markerBytesMax)
             }
-            guard span.text(in: text) != nil else { throw .badText(.marker) }
+            guard span.isText(in: text) else { throw .badText(.marker) }
             return .mark(.marker(span.array(in: text)), offset: offset)
         default: throw .mixedFlags(type, flags)
         }
@@ -281,7 +281,7 @@ package struct HeaderReader {
         guard nameEnd > nameStart else { throw .badValue(.headerName, 0) }
         let valueStart = nameEnd + 2
         guard valueStart <= end else { throw .brokenRecord }
-        guard span.text(in: nameStart..<nameEnd) != nil else { throw .badText(.headerName) }
+        guard span.isText(in: nameStart..<nameEnd) else { throw .badText(.headerName) }
         let valueEnd = valueStart + Int(span.bigEndian(at: nameEnd, as: UInt16.self))
         guard valueEnd <= end else { throw .brokenRecord }
         position = valueEnd
