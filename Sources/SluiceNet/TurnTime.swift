@@ -37,6 +37,8 @@ package struct TurnTime {
 
         fileprivate init(most: UInt64) { self.most = most }
 
+        package mutating func begin() { began = monotonicNanoseconds() }
+
         /// Looks at the clock, and begins with the first look; true if nothing more may follow now.
         package mutating func isUsedUp() -> Bool {
             let now = monotonicNanoseconds()

@@ -95,6 +95,7 @@ extension ClientPeer {
         var progress = ReadProgress(from: start)
         isBehind = false
         while !isEnding {
+            let frame = progress.parsed
             do throws(Violation) {
                 let next = try slab.withBytes { (span) throws(Violation) in
                     try machine.next(in: span, &progress)
@@ -103,7 +104,7 @@ extension ClientPeer {
                 let isCommand = next.isCommand
                 act(on: next, in: slab, &progress)
                 if departure != nil { break }
-                if isCommand, slice.isUsedUp() {
+                if slice.isUsedUp(after: progress.parsed - frame, isCommand: isCommand) {
                     isBehind = progress.parsed < slab.filled
                     break
                 }
