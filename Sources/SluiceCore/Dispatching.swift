@@ -31,15 +31,15 @@ extension Topic {
         if isUnsettled {
             let isAtRest = dirtyGroups.isEmpty
             if isAtRest { enforceCapacity() }
-            settleMemory()
-            isUnsettled = !isAtRest
+            let isKept = settleMemory()
+            isUnsettled = !isAtRest || !isKept
         }
         if missedRoom != nil { routeOn() }
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
         if !grantsAreDue { noteHoldOfProducers(at: now) }
         let isCut = effects.list.count >= limit && !gapped.isEmpty
         return !dirtyGroups.isEmpty || grantsAreDue || isCut || !answers.isEmpty
-            || expiriesAreLeft
+            || expiriesAreLeft || isUnsettled
     }
 
     private mutating func dispatch(
@@ -372,12 +372,13 @@ extension Topic {
         settleTail()
     }
 
-    /// Frees what nobody needs and moves the rest out of slabs that it would pin for little.
-    private mutating func settleMemory() {
+    /// Frees what nobody needs and moves the rest out of slabs that it would pin for little; false
+    /// if some of it is left for the next step.
+    private mutating func settleMemory() -> Bool {
         settleTail()
         counters.peakRetainedBytes = max(counters.peakRetainedBytes, retainedBytes)
-        if laneBytes > 0 { keepLanes() }
-        guard log.hasFresh else { return }
+        let isKept = laneBytes == 0 || keepLanes()
+        guard log.hasFresh else { return isKept }
         if !log.keepFresh() {
             var cursors = [tail]
             for index in groupTable.indices { cursors.append(groupTable[index].cursor) }
@@ -386,6 +387,7 @@ extension Topic {
             for index in groupTable.indices { groupTable[index].cursor = cursors[index + 1] }
         }
         counters.peakRetainedBytes = max(counters.peakRetainedBytes, retainedBytes)
+        return isKept
     }
 
     mutating func settleTail() {

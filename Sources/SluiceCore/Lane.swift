@@ -181,34 +181,41 @@ package struct Lane: Sendable {
     /// Whether something waits in memory that is to go round again.
     var hasFresh: Bool { items.last.map { !$0.isKept } ?? false }
 
-    /// Moves what came since the last call into memory of its own, unless it fills the slab that
-    /// it lies in at least by half.
-    mutating func keep() {
+    /// Moves what came since the last call into memory of its own, as far as so many bytes go and
+    /// one item at least, unless it fills the slab that it lies in at least by half.
+    ///
+    /// Returns how many bytes were moved.
+    mutating func keep(atMost most: Int) -> Int {
         var first = items.count
+        while first > 0, !items[first - 1].isKept { first -= 1 }
+        guard first < items.count else { return 0 }
+        var end = first
         var total = 0
-        while first > 0, !items[first - 1].isKept {
-            first -= 1
-            total += items[first].run.byteCount
+        while end < items.count, end == first || total + items[end].run.byteCount <= most {
+            total += items[end].run.byteCount
+            end += 1
         }
-        guard total > 0 else { return }
-        if total * 2 >= items[first].run.slab.capacity,
-            items[first].run.slab === items[items.count - 1].run.slab
-        {
-            for index in first..<items.count { items[index].isKept = true }
-            return
+        let slab = items[first].run.slab
+        if total * 2 >= slab.capacity, slab === items[end - 1].run.slab {
+            for index in first..<end { items[index].isKept = true }
+            return 0
         }
-        let fresh = Array(items[first...])
-        items.removeLast(fresh.count)
+        let fresh = Array(items[first..<end])
+        let rest = Array(items[end...])
+        items.removeLast(fresh.count + rest.count)
         for item in fresh { bytes -= item.charge }
-        let slab = Slab(capacity: total)
+        for item in rest { bytes -= item.charge }
+        let own = Slab(capacity: total)
         for item in fresh {
             var run = item.run
-            let range = run.slab.withBytes { slab.append($0.extracting(run.bytes)) }
-            run.slab = slab
+            let range = run.slab.withBytes { own.append($0.extracting(run.bytes)) }
+            run.slab = own
             run.start = UInt32(range.lowerBound)
             run.end = UInt32(range.upperBound)
             put(Item(run: run, isKept: true))
         }
+        for item in rest { put(item) }
+        return total
     }
 
     /// What `bytes` must be, counted anew.

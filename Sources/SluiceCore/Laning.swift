@@ -442,12 +442,30 @@ extension Topic {
         remember(gap, for: groupTable[group].members)
     }
 
-    /// Moves what lanes got and could not hand out into memory of their own.
-    mutating func keepLanes() {
+    /// Bytes that lanes move into memory of their own in one step; the rest is moved in the next.
+    // A millisecond's worth, as the memory is new.
+    private static let keptBytesPerStepMax = 1 << 20
+    /// Bytes that take as long to move as what else counts for one piece of work.
+    private static let keptBytesPerWork = 32
+
+    /// Moves what lanes got and could not hand out into memory of their own; false if there was
+    /// more than a step may move.
+    mutating func keepLanes() -> Bool {
+        var left = Self.keptBytesPerStepMax
         for group in groupTable.indices {
             while let lane = groupTable[group].lanes.popFresh() {
-                withLane(lane, of: group) { $0.keep() }
+                guard left > 0 else {
+                    groupTable[group].lanes.markFresh(lane)
+                    return false
+                }
+                let (kept, hasMore) = withLane(lane, of: group) { lane in
+                    (lane.keep(atMost: left), lane.hasFresh)
+                }
+                if hasMore { groupTable[group].lanes.markFresh(lane) }
+                left -= kept
+                work += kept / Self.keptBytesPerWork
             }
         }
+        return true
     }
 }

@@ -168,6 +168,42 @@ struct PartitionTests {
         #expect(topic.violations() + topic.strandedEvents() == [])
     }
 
+    @Test("leaves the memory that came with it over several turns if very many keep it")
+    func manyKeepers() {
+        var topic = Topic(name: "t")
+        var effects = Effects()
+        let now = Instant(nanoseconds: 1)
+        for _ in 0..<100 {
+            var opening = ConsumerOpening(group: "g")
+            opening.wish.dispatcher = .partition
+            opening.wish.partitions = 2
+            opening.group = Name("g\(topic.groups.count)")
+            topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
+        }
+        while topic.advance(at: now, into: &effects) { continue }
+        weak var slab: Slab?
+        do {
+            let fresh = Slab(capacity: 1 << 20)
+            let record = recordBytes(payload: String(repeating: "x", count: 60_000))
+            let run = Run(slab: fresh, bytes: fresh.append(record.span.bytes), count: 1)
+            slab = fresh
+            _ = topic.emit([run], events: 1, time: 1)
+        }
+        #expect(slab != nil)
+        var turns = 0
+        var work = 0
+        while topic.advance(at: now, into: &effects) {
+            #expect(topic.work < Limits.workPerStepMax + 10_000)
+            turns += 1
+            work += topic.work
+        }
+        // 6 MB are moved, a megabyte in a turn.
+        #expect(turns >= 5)
+        #expect(work > 100_000)
+        #expect(slab == nil)
+        #expect(topic.violations() + topic.strandedEvents() == [])
+    }
+
     @Test("hands a partition over when its last owner has received what it was given")
     func handOver() {
         var harness = TopicHarness()
