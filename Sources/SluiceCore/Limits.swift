@@ -179,7 +179,7 @@ package enum Limits {
     package static let effectsPerStepMax = 256
     /// Events sorted, lanes looked at and conditions judged in one step, and in one turn of a
     /// loop; what is left over runs in the next.
-    package static let workPerStepMax = 65_536
+    package static let workPerStepMax = 32_768
     /// Deliveries, and as many gaps, that a link remembers until they are known to be received.
     package static let cutRangesMax = 4_096
     /// Event loops that one broker spreads its topics over.

@@ -32,6 +32,8 @@ package final class Engine {
     /// How many of them there may be before those that are void are looked for.
     var lossesKept = 64
     @exclusivity(unchecked) private var dirty = Deque<TopicBox>()
+    /// Those of them whose last step was dear: they come after all others.
+    @exclusivity(unchecked) private var dirtyDear = Deque<TopicBox>()
     /// Topics with recalls that are not answered, for `tick`.
     private var recalling: [TopicBox] = []
     /// Topics that wait for a time, and the first of these times; a face sets a timer for it.
@@ -90,41 +92,56 @@ package final class Engine {
 
     /// Topic steps of one turn; what is left over waits until sockets were looked at again.
     private static let stepsPerTurnMax = 64
+    /// From how much work on a step is dear.
+    private static let dearWorkMin = Limits.workPerStepMax / 8
 
     /// Whether another turn would move something.
     package var hasMore: Bool {
-        !dirty.isEmpty || hasStatsWork
+        !dirty.isEmpty || !dirtyDear.isEmpty || hasStatsWork
             || hasFreedMemory && !(waitingForMemory.isEmpty && waitingForShare.isEmpty)
     }
 
     /// Moves events and demand; true if there is more to do.
     ///
     /// A face that calls it several times in a turn of its loop asks for statistics once: what they
-    /// may cost is meant for such a turn, as is what dear steps may.
+    /// may cost is meant for such a turn, as is what dear steps may. Topics with dear steps wait
+    /// for the others, but one of them has its step in each turn of the loop.
     package func turn(stats hasStats: Bool = true) -> Bool {
         if hasStats { turnWork = 0 }
         if hasStats, hasStatsWork { stepStats() }
         if hasFreedMemory { retryForMemory() }
         var steps = 0
-        while steps < Self.stepsPerTurnMax, turnWork < Limits.workPerStepMax,
-            let box = dirty.popFirst()
-        {
-            catchUp(box)
-            box.isDirty = false
+        var hasDear = !hasStats
+        while steps < Self.stepsPerTurnMax, turnWork < Limits.workPerStepMax {
+            if let box = dirty.popFirst() {
+                step(box)
+            } else if let box = dirtyDear.popFirst() {
+                step(box)
+                hasDear = true
+            } else {
+                break
+            }
             steps += 1
-            lendMemory(to: box)
-            var effects = takeEffects()
-            lastCommand.pointee |= 0x80
-            let hasMore = box.core.advance(at: now, into: &effects)
-            bookMemory(of: box)
-            turnWork += box.core.work
-            perform(&effects, of: box)
-            if hasMore { mark(box) }
-            if box.core.producers + box.core.consumers == 0 { noteLeft(box) }
-            watchRecalls(of: box)
-            if box.core.wakesAt != nil { watchTime(of: box) }
         }
+        if !hasDear, let box = dirtyDear.popFirst() { step(box) }
         return hasMore
+    }
+
+    private func step(_ box: TopicBox) {
+        catchUp(box)
+        box.isDirty = false
+        lendMemory(to: box)
+        var effects = takeEffects()
+        lastCommand.pointee |= 0x80
+        let hasMore = box.core.advance(at: now, into: &effects)
+        bookMemory(of: box)
+        turnWork += box.core.work
+        box.isDear = box.core.work >= Self.dearWorkMin
+        perform(&effects, of: box)
+        if hasMore { mark(box) }
+        if box.core.producers + box.core.consumers == 0 { noteLeft(box) }
+        watchRecalls(of: box)
+        if box.core.wakesAt != nil { watchTime(of: box) }
     }
 
     func watchRecalls(of box: TopicBox) {
@@ -136,7 +153,7 @@ package final class Engine {
     func mark(_ box: TopicBox) {
         guard !box.isDirty, !box.isRemoved else { return }
         box.isDirty = true
-        dirty.append(box)
+        if box.isDear { dirtyDear.append(box) } else { dirty.append(box) }
     }
 
     /// Lets the core decide on a command, says what has to be said, and books a step of the topic.

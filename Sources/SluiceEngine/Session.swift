@@ -178,6 +178,8 @@ final class TopicBox {
     /// Producers whose clients other engines have: what they send comes several batches at a time.
     private var feedsFromAfar = 0
     var isDirty = false
+    /// Whether its last step was dear.
+    var isDear = false
     /// Whether the engine's tick looks for recalls that are not answered in time.
     var isRecalling = false
     /// Whether the engine looks at it when its time has come.
