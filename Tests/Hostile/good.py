@@ -51,7 +51,7 @@ class Good:
         self.asked = self.sent = self.forfeited = 0
         self.consumed = 0
         self.demanded = ASKED_EVENTS
-        self.is_waiting = False
+        self.announced = 0
         self.delays: list[float] = []
         self.due_before = 0
         self.link.send(
@@ -92,9 +92,14 @@ class Good:
             )
             self.link.send(records(SOURCE, self.sent + 1, body, count))
             self.sent += count
-        elif due > 0 and not self.is_waiting:
-            self.is_waiting = True
-            self.report_status(due)
+        self.announce(now)
+
+    def announce(self, now: float) -> None:
+        """Tells what waits beyond the credit, and again once that is twice as much."""
+        uncovered = max(0, self.due(now) - self.sent - self.credit)
+        if uncovered > 2 * self.announced:
+            self.announced = uncovered
+            self.report_status(uncovered)
 
     def report_status(self, available: int, flags: int = 0) -> None:
         fields = {
@@ -109,11 +114,13 @@ class Good:
             if type == frames.EVENTS and link == SINK and not flags:
                 self.consume(body, now)
             elif type == frames.DEMAND and link == SOURCE:
-                self.asked = int.from_bytes(body[4:12], "big")
-                self.is_waiting = False
+                granted = int.from_bytes(body[4:12], "big") - self.asked
+                self.asked += granted
+                self.announced = max(0, self.announced - granted)
                 if flags & frames.STOP:
                     self.forfeited += self.credit
-                    self.report_status(max(0, self.due(now) - self.sent), frames.DRAINED)
+                    self.announced = max(0, self.due(now) - self.sent)
+                    self.report_status(self.announced, frames.DRAINED)
             elif type == frames.CLOSE:
                 close = frames.decode(type, flags, link, body)
                 raise Lost(f"CLOSE {link} {frames.code_name(close.code)} {close.reason}")
