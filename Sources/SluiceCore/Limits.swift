@@ -175,6 +175,9 @@ package enum Limits {
     /// commands of all in one turn of a loop; what is left over runs in the next.
     package static let commandSliceMicroseconds: UInt64 = 500
     package static let commandTurnMicroseconds: UInt64 = 2_000
+    /// Microseconds in a turn of a loop for connections that have much to read; those that have
+    /// little come first, and what is left over is read in the next turn.
+    package static let pourTurnMicroseconds: UInt64 = 2_000
     /// Effects of one step of a topic; what is left over runs in the next turn.
     package static let effectsPerStepMax = 256
     /// Events sorted, lanes looked at and conditions judged in one step, and in one turn of a

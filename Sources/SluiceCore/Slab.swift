@@ -69,12 +69,14 @@ package final class Slab: @unchecked Sendable {
 
     /// Lets `body` write into the unfilled part and say how many bytes it wrote.
     package func fill<Failure: Error>(
+        atMost most: Int = .max,
         _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
     ) throws(Failure) -> Int {
+        let most = min(room, most)
         let count = unsafe try body(
-            UnsafeMutableRawBufferPointer(start: memory + filled, count: room)
+            UnsafeMutableRawBufferPointer(start: memory + filled, count: most)
         )
-        precondition(count >= 0 && count <= room)
+        precondition(count >= 0 && count <= most)
         filled += count
         return count
     }

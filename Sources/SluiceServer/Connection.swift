@@ -5,7 +5,7 @@ import SluiceNet
 import SluiceWire
 
 /// One connection: reads into slabs, writes from its peer's queue.
-final class Connection: IOHandler, LateReader {
+final class Connection: IOHandler, LateReader, PouringReader {
     unowned let shard: Shard
     let carrier: Carrier
     let slot: Int
@@ -21,6 +21,10 @@ final class Connection: IOHandler, LateReader {
     private(set) var isReadingStopped = false
     var waitsForAssembly = false
     private var lateness = Lateness()
+    private var pace = ReadPace()
+    /// Whether it waits for its turn to read much, and whether the loop tells of it meanwhile.
+    private var waitsToPour = false
+    private var isUnwatched = false
     /// Whether other shards have to deal first with what its client said.
     private var isHeld = false
     private(set) var isClosed = false
@@ -84,7 +88,7 @@ final class Connection: IOHandler, LateReader {
             // Nobody reads a reply any more; unread it would be told in every turn.
             if events.contains(.hangUp) { close() } else if peer.isEnding { discard() }
         } else if events.contains(.hangUp) || events.contains(.readable) && !leavesUnread() {
-            read()
+            if pace.isPouring { waitToPour() } else { read() }
         }
     }
 
@@ -110,6 +114,8 @@ extension Connection {
     private func read() {
         shard.readClocks()
         lateness.begin()
+        pace.begin()
+        defer { pace.end() }
         for _ in 0..<Self.readsPerTurnMax {
             guard !isClosed, !peer.isEnding, !isReadingStopped, prepareSlab(),
                 let slab = input.slab
@@ -120,10 +126,12 @@ extension Connection {
                 hold()
                 return
             }
-            let room = slab.room
+            let room = min(slab.room, pace.room(isGreeted: peer.isGreeted))
             let count: Int
             do {
-                count = try slab.fill { (buffer) throws(ReadEnd) in try receive(into: buffer) }
+                count = try slab.fill(atMost: room) { (buffer) throws(ReadEnd) in
+                    try receive(into: buffer)
+                }
             } catch {
                 if error != .wouldBlock { close() }
                 return
@@ -136,9 +144,39 @@ extension Connection {
                 shard.reading.append(self)
             }
             understand(slab)
-            if count < room || peer.isBehind { return }
+            let hasPoured = pace.isPouring
+            pace.bring(count, isFull: count == room)
+            guard count == room else { return }
+            guard hasPoured else {
+                waitToPour()
+                return
+            }
+            if peer.isBehind || shard.commandTime.isUsedUp { return }
             shard.passOn()
         }
+    }
+
+    private func waitToPour() {
+        guard !waitsToPour, !isClosed else { return }
+        waitsToPour = true
+        shard.pouring.add(self)
+    }
+
+    func waitUnwatched() {
+        isUnwatched = true
+        updateInterest()
+    }
+
+    /// Has its turn to read much.
+    func pour() {
+        waitsToPour = false
+        guard !isClosed else { return }
+        if isUnwatched {
+            isUnwatched = false
+            updateInterest()
+        }
+        guard !peer.isBehind, !peer.isEnding, !isReadingStopped else { return }
+        read()
     }
 
     /// Lets events wait in the socket while their topic has enough.
@@ -194,7 +232,7 @@ extension Connection {
     }
 
     private func understand(_ slab: Slab) {
-        var slice = CommandSlice(shard.commandTime.slice)
+        var slice = CommandSlice(shard.commandTime.slice, bytes: slab.filled - input.parsed)
         let progress = peer.receive(slab, from: input.parsed, within: &slice)
         shard.commandTime.spend(slice.time)
         input.note(progress, at: shard.loop.now)
@@ -320,7 +358,8 @@ extension Connection {
     func updateInterest() {
         guard let registration, !isClosed else { return }
         var interest: IOInterest = []
-        if !isReadingStopped && !lateness.isLate || peer.isEnding { interest.insert(.readable) }
+        let isRead = !isReadingStopped && !lateness.isLate && !isUnwatched
+        if isRead || peer.isEnding { interest.insert(.readable) }
         if isBlocked { interest.insert(.writable) }
         shard.loop.update(registration, interest)
     }
@@ -360,7 +399,7 @@ extension Connection {
             }
             return
         }
-        if waitsForAssembly || isHeld || peer.isBehind {
+        if waitsForAssembly || isHeld || peer.isBehind || waitsToPour {
             receivedAt = now
             input.excuse(at: now)
         }

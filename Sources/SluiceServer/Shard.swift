@@ -23,6 +23,8 @@ final class Shard {
     private var settling: [Connection] = []
     /// Connections that were read and have used their slice of the turn's time.
     var behind = Deque<Connection>()
+    /// Connections that have much to read, which wait for those that have little.
+    var pouring = PouringReaders<Connection>()
     var commandTime = TurnTime(
         sliceMicroseconds: Limits.commandSliceMicroseconds,
         turnMicroseconds: Limits.commandTurnMicroseconds
@@ -134,6 +136,7 @@ extension Shard {
         commandTime.begin()
         if !behind.isEmpty { catchUp() }
         face?.catchUp()
+        if !pouring.isEmpty { pour() }
         for round in 0..<Self.roundsPerTurnMax {
             _ = engine.turn(stats: round == 0)
             // First what others can work on while we write.
@@ -152,7 +155,7 @@ extension Shard {
         reading.removeAll(keepingCapacity: true)
         sendPost()
         if let time = engine.wakesAt { wake(at: time) }
-        let isBehind = !behind.isEmpty || face?.hasMore ?? false
+        let isBehind = !behind.isEmpty || !pouring.isEmpty || face?.hasMore ?? false
         return engine.hasMore || !flushing.isEmpty || isBehind
     }
 
@@ -162,6 +165,17 @@ extension Shard {
             behind.popFirst()?.catchUp()
         }
         commandTime.begin()
+    }
+
+    /// Lets connections read that have much, one after the other, as long as there is time.
+    private func pour() {
+        let began = monotonicNanoseconds()
+        while let connection = pouring.next() {
+            connection.pour()
+            let now = monotonicNanoseconds()
+            if now - min(now, began) >= Limits.pourTurnMicroseconds * 1_000 { break }
+        }
+        pouring.unwatchRest()
     }
 
     /// Rounds between two reads of one connection: as many narrow windows as make a slab.
