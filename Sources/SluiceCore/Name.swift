@@ -24,7 +24,11 @@ package struct Name: Hashable, Comparable, Sendable {
 
     /// The order of the bytes.
     package static func < (left: Self, right: Self) -> Bool {
-        left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
+        let (one, two) = (left.text.utf8Span.span, right.text.utf8Span.span)
+        for index in 0..<min(one.count, two.count) where one[index] != two[index] {
+            return one[index] < two[index]
+        }
+        return one.count < two.count
     }
 
     package var isEmpty: Bool { text.isEmpty }

@@ -145,12 +145,12 @@ extension StatsTopics {
     private static func merged(_ parts: [[Snapshot.Topic]]) -> [Snapshot.Topic] {
         var merged: [Snapshot.Topic] = []
         merged.reserveCapacity(parts.reduce(0) { $0 + $1.count })
+        let names = parts.map { part in part.map { Name($0.topic) } }
         var places = parts.map { _ in 0 }
         while true {
             var first: Int?
             for part in parts.indices where places[part] < parts[part].count {
-                let name = Name(parts[part][places[part]].topic)
-                if let first, Name(parts[first][places[first]].topic) < name { continue }
+                if let first, names[first][places[first]] < names[part][places[part]] { continue }
                 first = part
             }
             guard let first else { return merged }
