@@ -95,7 +95,35 @@ struct EventDocument: Decodable {
         payloadBase64 = try members.member(.payloadBase64)
     }
 
-    func append(to writer: inout FrameWriter, _ place: String) throws(Refusal) {
+    /// Its headers in the order in which its text says them.
+    private func headers(in text: ArraySlice<UInt8>, _ decoder: JSONDecoder) -> [RecordHeader]? {
+        guard let headers else { return [] }
+        var members = JSONMembers(text)
+        var object: ArraySlice<UInt8>?
+        while let (name, value) = members?.next() {
+            if JSONMembers.string(name, decoder) == Key.headers.rawValue { object = value }
+        }
+        guard var members = object.flatMap({ JSONMembers($0) }) else {
+            // The text is in another encoding.
+            return headers.map { RecordHeader(name: $0.key, value: Array($0.value.utf8)) }
+        }
+        var found: [RecordHeader] = []
+        while let (name, value) = members.next() {
+            guard let name = JSONMembers.string(name, decoder),
+                let value = JSONMembers.string(value, decoder)
+            else { return nil }
+            found.append(RecordHeader(name: name, value: Array(value.utf8)))
+        }
+        return found
+    }
+
+    /// Appends its record; `text` is what it was decoded from.
+    func append(
+        to writer: inout FrameWriter,
+        _ place: String,
+        from text: ArraySlice<UInt8>,
+        _ decoder: JSONDecoder
+    ) throws(Refusal) {
         guard (payload == nil) != (payloadBase64 == nil) else {
             throw Refusal("\(place) has either a payload or a payloadBase64")
         }
@@ -103,8 +131,8 @@ struct EventDocument: Decodable {
             throw Refusal("\(place) has a key and a keyBase64; one of them is meant")
         }
         let bytes = payload.map { Array($0.utf8) } ?? payloadBase64.map { Array($0) } ?? []
-        let headers = (headers ?? [:]).sorted { $0.key < $1.key }.map {
-            RecordHeader(name: $0.key, value: Array($0.value.utf8))
+        guard let headers = headers(in: text, decoder) else {
+            throw Refusal("\(place): the values of headers are strings")
         }
         do throws(WireError) {
             try writer.appendRecord(

@@ -82,7 +82,7 @@ struct EventReading {
             let place = form == .lines ? "line \(events)" : "event \(events)"
             do {
                 let document = try decoder.decode(EventDocument.self, from: Data(element))
-                try document.append(to: &writer, place)
+                try document.append(to: &writer, place, from: element, decoder)
             } catch let refusal as Refusal {
                 throw refusal
             } catch {

@@ -193,6 +193,21 @@ extension SystemTests {
             #expect(consumer.wait().text == "a\nb\n")
         }
 
+        @Test("headers that look alike, or have one name, stay what they are", .timeLimit(.minutes(1)))
+        func lookalikes() throws {
+            let broker = try Broker.withHTTP(shards: 1)
+            try broker.run("topic", "create", "t")
+            let headers = "\"\u{E9}\":\"1\",\"e\u{301}\":\"2\",\"b\":\"3\",\"a\":\"4\",\"b\":\"5\""
+            let event = "[{\"payload\":\"p\",\"headers\":{\(headers)}}]"
+            let json = "content-type: application/json"
+            let taken = try broker.curl("/v1/topics/t/events", "-H", json, "-d", event)
+            #expect(taken.status == 200, "\(taken.text)")
+            let shown = try broker.curl("/v1/topics/t/events?demand=1&start=first")
+            #expect(shown.text.utf8.contains("\"headers\":{\(headers)}".utf8), "\(shown.text)")
+            let wrong = #"[{"payload":"p","headers":{"a":1}}]"#
+            #expect(try broker.curl("/v1/topics/t/events", "-H", json, "-d", wrong).status == 400)
+        }
+
         @Test(
             "4,096 events are taken whole in their order, one more is too many in every form",
             .timeLimit(.minutes(1)),
