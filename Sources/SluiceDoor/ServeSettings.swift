@@ -227,6 +227,7 @@ private struct SettingSource {
         } catch {
             throw Failure(.error, "cannot read the configuration '\(path)': \(error)")
         }
+        // Names are lower case of ASCII, which no other text looks like to a `String`.
         if let unknown = found.keys.sorted().first(where: { !names.contains($0) }) {
             throw Failure(
                 .usage,

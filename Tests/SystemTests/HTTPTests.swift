@@ -197,7 +197,9 @@ extension SystemTests {
         func lookalikes() throws {
             let broker = try Broker.withHTTP(shards: 1)
             try broker.run("topic", "create", "t")
-            let headers = "\"\u{E9}\":\"1\",\"e\u{301}\":\"2\",\"b\":\"3\",\"a\":\"4\",\"b\":\"5\""
+            let names = ["\u{E9}", "e\u{301}", "b", "a", "b"]
+            let members = names.enumerated().map { "\"\($1)\":\"\($0)\"" }
+            let headers = members.joined(separator: ",")
             let event = "[{\"payload\":\"p\",\"headers\":{\(headers)}}]"
             let json = "content-type: application/json"
             let taken = try broker.curl("/v1/topics/t/events", "-H", json, "-d", event)
