@@ -193,7 +193,7 @@ extension SystemTests {
             #expect(consumer.wait().text == "a\nb\n")
         }
 
-        @Test("headers that look alike, or have one name, stay what they are", .timeLimit(.minutes(1)))
+        @Test("headers that look alike, or have one name, are all told", .timeLimit(.minutes(1)))
         func lookalikes() throws {
             let broker = try Broker.withHTTP(shards: 1)
             try broker.run("topic", "create", "t")
