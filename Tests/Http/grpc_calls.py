@@ -224,6 +224,101 @@ def case_words_out_of_place_are_refused(broker, _):
         assert found == code and text, (words, found, text)
 
 
+# Numbers
+
+ODD = sorted({number + step for number in (0, 2**7, 2**16, 2**20, 2**31, 2**32, 2**63, 2**64)
+              for step in (-1, 0, 1)})
+# What no number may make of a call: the broker itself has failed then.
+FAILURES = (Code.INTERNAL, Code.UNKNOWN, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
+
+
+def numbers_of(descriptor, path=()):
+    """The paths to every number of a message."""
+    for field in descriptor.fields:
+        if field.message_type:
+            yield from numbers_of(field.message_type, (*path, field.name))
+        elif field.cpp_type not in (field.CPPTYPE_STRING, field.CPPTYPE_BOOL):
+            yield *path, field.name
+
+
+def odd(message, path):
+    """The message with each odd number there that its type can hold."""
+    for number in ODD:
+        changed = type(message)()
+        changed.CopyFrom(message)
+        place = changed
+        for name in path[:-1]:
+            place = getattr(place, name)
+            place.SetInParent()
+        try:
+            setattr(place, path[-1], number)
+        except ValueError:
+            continue
+        yield changed
+
+
+def case_odd_numbers_end_nothing_of_requests(broker, _):
+    broker.CreateTopic(pb.CreateTopicRequest(topic="odd"))
+    publish(broker, "odd", ["a", "b", "c"])
+    asked = 0
+    for method in pb.DESCRIPTOR.services_by_name["Broker"].methods:
+        if method.client_streaming:
+            continue
+        message = getattr(pb, method.input_type.name)
+        for path in numbers_of(method.input_type):
+            plain = message()
+            for name in ("topic", "group"):
+                if name in method.input_type.fields_by_name:
+                    setattr(plain, name, "odd")
+            for number, request in enumerate(odd(plain, path)):
+                if method.name == "CreateTopic":
+                    request.topic = f"odd-{path[-1]}-{number}"
+                asked += 1
+                try:
+                    getattr(broker, method.name)(request, timeout=PATIENCE)
+                except grpc.RpcError as error:
+                    assert error.code() not in FAILURES, (method.name, request, error)
+    assert asked > 150, asked
+
+
+def case_odd_numbers_end_nothing_of_calls(broker, _):
+    # With a past: events wait, grants are out, a consumer has asked for little.
+    broker.CreateTopic(pb.CreateTopicRequest(topic="calls", capacity=1_000, ahead=5))
+    publish(broker, "calls", ["a", "b", "c"])
+    idle = Consumer(broker, "calls", group="idle")
+    asked = 0
+    for path in numbers_of(Out.DESCRIPTOR):
+        for word in odd(Out(), path):
+            producer = Producer(broker, "calls")
+            producer.listen()
+            if word.HasField("open"):
+                word.open.topic = "calls"
+                producer = Talk(broker.Publish, word)
+            producer.say(word, Out(backlog=Out.Backlog(available=2**64 - 1)))
+            producer.end()
+            code, text = producer.status()
+            assert code not in FAILURES, (word, code, text)
+            asked += 1
+    for path in numbers_of(In.DESCRIPTOR):
+        for word in odd(In(), path):
+            if word.HasField("open"):
+                word.open.topic, word.open.group = "calls", f"g{asked}"
+                words = [word, In(demand=In.Demand(events=2))]
+            else:
+                opened = In.Open(topic="calls", group=f"g{asked}", demand=2)
+                words = [In(open=opened), word]
+            consumer = Talk(broker.Subscribe, *words, In(demand=In.Demand(then=In.THEN_STOP)))
+            consumer.end()
+            code, text = consumer.status()
+            assert code not in FAILURES, (word, code, text)
+            asked += 1
+    assert asked > 60, asked
+    consumer = Consumer(broker, "calls", demand=3, group="last", timeout=PATIENCE)
+    del idle
+    publish(broker, "calls", ["x"])
+    assert consumer.take(1)
+
+
 # The rules of gRPC
 
 def case_deadlines_end_calls(broker, _):
