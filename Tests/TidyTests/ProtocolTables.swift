@@ -49,6 +49,13 @@ enum ProtocolTables {
             + unknown.map { row in
                 Breach(path: path, line: row.line, rule: "\(row.cells[1]) is no code of the code")
             }
+            + documented.filter { !isCitation($0.cells.last { !$0.isEmpty } ?? "") }.map { row in
+                Breach(path: path, line: row.line, rule: "\(row.cells[1]) names no rule or section")
+            }
+    }
+
+    private static func isCitation(_ cell: String) -> Bool {
+        cell.hasPrefix("R-") || cell.hasPrefix("§")
     }
 
     /// The constants `static let name = 1_000` of a Swift source.

@@ -223,18 +223,20 @@ struct ProtocolTableTests {
     @Test("a code whose row is missing, or has another name, grade or blame, is caught")
     func codes() {
         let known = CloseCode.known.filter { $0.code == .creditOverrun }
-        let row = "| 19 | `CREDIT_OVERRUN` | link | peer | send less |"
+        let row = "| 19 | `CREDIT_OVERRUN` | link | peer | send less | R-11.9 |"
         #expect(ProtocolTables.codes(known, specification: row).isEmpty)
         #expect(ProtocolTables.codes(known, specification: "").count == 1)
         for (part, other) in [("OVERRUN", "OVER"), ("link", "connection"), ("peer", "nobody")] {
             let changed = row.replacing(part, with: other)
             #expect(ProtocolTables.codes(known, specification: changed).count == 1)
         }
+        let silent = row.replacing(" R-11.9 |", with: "")
+        #expect(ProtocolTables.codes(known, specification: silent).count == 1)
     }
 
     @Test("a row for a code that the code does not know is caught")
     func unknownCode() {
-        let row = "| 90 | ODD | link | peer | nothing |"
+        let row = "| 90 | ODD | link | peer | nothing | R-3.2 |"
         #expect(ProtocolTables.codes([], specification: row).map(\.line) == [1])
     }
 
