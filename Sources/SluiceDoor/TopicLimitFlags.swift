@@ -24,7 +24,7 @@ package struct TopicLimitFlags: ParsableArguments {
     package var maxEventBytes: ByteCount?
     @Option(
         help: ArgumentHelp(
-            "Keep a named group without consumers for so long; 0 for ever. (default: 24h)",
+            "Keep a named group without consumers for so long; 0 for ever.",
             valueName: "time"
         )
     )

@@ -102,6 +102,10 @@ extension SystemTests {
                 }
                 let wish = "{\"partitions\":\(number),\"maxLag\":\(number)}"
                 statuses.append(try broker.curl("/v1/topics/u", "-X", "PUT", "-d", wish).status)
+                let wishes = "{\"demand\":1}\n{\"demand\":\(number)}\n"
+                let lines = "content-type: application/x-ndjson"
+                let stream = "/v1/topics/t/stream?group=s&from=first"
+                statuses.append(try broker.curl(stream, "-H", lines, "-d", wishes).status)
                 let path = "/v1/topics/t/groups/g/seek?to=\(number)"
                 statuses.append(try broker.curl(path, "-X", "POST").status)
                 #expect(statuses.allSatisfy { (200..<500).contains($0) }, "\(number): \(statuses)")
