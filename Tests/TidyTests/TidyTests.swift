@@ -65,6 +65,16 @@ struct TidyTests {
         expectNone(ProtocolTables.codes(CloseCode.known, specification: specification))
     }
 
+    @Test("every break of the laws finds its text in the core")
+    func breaks() throws {
+        let breaks = BreakTexts.breaks(of: try tree.text(of: BreakTexts.path))
+        try #require(breaks.count > 70)
+        let core = "Sources/SluiceCore/"
+        let files = try tree.files().filter { $0.path.hasPrefix(core) }
+        let texts = files.map { (String($0.path.dropFirst(core.count)), $0.text) }
+        expectNone(BreakTexts.breaches(of: breaks, in: Dictionary(uniqueKeysWithValues: texts)))
+    }
+
     @Test("every rule of Reactive Streams in the specification has its test, and no other has")
     func reactiveStreams() throws {
         let path = "Tests/SluiceServerTests/ReactiveStreamsTests.swift"
