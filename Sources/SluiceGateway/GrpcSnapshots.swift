@@ -60,6 +60,7 @@ extension Sluice_V1_Group {
         if let seconds = group.expireAfter { expireAfter = seconds }
         if let seconds = group.aloneSeconds { aloneSeconds = seconds }
         if let seconds = group.expiresInSeconds { expiresInSeconds = seconds }
+        partitionsLeftOut = UInt64(group.partitionsLeftOut ?? 0)
     }
 }
 

@@ -1175,6 +1175,12 @@ package nonisolated struct Sluice_V1_Group: @unchecked Sendable {
   /// Clears the value of `expiresInSeconds`. Subsequent reads from it will return its default value.
   package mutating func clearExpiresInSeconds() {_uniqueStorage()._expiresInSeconds = nil}
 
+  /// How many partitions are not told of in `partitions`, as the answer would be too large.
+  package var partitionsLeftOut: UInt64 {
+    get {_storage._partitionsLeftOut}
+    set {_uniqueStorage()._partitionsLeftOut = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2986,7 +2992,7 @@ nonisolated extension Sluice_V1_Alarm: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Sluice_V1_Group: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Group"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{1}dispatcher\0\u{1}lag\0\u{3}max_lag\0\u{3}is_ephemeral\0\u{1}position\0\u{1}waiting\0\u{1}partitions\0\u{1}delivered\0\u{1}discarded\0\u{1}refused\0\u{1}members\0\u{1}credit\0\u{1}deliverable\0\u{3}expire_after\0\u{3}alone_seconds\0\u{3}expires_in_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{1}dispatcher\0\u{1}lag\0\u{3}max_lag\0\u{3}is_ephemeral\0\u{1}position\0\u{1}waiting\0\u{1}partitions\0\u{1}delivered\0\u{1}discarded\0\u{1}refused\0\u{1}members\0\u{1}credit\0\u{1}deliverable\0\u{3}expire_after\0\u{3}alone_seconds\0\u{3}expires_in_seconds\0\u{3}partitions_left_out\0")
 
   fileprivate class _StorageClass {
     var _group: String = String()
@@ -3006,6 +3012,7 @@ nonisolated extension Sluice_V1_Group: SwiftProtobuf.Message, SwiftProtobuf._Mes
     var _expireAfter: UInt64? = nil
     var _aloneSeconds: UInt64? = nil
     var _expiresInSeconds: UInt64? = nil
+    var _partitionsLeftOut: UInt64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3033,6 +3040,7 @@ nonisolated extension Sluice_V1_Group: SwiftProtobuf.Message, SwiftProtobuf._Mes
       _expireAfter = source._expireAfter
       _aloneSeconds = source._aloneSeconds
       _expiresInSeconds = source._expiresInSeconds
+      _partitionsLeftOut = source._partitionsLeftOut
     }
   }
 
@@ -3068,6 +3076,7 @@ nonisolated extension Sluice_V1_Group: SwiftProtobuf.Message, SwiftProtobuf._Mes
         case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._expireAfter) }()
         case 16: try { try decoder.decodeSingularUInt64Field(value: &_storage._aloneSeconds) }()
         case 17: try { try decoder.decodeSingularUInt64Field(value: &_storage._expiresInSeconds) }()
+        case 18: try { try decoder.decodeSingularUInt64Field(value: &_storage._partitionsLeftOut) }()
         default: break
         }
       }
@@ -3131,6 +3140,9 @@ nonisolated extension Sluice_V1_Group: SwiftProtobuf.Message, SwiftProtobuf._Mes
       try { if let v = _storage._expiresInSeconds {
         try visitor.visitSingularUInt64Field(value: v, fieldNumber: 17)
       } }()
+      if _storage._partitionsLeftOut != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._partitionsLeftOut, fieldNumber: 18)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3157,6 +3169,7 @@ nonisolated extension Sluice_V1_Group: SwiftProtobuf.Message, SwiftProtobuf._Mes
         if _storage._expireAfter != rhs_storage._expireAfter {return false}
         if _storage._aloneSeconds != rhs_storage._aloneSeconds {return false}
         if _storage._expiresInSeconds != rhs_storage._expiresInSeconds {return false}
+        if _storage._partitionsLeftOut != rhs_storage._partitionsLeftOut {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -104,6 +104,20 @@ def case_groups_are_listed_sent_elsewhere_and_removed(broker, _):
     assert consumer.status()[0] == Code.ABORTED
 
 
+def case_what_an_answer_leaves_out_is_told(broker, _):
+    broker.CreateTopic(
+        pb.CreateTopicRequest(topic="sorted", dispatcher="partition", partitions=1_024)
+    )
+    members = [Consumer(broker, "sorted", group=f"g{number}") for number in range(9)]
+    for member in members:
+        member.hear()
+    groups = broker.GetTopic(pb.GetTopicRequest(topic="sorted")).groups
+    told = [(len(group.partitions), group.partitions_left_out) for group in groups]
+    assert told == [(1_024, 0)] * 8 + [(0, 1_024)], told
+    for member in members:
+        member.end()
+
+
 def case_the_server_tells_of_itself(broker, _):
     server = broker.GetServer(pb.GetServerRequest())
     assert server.name == "sluice" and server.version and server.connections >= 1
