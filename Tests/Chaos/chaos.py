@@ -33,6 +33,8 @@ PYTHON = [sys.executable, str(pathlib.Path(__file__).with_name("python_client.py
 # How long all may take to come to rest once the network is well again.
 REST_SECONDS_MAX = 60
 LINES_PER_S = 600
+# Who takes less is not given what it is behind with: it would have to take that at the end.
+LINES_AT_ONCE_MAX = 60
 
 
 class Miss(Exception):
@@ -196,12 +198,14 @@ def book(worker: Worker) -> Book:
 def feed(workers: list[Worker], seconds: float, dice: random.Random) -> list[int]:
     """Gives each publisher numbered lines for so long; how many it got."""
     counts = [1] * len(workers)
+    skipped = [0] * len(workers)
     start = time.monotonic()
     while (now := time.monotonic() - start) < seconds:
         for at, worker in enumerate(workers):
-            due = int(now * LINES_PER_S) + 1 - counts[at]
+            due = int(now * LINES_PER_S) + 1 - counts[at] - skipped[at]
+            skipped[at] += max(0, due - LINES_AT_ONCE_MAX)
             text = ""
-            for _ in range(due):
+            for _ in range(min(due, LINES_AT_ONCE_MAX)):
                 filler = "x" * int(dice.expovariate(1 / 100))
                 text += f"{at}:{counts[at]}:{filler}\n"
                 counts[at] += 1
