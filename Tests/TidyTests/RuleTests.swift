@@ -244,12 +244,12 @@ struct ProtocolTableTests {
     func breaks() {
         let text = "file = \"A.swift\"\nold = '''\n  a\n  b'''\nnew = '''\nc'''\n"
         let breaks = BreakTexts.breaks(of: text)
-        #expect(breaks == [BreakTexts.Break(file: "A.swift", old: "  a\n  b", line: 4)])
+        #expect(breaks == [BreakTexts.Break(file: "A.swift", old: "  a\n  b", new: "c", line: 6)])
         #expect(BreakTexts.breaches(of: breaks, in: ["A.swift": "x\n  a\n  b\n"]).isEmpty)
         for other in ["x", "  a\n  b\n  a\n  b\n"] {
             #expect(BreakTexts.breaches(of: breaks, in: ["A.swift": other]).count == 1)
         }
-        #expect(BreakTexts.breaches(of: breaks, in: [:]).map(\.line) == [4])
+        #expect(BreakTexts.breaches(of: breaks, in: [:]).map(\.line) == [6])
     }
 
     @Test("a rule without a test, a test without a rule, and another name are caught")
