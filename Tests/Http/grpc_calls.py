@@ -67,6 +67,18 @@ def case_topics_are_made_listed_and_removed(broker, _):
     assert refusal(broker.RemoveTopic, pb.TopicRequest(topic="made"))[0] == Code.NOT_FOUND
 
 
+def case_a_group_is_kept_as_long_as_its_topic_says(broker, _):
+    for seconds in (60, 0):
+        topic = f"kept-{seconds}"
+        broker.CreateTopic(pb.CreateTopicRequest(topic=topic, group_expire_after=seconds))
+        consumer = Consumer(broker, topic, group="g")
+        consumer.hear()
+        consumer.end()
+        found = broker.GetTopic(pb.GetTopicRequest(topic=topic))
+        assert found.HasField("group_expire_after") == (seconds > 0)
+        assert found.group_expire_after == found.groups[0].expire_after == seconds
+
+
 def case_bad_wishes_are_refused(broker, _):
     for wish in (
         pb.CreateTopicRequest(topic="$sys/x"), pb.CreateTopicRequest(topic=""),

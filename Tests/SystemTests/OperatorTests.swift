@@ -33,6 +33,10 @@ extension SystemTests {
             #expect(try patch(#"{"ahead": 1, "rate": 0}"#).status == 204)
             #expect(try broker.topic("t").ahead == 1)
             #expect(try !broker.run("topic", "info", "t", "-o", "table").text.contains("a second"))
+            #expect(try patch(#"{"groupExpireAfter": 60}"#).status == 204)
+            let kept = try broker.curl("/v1/topics/t").text
+            #expect(kept.contains("\"groupExpireAfter\":60"), "\(kept)")
+            #expect(try patch(#"{"groupExpireAfter": 31536001}"#).status == 400)
             #expect(try patch(#"{"ahead": 3}"#).status == 400)
             #expect(try patch(#"{"capacity": null}"#).status == 400)
             #expect(try broker.curl("/v1/topics/u", "-X", "PATCH", "-d", "{}").status == 404)
