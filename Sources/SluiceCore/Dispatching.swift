@@ -30,9 +30,9 @@ extension Topic {
         if !owedStatuses.isEmpty { tellStatuses(into: &effects) }
         if isUnsettled {
             let isAtRest = dirtyGroups.isEmpty
-            if isAtRest { enforceCapacity() }
+            let isBounded = isAtRest && enforceCapacity()
             let isKept = settleMemory()
-            isUnsettled = !isAtRest || !isKept
+            isUnsettled = !isBounded || !isKept
         }
         if missedRoom != nil { routeOn() }
         if grantsAreDue, effects.list.count < limit { grant(at: now, limit: limit, into: &effects) }
@@ -310,66 +310,6 @@ extension Topic {
         // What there is no room for cannot be delivered now.
         guard group.cursor.offset >= offset || group.lacksRoom else { return false }
         return (firstWaiting(for: index) ?? .max) >= offset
-    }
-
-    /// Drops the oldest events beyond the topic's capacity, if that is its policy.
-    private mutating func enforceCapacity() {
-        counters.peakBuffered = max(counters.peakBuffered, buffered)
-        guard options.onFull == .dropOldest else { return }
-        let keepFrom = log.head - min(log.head, options.capacity)
-        dropOldest(before: keepFrom)
-        var most = options.bufferBytes
-        if dropsForMemory {
-            dropsForMemory = false
-            let piece = UInt64(Limits.writeWindowBytes)
-            most = min(most, retainedBytes - min(retainedBytes, piece))
-        }
-        while retainedBytes > most, let offset = endOfOldest {
-            dropOldest(before: offset)
-        }
-    }
-
-    /// The offset behind the oldest run that the topic holds, in its log or in a lane.
-    private var endOfOldest: UInt64? {
-        if log.firstOffset < log.head {
-            var cursor = log.start
-            log.seekRun(&cursor)
-            return cursor.offset
-        }
-        var oldest: Run?
-        for group in groupTable {
-            for lane in group.lanes.busy {
-                guard let run = group.lanes.firstRun(of: lane) else { continue }
-                if oldest.map({ run.offset < $0.offset }) ?? true { oldest = run }
-            }
-        }
-        return oldest?.endOffset
-    }
-
-    private mutating func dropOldest(before offset: UInt64) {
-        var lost: UInt64 = 0
-        for index in groupTable.indices where !groupTable[index].isRemoved {
-            let from = groupTable[index].firstWaiting
-            guard from < offset else { continue }
-            var count: UInt64 = 0
-            eachBusyLane(of: index) { count += $0.drop(before: offset) }
-            if groupTable[index].cursor.offset < offset {
-                count += offset - groupTable[index].cursor.offset
-                log.seek(&groupTable[index].cursor, to: offset)
-            }
-            groupTable[index].discarded += count
-            markDirty(index)
-            lost = max(lost, count)
-            var gap = Gap(from: from, to: offset, count: count, reason: .dropped)
-            joinLoss(&gap, of: index)
-            remember(gap, for: groupTable[index].members)
-        }
-        if tail.offset < offset, !hasGroup {
-            lost = offset - tail.offset
-            log.seek(&tail, to: offset)
-        }
-        counters.discarded += lost
-        settleTail()
     }
 
     /// Frees what nobody needs and moves the rest out of slabs that it would pin for little; false

@@ -442,16 +442,20 @@ extension Topic {
         remember(gap, for: groupTable[group].members)
     }
 
-    /// Bytes that lanes move into memory of their own in one step; the rest is moved in the next.
-    // A millisecond's worth, as the memory is new.
-    private static let keptBytesPerStepMax = 1 << 20
+    /// Bytes that lanes move into memory of their own in one step that has done all else that it
+    /// may; the rest is moved in the next.
+    private static let keptBytesPerStepMin = 131_072
+    /// What a lane costs, however little it moves: it is given memory.
+    private static let keptBytesPerLane = 512
     /// Bytes that take as long to move as what else counts for one piece of work.
     private static let keptBytesPerWork = 32
 
     /// Moves what lanes got and could not hand out into memory of their own; false if there was
     /// more than a step may move.
     mutating func keepLanes() -> Bool {
-        var left = Self.keptBytesPerStepMax
+        // A millisecond's worth at most, as the memory is new.
+        let workLeft = Limits.workPerStepMax - min(Limits.workPerStepMax, work)
+        var left = max(Self.keptBytesPerStepMin, workLeft * Self.keptBytesPerWork)
         for group in groupTable.indices {
             while let lane = groupTable[group].lanes.popFresh() {
                 guard left > 0 else {
@@ -462,8 +466,9 @@ extension Topic {
                     (lane.keep(atMost: left), lane.hasFresh)
                 }
                 if hasMore { groupTable[group].lanes.markFresh(lane) }
-                left -= kept
-                work += kept / Self.keptBytesPerWork
+                let cost = kept + Self.keptBytesPerLane
+                left -= cost
+                work += cost / Self.keptBytesPerWork
             }
         }
         return true

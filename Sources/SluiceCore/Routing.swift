@@ -26,7 +26,7 @@ extension Topic {
                 into: &runs
             )
             guard taken.events > 0 else { break }
-            work += isSorted ? Int(taken.events) : runs.count
+            work += isSorted ? Int(taken.events) * Self.workPerSorted : runs.count
             for run in runs {
                 if isSorted { sort(run, group) } else { append(run, to: 0, of: group) }
             }
@@ -35,8 +35,10 @@ extension Topic {
         return groupTable[group].cursor.offset > before
     }
 
+    /// What an event costs that is put into the lane of its key.
+    private static let workPerSorted = 3
     /// Events that are sorted before it is looked whether that was enough for a step.
-    private static let sortedAtOnceMax: UInt64 = 4_096
+    private static let sortedAtOnceMax: UInt64 = 2_048
 
     /// What may go into the lanes of a group next.
     private struct Routable {

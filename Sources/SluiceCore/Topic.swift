@@ -75,6 +75,10 @@ package struct Topic: Sendable {
     package internal(set) var lacksMemory = false
     /// Whether it has to drop something, as others have the memory.
     var dropsForMemory = false
+    /// A drop of the oldest events that is not done yet, and down to how many bytes it goes if that
+    /// is less than the topic may have.
+    var dropping: Dropping?
+    var bytesToDropTo: UInt64?
     /// Whether producers that announced nothing are granted a little.
     package var givesFloors = true
     /// The least room for lanes that was too little for what came next.

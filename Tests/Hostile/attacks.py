@@ -5,7 +5,9 @@ An attack is a function of a `Siege`: it makes ready, calls `begin`, and goes on
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import resource
 import select
 import socket
@@ -200,6 +202,42 @@ def group_memory(siege: Siege) -> None:
             ) + close(number)
         siege.exchange(link, text)
     siege.count_frames(link, frames.CLOSE, number)
+
+
+def dropped_partitions(siege: Siege) -> None:
+    """Feeds a full topic that drops the oldest, with a thousand groups of 1,024 partitions."""
+    link, count = siege.link(), siege.count(1_000)
+    request = {"op": "create-topic", "topic": "dropping", "buffer": 2_000, "onFull": "drop-oldest"}
+    body = Event(json.dumps(request).encode()).record()
+    link.send(open_source(1, "$sys/ctl", 1))
+    link.wait(lambda type, _, number, __: (type, number) == (frames.DEMAND, 1))
+    link.send(records(1, 1, body, 1))
+    link.wait(lambda type, _, number, __: (type, number) == (frames.SETTLE, 1))
+    link.send(b"".join(
+        open_sink(n + 2, "dropping", 0, group=f"g{n}", dispatcher="partition", partitions=1_024)
+        for n in range(count)
+    ))
+    siege.count_frames(link, frames.OPENED, count)
+    source = siege.link()
+    source.send(open_source(1, "dropping", 1_000_000))
+    keyed = [Event(b"", key=b"%d" % n).record() for n in range(5_000)]
+    asked = sent = 0
+    source.socket.settimeout(0.2)
+    siege.begin()
+    while not siege.is_over:
+        for type, _, _, body in source.frames():
+            if type == frames.DEMAND:
+                asked = int.from_bytes(body[4:12], "big")
+        count = min(asked - sent, 500)
+        if count > 0:
+            chosen = [keyed[(sent + n) % len(keyed)] for n in range(count)]
+            source.send(records(1, sent + 1, b"".join(chosen), count))
+            sent += count
+        else:
+            with contextlib.suppress(Lost):
+                source.read()
+    if not sent:
+        raise Lost("nothing was asked for")
 
 
 def announcer(siege: Siege) -> None:

@@ -204,6 +204,50 @@ struct PartitionTests {
         #expect(topic.violations() + topic.strandedEvents() == [])
     }
 
+    @Test("loses the oldest events over several turns if very many partitions hold them")
+    func manyDropped() {
+        var options = TopicOptions()
+        options.capacity = 1_024
+        options.onFull = .dropOldest
+        var topic = Topic(name: "t", options: options)
+        var effects = Effects()
+        let now = Instant(nanoseconds: 1)
+        for number in 0..<60 {
+            var opening = ConsumerOpening(group: "g\(number)")
+            opening.wish.dispatcher = .partition
+            opening.wish.partitions = 1_024
+            topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
+        }
+        func rest(_ between: (inout Topic) -> Void) -> Int {
+            var turns = 0
+            while topic.advance(at: now, into: &effects) {
+                #expect(topic.work < Limits.workPerStepMax + 10_000)
+                between(&topic)
+                turns += 1
+            }
+            return turns
+        }
+        _ = rest { _ in }
+        for count: UInt64 in [1_024, 900, 5] {
+            _ = topic.emit(TopicHarness.records(Int(count), bytes: 10), events: count, time: 1)
+            var isFirst = true
+            // More comes while some groups have lost what they have to lose.
+            let turns = rest { topic in
+                guard isFirst, topic.groups.contains(where: { $0?.discarded ?? 0 > 0 }) else {
+                    return
+                }
+                isFirst = false
+                _ = topic.emit(TopicHarness.records(7, bytes: 10), events: 7, time: 1)
+            }
+            #expect(turns > 1)
+            let held = topic.groups.compactMap { $0?.firstWaiting }
+            #expect(Set(held) == [topic.log.head - 1_024])
+        }
+        #expect(topic.groups.allSatisfy { $0?.queued == 1_024 })
+        #expect(topic.counters.discarded == topic.log.head - 1_024)
+        #expect(topic.violations() + topic.strandedEvents() == [])
+    }
+
     @Test("hands a partition over when its last owner has received what it was given")
     func handOver() {
         var harness = TopicHarness()
