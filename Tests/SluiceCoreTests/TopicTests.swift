@@ -73,16 +73,19 @@ struct TopicTests {
         #expect(told.last == .status(consumer, .echo))
     }
 
-    @Test("tells a consumer that the next event needs more bytes, and goes on when it asks")
-    func bytes() {
+    @Test(
+        "tells a consumer that the next event needs more bytes, and goes on when it asks",
+        arguments: [10, 11, 15, 19]
+    )
+    func bytes(asked: UInt32) {
         var harness = TopicHarness()
-        let consumer = harness.consumer(asks: 5, bytes: 15)
+        let consumer = harness.consumer(asks: 5, bytes: asked)
         harness.emit(2)
         #expect(harness.given[consumer] == [0])
         let told = harness.look()
         #expect(told.contains(.status(consumer, .blocked)))
         #expect(harness.topic.consumer(consumer)?.needBytes == 10)
-        harness.ask(consumer, bytes: 5)
+        harness.ask(consumer, bytes: 20 - asked)
         #expect(harness.given[consumer] == [0, 1])
     }
 
