@@ -42,14 +42,15 @@ extension Topic {
     /// more.
     private mutating func goOn(with drop: Dropping) -> Bool {
         var drop = drop
-        repeat {
-            guard drop.group < groupTable.count else { break }
+        let first = drop.group
+        while drop.group < groupTable.count {
+            // One has its turn in any case, so that the drop comes to its end.
+            guard drop.group == first || work < Limits.workPerStepMax else {
+                dropping = drop
+                return false
+            }
             if !groupTable[drop.group].isRemoved { self.drop(&drop) }
             drop.group += 1
-        } while work < Limits.workPerStepMax
-        guard drop.group >= groupTable.count else {
-            dropping = drop
-            return false
         }
         if tail.offset < drop.before, !hasGroup {
             drop.lost = drop.before - tail.offset
@@ -89,20 +90,19 @@ extension Topic {
     private mutating func drop(_ drop: inout Dropping) {
         let index = drop.group
         let offset = drop.before
-        work += 1 + groupTable[index].lanes.busy.count * Self.workPerLane
+        let lanesWork = groupTable[index].lanes.busy.count * Self.workPerLane
+        work += 1 + lanesWork
         var oldest = groupTable[index].lanes.firstOffset ?? .max
         let from = min(groupTable[index].cursor.offset, oldest)
         defer { drop.oldestLeft = min(drop.oldestLeft, oldest) }
         guard from < offset else { return }
         oldest = .max
         var count: UInt64 = 0
-        var lanes = 0
+        work += lanesWork
         eachBusyLane(of: index) { lane in
-            lanes += 1
             count += lane.drop(before: offset)
             oldest = min(oldest, lane.firstOffset ?? .max)
         }
-        work += lanes * Self.workPerLane
         if groupTable[index].cursor.offset < offset {
             count += offset - groupTable[index].cursor.offset
             log.seek(&groupTable[index].cursor, to: offset)
