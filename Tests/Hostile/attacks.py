@@ -20,7 +20,8 @@ import frames
 import good
 from frames import Event, Frame, encode
 from link import (
-    WAIT_SECONDS, Link, Lost, close, demand, hello, open_sink, open_source, records, status,
+    WAIT_SECONDS, Link, Lost, close, demand, hello, open_sink, open_source, publish, records,
+    status,
 )
 
 CHUNK_BYTES = 1 << 16
@@ -208,11 +209,7 @@ def dropped_partitions(siege: Siege) -> None:
     """Feeds a full topic that drops the oldest, with a thousand groups of 1,024 partitions."""
     link, count = siege.link(), siege.count(1_000)
     request = {"op": "create-topic", "topic": "dropping", "buffer": 2_000, "onFull": "drop-oldest"}
-    body = Event(json.dumps(request).encode()).record()
-    link.send(open_source(1, "$sys/ctl", 1))
-    link.wait(lambda type, _, number, __: (type, number) == (frames.DEMAND, 1))
-    link.send(records(1, 1, body, 1))
-    link.wait(lambda type, _, number, __: (type, number) == (frames.SETTLE, 1))
+    publish(link, 1, "$sys/ctl", json.dumps(request).encode(), 1)
     link.send(b"".join(
         open_sink(n + 2, "dropping", 0, group=f"g{n}", dispatcher="partition", partitions=1_024)
         for n in range(count)

@@ -40,8 +40,10 @@ from link import (  # noqa: E402
     Link,
     Lost,
     close,
+    is_frame,
     open_sink,
     open_source,
+    publish,
     records,
     status,
 )
@@ -145,25 +147,12 @@ def session_is_there(address: Address, session: object) -> str:
     return "" if link.resumed else "a session that was there before is gone"
 
 
-def is_frame(kind: int, number: int) -> Callable[..., bool]:
-    """Tells the frames of a kind on a link from others."""
-    return lambda type, _, link, __: (type, link) == (kind, number)
-
-
 def document_of(link: Link, number: int, topic: str) -> dict:
     """What a topic's document says."""
     link.send(open_sink(number, f"$sys/topics/{topic}", 1))
     type, flags, _, body = link.wait(is_frame(frames.EVENTS, number))
     run = frames.decode(type, flags, number, body).runs[0]
     return json.loads(run.events(1)[0].payload)
-
-
-def publish(link: Link, number: int, topic: str, payload: bytes, count: int) -> None:
-    """So many equal events, of which the broker has said what became of them."""
-    link.send(open_source(number, topic, count))
-    link.wait(is_frame(frames.DEMAND, number))
-    link.send(records(number, 1, frames.Event(payload).record() * count, count))
-    link.wait(is_frame(frames.SETTLE, number))
 
 
 def alarm_is_told(address: Address, any_time: bool) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Callable
 
 import frames
-from frames import Frame, encode, options
+from frames import Event, Frame, encode, options
 
 READ_BYTES = 1 << 18
 WAIT_SECONDS = 20.0
@@ -127,3 +128,16 @@ class Link:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def is_frame(kind: int, number: int) -> Callable[..., bool]:
+    """Tells the frames of a kind on a link from others."""
+    return lambda type, _, link, __: (type, link) == (kind, number)
+
+
+def publish(link: Link, number: int, topic: str, payload: bytes, count: int) -> None:
+    """So many equal events, of which the broker has said what became of them."""
+    link.send(open_source(number, topic, count))
+    link.wait(is_frame(frames.DEMAND, number))
+    link.send(records(number, 1, Event(payload).record() * count, count))
+    link.wait(is_frame(frames.SETTLE, number))
