@@ -204,7 +204,7 @@ extension SystemTests {
             let json = "content-type: application/json"
             let taken = try broker.curl("/v1/topics/t/events", "-H", json, "-d", event)
             #expect(taken.status == 200, "\(taken.text)")
-            let shown = try broker.curl("/v1/topics/t/events?demand=1&start=first")
+            let shown = try broker.curl("/v1/topics/t/events?demand=1&from=first")
             #expect(shown.text.utf8.contains("\"headers\":{\(headers)}".utf8), "\(shown.text)")
             let wrong = #"[{"payload":"p","headers":{"a":1}}]"#
             #expect(try broker.curl("/v1/topics/t/events", "-H", json, "-d", wrong).status == 400)

@@ -91,8 +91,8 @@ extension SystemTests {
                 let members = Self.members.map { "\"\($0)\":\(number)" }
                 var statuses: [Int] = []
                 for path in [
-                    "events?demand=\(number)", "events?demand=1&wait=\(number)ms&start=first",
-                    "events?demand=1&start=\(number)",
+                    "events?demand=\(number)", "events?demand=1&wait=\(number)ms&from=first",
+                    "events?demand=1&from=\(number)",
                 ] {
                     statuses.append(try broker.curl("/v1/topics/t/\(path)").status)
                 }
