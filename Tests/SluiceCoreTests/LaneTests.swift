@@ -16,13 +16,32 @@ private let keys: [[String]] = {
 }()
 
 private func partitioned(
-    _ claims: [UInt16]? = nil
+    _ claims: [UInt16]? = nil,
+    partitions: UInt16 = 4
 ) -> (inout ConsumerOpening) -> Void {
     { opening in
         opening.wish.dispatcher = .partition
-        opening.wish.partitions = 4
+        opening.wish.partitions = partitions
         opening.member.claims = claims
     }
+}
+
+/// Opens so many groups by partition, for tests that look at each step; only the last asks.
+private func openGroups(
+    _ count: Int,
+    partitions: UInt16 = 4,
+    lastAsks: UInt32 = 0,
+    of topic: inout Topic,
+    at now: Instant
+) {
+    var effects = Effects()
+    for number in 0..<count {
+        let asks = number == count - 1 ? lastAsks : 0
+        var opening = ConsumerOpening(group: "g\(number)", events: asks)
+        partitioned(partitions: partitions)(&opening)
+        topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
+    }
+    while topic.advance(at: now, into: &effects) { continue }
 }
 
 @Suite("A group by partition")
@@ -144,12 +163,7 @@ struct PartitionTests {
         var topic = Topic(name: "t")
         var effects = Effects()
         let now = Instant(nanoseconds: 1)
-        for number in 0..<4 {
-            var opening = ConsumerOpening(group: "g\(number)", events: number == 3 ? 100_000 : 0)
-            partitioned()(&opening)
-            topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
-        }
-        while topic.advance(at: now, into: &effects) { continue }
+        openGroups(4, lastAsks: 100_000, of: &topic, at: now)
         let runs = TopicHarness.records(50_000, bytes: 4)
         _ = topic.emit(runs, events: 50_000, time: 1)
         var turns = 0
@@ -173,14 +187,7 @@ struct PartitionTests {
         var topic = Topic(name: "t")
         var effects = Effects()
         let now = Instant(nanoseconds: 1)
-        for _ in 0..<100 {
-            var opening = ConsumerOpening(group: "g")
-            opening.wish.dispatcher = .partition
-            opening.wish.partitions = 2
-            opening.group = Name("g\(topic.groups.count)")
-            topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
-        }
-        while topic.advance(at: now, into: &effects) { continue }
+        openGroups(100, partitions: 2, of: &topic, at: now)
         weak var slab: Slab?
         do {
             let fresh = Slab(capacity: 1 << 20)
@@ -212,12 +219,7 @@ struct PartitionTests {
         var topic = Topic(name: "t", options: options)
         var effects = Effects()
         let now = Instant(nanoseconds: 1)
-        for number in 0..<60 {
-            var opening = ConsumerOpening(group: "g\(number)")
-            opening.wish.dispatcher = .partition
-            opening.wish.partitions = 1_024
-            topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
-        }
+        openGroups(60, partitions: 1_024, of: &topic, at: now)
         func rest(_ between: (inout Topic) -> Void) -> Int {
             var turns = 0
             while topic.advance(at: now, into: &effects) {
@@ -227,7 +229,6 @@ struct PartitionTests {
             }
             return turns
         }
-        _ = rest { _ in }
         for count: UInt64 in [1_024, 900, 5] {
             _ = topic.emit(TopicHarness.records(Int(count), bytes: 10), events: count, time: 1)
             var isFirst = true

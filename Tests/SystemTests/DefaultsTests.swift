@@ -7,24 +7,19 @@ import Testing
 
 /// A default has one value, wherever it is told: in the code, in the protocol, in the help.
 @Suite("Defaults") struct DefaultsTests {
-    private struct Row {
-        let value: String
-        let flag: String
-    }
-
-    /// The rows of the protocol's table that have a flag, by their setting.
-    private static func rows() throws -> [String: Row] {
+    /// The defaults of the protocol's table that have a flag, by the flag.
+    private static func rows() throws -> [String: String] {
         let path = Place.root.appending(path: "Protocol/protocol.md")
         let text = try String(contentsOf: path, encoding: .utf8)
         let section = try #require(text.components(separatedBy: "### 17.2 Defaults").last)
         let table = section.components(separatedBy: "\n## ")[0]
-        var rows: [String: Row] = [:]
+        var rows: [String: String] = [:]
         for line in table.split(separator: "\n") where line.hasPrefix("| ") {
             let cells = line.split(separator: "|").map {
                 $0.trimmingCharacters(in: CharacterSet(charactersIn: " `"))
             }
             guard cells.count == 3, cells[2].hasPrefix("--") else { continue }
-            rows[cells[2]] = Row(value: cells[1], flag: cells[2])
+            rows[cells[2]] = cells[1]
         }
         return rows
     }
@@ -66,7 +61,7 @@ import Testing
         let help = try Running(Place.sluice(), ["serve", "--help"]).wait().text
         for (flag, value) in values {
             let row = try #require(rows[flag], "\(flag) is not in the protocol's table")
-            let told = row.value.prefix { $0 != " " }.filter { $0 != "," }
+            let told = row.prefix { $0 != " " }.filter { $0 != "," }
             #expect(UInt64(told) == value, "\(flag) in the protocol")
             let text = try #require(Self.helpDefault(of: flag, in: help), "help of \(flag)")
             let found =
@@ -74,8 +69,8 @@ import Testing
                 || ByteCount(argument: text)?.value == Int(value)
             #expect(found, "\(flag) in the help: \(text)")
         }
-        #expect(topic.ahead == topic.capacity && rows["--ahead"]?.value == "as `capacity")
-        #expect(rows["--on-full"]?.value == topic.onFull.rawValue)
+        #expect(topic.ahead == topic.capacity && rows["--ahead"] == "as `capacity")
+        #expect(rows["--on-full"] == topic.onFull.rawValue)
         #expect(topic.rate == nil && topic.limits.producers == .max)
         #expect(topic.limits.consumers == .max)
         #expect(Set(values.keys).isSubset(of: rows.keys))
