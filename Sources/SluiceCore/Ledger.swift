@@ -164,8 +164,10 @@ extension Ledger {
         events: UInt64,
         bytes: UInt64
     ) throws(LedgerError) {
-        guard firstSequence == delivered + 1 else {
-            throw .mismatch(expected: delivered + 1, found: firstSequence)
+        // Saturated: an account that the other side brought may be at its end, without credit.
+        let expected = delivered.addingSaturated(1)
+        guard firstSequence == expected else {
+            throw .mismatch(expected: expected, found: firstSequence)
         }
         guard events <= credit else { throw .overrun(credit: credit, sent: events) }
         if let byteCredit, bytes > byteCredit {

@@ -41,6 +41,20 @@ struct SaturatingTests {
         #expect(Duration.milliseconds(3).boundedNanoseconds == 3_000_000)
     }
 
+    @Test("an account at the end of its numbers refuses what follows")
+    func end() throws {
+        var ledger = Ledger()
+        try ledger.resumeAsSource(asked: .max, askedBytes: 0, received: 0, receivedBytes: 0)
+        ledger.resumeAsSink(forfeited: 0, forfeitedBytes: 0)
+        try ledger.receive(firstSequence: 1, events: .max, bytes: 0)
+        #expect(ledger.delivered == .max)
+        for sequence: UInt64 in [0, 1, .max] {
+            #expect(throws: LedgerError.self) {
+                try ledger.receive(firstSequence: sequence, events: 1, bytes: 0)
+            }
+        }
+    }
+
     private static let numbers: [UInt64] = [
         0, 1, 2, 100, Limits.demandMax - 1, Limits.demandMax, Limits.demandMax + 1,
         Limits.demandBytesMax, Limits.demandBytesMax + 1, 1 << 31, 1 << 32, 1 << 63, .max - 1, .max,
