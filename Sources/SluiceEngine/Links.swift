@@ -18,7 +18,7 @@ extension Engine {
         let isSystem = open.topic.isReserved
         guard open.resume != nil || memory.hasRoom(for: openingBytes(open), ofSystem: isSystem)
         else {
-            session.peer?.refused(link, Close(.limit, reason: memoryAdvice))
+            session.peer?.refused(link, lacking(memoryAdvice))
             return
         }
         if openRemote(session, link, open) { return }
@@ -31,7 +31,7 @@ extension Engine {
             return
         }
         guard hasShare(for: open, of: session) else {
-            session.peer?.refused(link, Close(.limit, reason: Self.shareAdvice))
+            session.peer?.refused(link, lacking(Self.shareAdvice))
             return
         }
         guard let box = topic(named: open.topic, for: session, link) else { return }

@@ -211,4 +211,9 @@ extension Engine {
         return "the broker's memory is used up (--memory-limit \(limit) bytes): consume or purge "
             + "what waits, remove topics, or give it more"
     }
+
+    /// Refuses for want of memory, of which there may be more in a moment.
+    func lacking(_ advice: String) -> Close {
+        Close(.limit, reason: advice, retryMilliseconds: nextRetry())
+    }
 }

@@ -19,7 +19,7 @@ struct Problem {
     /// What ended or refused a link, in the words of HTTP.
     init(_ close: Close) {
         self.init(Self.status(for: close.code), close.code, close.reason)
-        if status == 503 {
+        if status == 503 || close.retryMilliseconds > 0 {
             let seconds = max(1, (close.retryMilliseconds + 999) / 1_000)
             headers.append(Header("retry-after", "\(seconds)"))
         }

@@ -184,7 +184,7 @@ extension ClientSession {
         case .closing: links[key] = nil
         case .resuming where close.code == .notFound || close.code == .badLink:
             reopen(key, into: &writer)
-        case .opening where close.code == .busy, .resuming where close.code == .busy:
+        case .opening where close.isForNow, .resuming where close.isForNow:
             links[key]?.startAnew()
             events.append(.postponed(key, close))
         case .opening, .resuming:

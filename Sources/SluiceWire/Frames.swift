@@ -275,4 +275,7 @@ package struct Close: Hashable, Sendable {
         self.retryMilliseconds = retryMilliseconds
         self.isGraceful = isGraceful
     }
+
+    /// Whether a refusal is one for now: the same may be tried again by itself.
+    package var isForNow: Bool { code == .busy || retryMilliseconds > 0 }
 }

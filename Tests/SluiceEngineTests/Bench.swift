@@ -25,6 +25,7 @@ final class Listener: Peer {
 
     private(set) var words: [Word] = []
     private(set) var statuses: [Status] = []
+    private(set) var lastRefusal: Close?
     /// Done when the engine says that the session goes on elsewhere.
     var onReplaced: () -> Void = {}
     /// Done with the bytes of events when they are delivered, before the engine goes on.
@@ -56,7 +57,10 @@ final class Listener: Peer {
         words.append(.opened(link, resumed: opened.resumed, asked: opened.asked))
     }
 
-    func refused(_ link: UInt32, _ close: Close) { words.append(.refused(link, close.code)) }
+    func refused(_ link: UInt32, _ close: Close) {
+        words.append(.refused(link, close.code))
+        lastRefusal = close
+    }
 
     func deliver(_ link: UInt32, firstSequence: UInt64, runs: ArraySlice<Run>, bytes: Int) {
         var payloads: [String] = []

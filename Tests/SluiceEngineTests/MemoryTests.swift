@@ -104,6 +104,9 @@ struct MemoryTests {
             for case .refused(_, let code) in peer.take() { refusals.append(code) }
         }
         #expect(refusals == [.limit] && link > 20)
+        // There may be more in a moment: the client is told when to look.
+        let refusal = try #require(peer.lastRefusal)
+        #expect(refusal.retryMilliseconds >= Limits.goingAwayRetryMilliseconds)
         #expect(bench.engine.memoryAdvice.contains("--memory-limit"))
         #expect(try #require(try server(bench).memoryUsedBytes) <= 220_000)
         bench.engine.close(session, 1)

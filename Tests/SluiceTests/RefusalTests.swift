@@ -10,7 +10,7 @@ import Testing
 struct RefusalTests {
     private static let patient = ReconnectPolicy(initialDelay: .milliseconds(5))
 
-    @Test("a link that is refused as BUSY is opened later")
+    @Test("a link that is refused for now is opened later: as BUSY, or with a time to come back")
     func busy() async throws {
         let broker = try ScriptedBroker()
         try await broker.play { broker in
@@ -20,9 +20,11 @@ struct RefusalTests {
             #expect(try line.hear("OPEN", 2).fields["demand"] == "1000")
             try line.say("CLOSE 2 BUSY")
             try line.hear("OPEN", 3)
-            try line.say("OPENED 3 next=1 head=0 asked=1000")
-            try line.say("EVENTS 3 seq=1 offset=0 [a]")
-            try line.say("CLOSE 3 COMPLETE")
+            try line.say("CLOSE 3 LIMIT retry=1 reason=memory")
+            try line.hear("OPEN", 4)
+            try line.say("OPENED 4 next=1 head=0 asked=1000")
+            try line.say("EVENTS 4 seq=1 offset=0 [a]")
+            try line.say("CLOSE 4 COMPLETE")
             try line.hearTheEnd()
         } _: {
             let client = broker.client(Self.patient)
@@ -51,6 +53,24 @@ struct RefusalTests {
             #expect(error?.code == .refused)
             #expect(error?.closeName == "BUSY")
             #expect(error?.retryAfter == .seconds(60))
+            await client.close()
+        }
+    }
+
+    @Test("a LIMIT without a time to come back is an error, however patient the client")
+    func limit() async throws {
+        let broker = try ScriptedBroker()
+        try await broker.play { broker in
+            let line = try broker.welcome()
+            try line.hear("OPEN", 1)
+            try line.say("CLOSE 1 LIMIT reason=full")
+            try line.hearTheEnd()
+        } _: {
+            let client = broker.client(Self.patient)
+            var iterator = client.subscribe(to: "t").makeAsyncIterator()
+            let error = await #expect(throws: ClientError.self) { _ = try await iterator.next() }
+            #expect(error?.closeName == "LIMIT")
+            #expect(error?.retryAfter == nil)
             await client.close()
         }
     }
