@@ -261,6 +261,10 @@ package enum Limits {
     package static let streamDemandDefault = 100
     /// Seconds of silence after which Server-Sent Events say a word without meaning.
     package static let streamBeatSeconds = 15
+    /// Milliseconds between two looks at what a client of HTTP has acknowledged, while others wait
+    /// for its partitions: at first, and at most.
+    package static let arrivalPauseMillisecondsMin = 5
+    package static let arrivalPauseMillisecondsMax = 100
     /// Exchanges of one HTTP/2 connection at one time.
     package static let http2StreamsMax = 128
     /// Bytes of one request's body that may be on their way.

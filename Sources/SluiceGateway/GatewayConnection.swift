@@ -43,6 +43,8 @@ final class GatewayConnection: IOHandler {
     private var endsAt: UInt64?
     private var bytesIn: UInt64 = 0
     private var bytesOut: UInt64 = 0
+    /// How long until it looks again what has arrived; nil while it does not wait to.
+    private var arrivalPause: Duration?
 
     init(_ descriptor: Descriptor, address: String, slot: Int, gateway: Gateway) {
         self.descriptor = descriptor
@@ -81,6 +83,7 @@ final class GatewayConnection: IOHandler {
             Traffic(bytesIn: bytesIn, bytesOut: bytesOut, queuedBytes: out.count - sent)
         }
         session.isKicked = { [unowned self] in wind() }
+        session.wantsArrivals = { [unowned self] in wantFlush() }
         known = session
         return session
     }
@@ -318,6 +321,7 @@ extension GatewayConnection {
         let isOver = isEnding || pending.isEmpty && http?.isOver ?? false
         if sent == out.count, !isBlocked, isOver { finish() }
         guard !isClosed else { return }
+        showArrivals()
         updateInterest()
         // Requests that came in a row are answered no further than their answers are taken.
         guard !isQueued, !isBlocked, !isEnding, http?.isWaiting ?? false else { return }
@@ -344,6 +348,34 @@ extension GatewayConnection {
             }
         }
         return !out.isEmpty
+    }
+
+    /// Tells what its client's machine has acknowledged, if somebody waits for that, and looks
+    /// again after a while.
+    private func showArrivals() {
+        guard let known, known.awaitsArrivals else { return }
+        known.showArrivals(
+            written: bytesOut + UInt64(out.count - sent),
+            acknowledged: bytesOut - min(bytesOut, UInt64(descriptor.unacknowledgedBytes))
+        )
+        guard known.awaitsArrivals, arrivalPause == nil else { return }
+        lookForArrivals(after: .milliseconds(Limits.arrivalPauseMillisecondsMin))
+    }
+
+    private func lookForArrivals(after pause: Duration) {
+        arrivalPause = pause
+        gateway.loop.schedule(after: pause) { [weak self] in
+            guard let self, !isClosed, let pause = arrivalPause else { return }
+            gateway.readClocks()
+            showArrivals()
+            guard let known, known.awaitsArrivals else {
+                arrivalPause = nil
+                return
+            }
+            lookForArrivals(
+                after: min(pause * 2, .milliseconds(Limits.arrivalPauseMillisecondsMax))
+            )
+        }
     }
 
     private func send() {

@@ -13,6 +13,8 @@ protocol GatewayLink: AnyObject {
     func settle(_ settlement: Settlement)
     func status(_ status: Status)
     func closed(_ close: Close)
+    /// Events it was given whose bytes are all in what the connection has to write.
+    var eventsTaken: UInt64 { get }
 }
 
 extension GatewayLink {
@@ -22,6 +24,7 @@ extension GatewayLink {
     func ask(_ ask: Ask) {}
     func settle(_ settlement: Settlement) {}
     func status(_ status: Status) {}
+    var eventsTaken: UInt64 { 0 }
 }
 
 /// A client of the engine whose links are requests: each has its own account, and one that hears.
@@ -33,6 +36,9 @@ final class GatewaySession: Peer {
     private let name: String
     private let address: String
     private let countTraffic: () -> Traffic
+    private var arrivals = Arrivals()
+    /// Called when it is to look for arrivals.
+    var wantsArrivals: () -> Void = {}
     /// Called when an operator has ended it.
     var isKicked: () -> Void = {}
 
@@ -62,8 +68,15 @@ final class GatewaySession: Peer {
         return link
     }
 
+    /// Asks for more.
+    ///
+    /// What the link was given by now is received when it has arrived, and not before.
     func demand(_ link: UInt32, _ ask: Ask) {
-        if let session, links[link] != nil { engine.demand(session, link, ask) }
+        guard let session, links[link] != nil else { return }
+        var truth = ask
+        truth.received = 0
+        engine.demand(session, link, truth)
+        if ask.received > 0 { prove(link, upTo: ask.received) }
     }
 
     func publish(_ link: UInt32, _ publication: Publication) {
@@ -84,10 +97,23 @@ final class GatewaySession: Peer {
         engine.close(session, link)
     }
 
+    /// Whether somebody waits for what its links were given to arrive.
+    var awaitsArrivals: Bool { !arrivals.isEmpty }
+
+    /// Tells what has arrived of what is in the bytes that are written, or are to be.
+    func showArrivals(written: UInt64, acknowledged: UInt64) {
+        arrivals.place(at: written) { links[$0]?.eventsTaken }
+        for (link, sequence) in arrivals.take(acknowledged: acknowledged) {
+            guard let session else { return }
+            engine.received(session, link, sequence)
+        }
+    }
+
     func end() {
         guard let session else { return }
         self.session = nil
         links = [:]
+        arrivals = Arrivals()
         engine.end(session)
     }
 }
@@ -121,6 +147,12 @@ extension GatewaySession {
     func closed(_ link: UInt32, _ close: Close) {
         engine.countBreach(close.code, at: .http)
         links.removeValue(forKey: link)?.closed(close)
+    }
+
+    func prove(_ link: UInt32, upTo sequence: UInt64) {
+        guard links[link] != nil else { return }
+        arrivals.await(link, upTo: sequence)
+        wantsArrivals()
     }
 
     /// No request asks for one.

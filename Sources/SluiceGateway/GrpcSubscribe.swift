@@ -33,6 +33,9 @@ final class GrpcSubscribe: GrpcMethod, GatewayLink, BodySource {
     /// The message that is being taken, and how much of it is.
     private var message: [UInt8] = []
     private var taken = 0
+    /// Events that were made messages, and those of them that were before what is taken now.
+    private var encoded: UInt64 = 0
+    private var encodedBefore: UInt64 = 0
     /// How it ends, behind all that waits.
     private var status: GrpcStatus?
 
@@ -254,6 +257,7 @@ extension GrpcSubscribe {
     private func encode() -> Bool {
         message = []
         taken = 0
+        encodedBefore = encoded
         var window = 0
         if case .message(let bytes, let held)? = items.first {
             items.removeFirst()
@@ -274,10 +278,13 @@ extension GrpcSubscribe {
             guard !batch.isEmpty else { return false }
             message = batch.framed()
             window = batch.recordBytes
+            encoded += UInt64(batch.events)
         }
         give(window)
         return true
     }
+
+    var eventsTaken: UInt64 { taken == message.count ? encoded : encodedBefore }
 
     /// Gives the link the room back that was taken.
     private func give(_ window: Int) {

@@ -41,6 +41,9 @@ final class Reading: LinkHandler, BodySource {
     /// What is text already, and how much of that is taken.
     private var text: [UInt8] = []
     private var taken = 0
+    /// Events that were made text, and those of them that were before what is taken now.
+    private var encoded: UInt64 = 0
+    private var encodedBefore: UInt64 = 0
     private var isFirst = true
     private var isDone = false
     private var isClosingSaid = false
@@ -313,6 +316,7 @@ extension Reading {
     private func encode(_ window: inout Int) -> Bool {
         text.removeAll(keepingCapacity: true)
         taken = 0
+        encodedBefore = encoded
         switch items.popFirst() {
         case nil:
             guard isDone, !isClosingSaid else { return false }
@@ -327,12 +331,15 @@ extension Reading {
             if !events.isAtEnd { items.prepend(.run(events)) }
             window += bytes
             owed += 1
+            encoded += 1
             if case .round(let isWanted?) = demand, !isWanted(object) { return true }
             form.append(object, id: offset, isFirst: isFirst, to: &text)
             isFirst = false
         }
         return true
     }
+
+    var eventsTaken: UInt64 { taken == text.count ? encoded : encodedBefore }
 
     private var content: RunText.Content {
         if case .round = demand { return .payload }

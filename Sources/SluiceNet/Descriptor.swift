@@ -124,6 +124,13 @@ extension Descriptor {
         return asked > 1 && Int(info.tcpi_last_ack_recv) >= limit
     }
 
+    /// Bytes sent that the other machine has not acknowledged, or on a Unix socket not read.
+    package var unacknowledgedBytes: Int {
+        var count: CInt = 0
+        guard ioctl(number, UInt(TIOCOUTQ), &count) == 0 else { return .max }
+        return Int(max(0, count))
+    }
+
     /// Lets the kernel take no more than `bytes` beyond what it may send at once.
     package func setUnsentMark(bytes: Int) throws(SystemError) {
         try set(CInt(IPPROTO_TCP), TCP_NOTSENT_LOWAT, CInt(clamping: bytes))

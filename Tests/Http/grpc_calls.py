@@ -181,6 +181,24 @@ def case_keys_and_headers_come_as_they_went(broker, _):
     assert [event for _, event in consumer.take(4)] == sent
 
 
+def case_a_partition_changes_hands_when_its_owners_machine_has_all(broker, _):
+    broker.CreateTopic(
+        pb.CreateTopicRequest(topic="hands", dispatcher="partition", partitions=2)
+    )
+    keys = [str(number).encode() for number in range(16)]
+    first = Consumer(broker, "hands", demand=100)
+    assert first.hear().HasField("opened")
+    publish(broker, "hands", keys, keys)
+    first.take(16)
+    # It asks for nothing more: only that its machine has the events can show that it has them.
+    second = Consumer(broker, "hands", demand=100)
+    assert second.hear().HasField("opened")
+    publish(broker, "hands", keys, keys)
+    began = time.monotonic()
+    assert second.take(1)
+    assert time.monotonic() - began < 10, "half of what is waited for who shows nothing"
+
+
 def case_confirms_tell_offsets(broker, _):
     producer = Producer(broker, "told")
     producer.send([event("a"), event("b")])

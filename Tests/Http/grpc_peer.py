@@ -7,6 +7,7 @@ import pathlib
 import queue
 import sys
 import tempfile
+from itertools import repeat
 
 import grpc
 from grpc_tools import protoc
@@ -141,7 +142,7 @@ def event(payload: bytes | str, key: bytes | None = None, **headers: bytes):
     )
 
 
-def publish(broker, topic: str, payloads) -> int:
+def publish(broker, topic: str, payloads, keys=None) -> int:
     producer = Producer(broker, topic)
-    producer.send([event(payload) for payload in payloads])
+    producer.send([event(payload, key) for payload, key in zip(payloads, keys or repeat(None))])
     return producer.finish()

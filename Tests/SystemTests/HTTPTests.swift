@@ -341,6 +341,36 @@ extension SystemTests {
         }
 
         @Test(
+            "a partition changes hands when its owner's machine has all, also of an idle stream",
+            .timeLimit(.minutes(1)),
+            arguments: Broker.shardCounts
+        )
+        func partitions(shards: Int) throws {
+            let broker = try Broker.withHTTP(shards: shards)
+            try broker.run("topic", "create", "t", "--dispatcher", "partition:4")
+            let path = try broker.url + "/v1/topics/t/stream"
+            func publish(_ events: ClosedRange<Int>) throws {
+                for number in events { try broker.run("pub", "t", "-k", "\(number % 8)", "x") }
+            }
+            let flags = [
+                ["--http1.1"], ["--http1.1", "-H", "accept: text/event-stream"],
+                ["--http2-prior-knowledge"],
+            ]
+            var streams: [Running] = []
+            for (number, flags) in flags.enumerated() {
+                streams.append(try Running("/usr/bin/curl", ["-sSN", path] + flags))
+                try eventually("it asks") { try broker.topic("t").consumers == number + 1 }
+                try publish(number * 8 + 1...number * 8 + 8)
+                // That is half of what the broker would wait for an owner that shows nothing.
+                try eventually("all of them came") {
+                    let texts = streams.map { String(decoding: $0.output, as: UTF8.self) }
+                    return texts.joined().ranges(of: "\"offset\"").count == number * 8 + 8
+                }
+            }
+            for stream in streams { #expect(!stream.output.isEmpty, "each has had a partition") }
+        }
+
+        @Test(
             "demand said in the body is what the answer brings",
             .timeLimit(.minutes(1)),
             arguments: Broker.shardCounts
