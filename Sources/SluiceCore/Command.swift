@@ -192,6 +192,7 @@ package enum CommandKind: UInt8, CaseIterable, Sendable {
     case pause
     case change
     case purge
+    case createGroup
     case removeGroup
     case seek
     case wind
@@ -218,6 +219,7 @@ extension Command {
         case .pause: .pause
         case .change: .change
         case .purge: .purge
+        case .createGroup: .createGroup
         case .removeGroup: .removeGroup
         case .seek: .seek
         case .wind: .wind
@@ -254,6 +256,8 @@ package enum Command: Sendable {
     case pause(Bool)
     indirect case change(TopicChange)
     case purge
+    /// A request makes a group, which begins as its first member would have it.
+    indirect case createGroup(Name, GroupWish, Start?)
     case removeGroup(Name)
     /// A group goes on at another offset, as near to it as events are held.
     case seek(Name, Start)

@@ -58,6 +58,8 @@ package struct Group: Sendable {
     var claimers = 0
     /// Since when it has no member; nil while it has some.
     package internal(set) var aloneSince: Instant?
+    /// Whether a request made it: it stays until it is removed.
+    package internal(set) var isKept = false
     /// Whether members came or went since it was last found out who is served.
     var isUnassigned = false
     package internal(set) var members: [UInt32] = []

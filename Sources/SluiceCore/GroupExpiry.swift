@@ -3,7 +3,7 @@
 /// How long a group is kept that has no member: the rule, as a value.
 ///
 /// It is for groups that an OPEN has named and that outlive their members. A topic's default group
-/// is its own, and an ephemeral one ends with its last member.
+/// is its own, an ephemeral one ends with its last member, and one that a request made is kept.
 package struct GroupExpiry: Hashable, Sendable {
     /// 0 for ever.
     package var afterSeconds = UInt64(Limits.groupExpireAfterSecondsDefault)
@@ -11,26 +11,28 @@ package struct GroupExpiry: Hashable, Sendable {
     package init() {}
 
     /// For how long a group is kept; nil for ever.
-    package func seconds(of name: Name, _ rules: GroupRules) -> UInt64? {
-        guard afterSeconds > 0, !name.isEmpty, !rules.isEphemeral else { return nil }
+    ///
+    /// - Parameter isKept: whether a request made it.
+    package func seconds(of name: Name, _ rules: GroupRules, isKept: Bool) -> UInt64? {
+        guard afterSeconds > 0, !name.isEmpty, !rules.isEphemeral, !isKept else { return nil }
         return afterSeconds
-    }
-
-    /// When a group ends that has had no member since then; nil if it does not.
-    package func end(of name: Name, _ rules: GroupRules, aloneSince since: Instant) -> Instant? {
-        guard let seconds = seconds(of: name, rules) else { return nil }
-        return since.advanced(milliseconds: seconds.multipliedSaturated(by: 1_000))
     }
 }
 
 extension Topic {
     /// When a group ends if nobody joins it by then; nil while it has members, or if it never does.
     package func expiry(ofGroup index: Int) -> Instant? {
-        guard let since = groupTable[index].aloneSince else { return nil }
-        return options.groupExpiry.end(
+        guard let since = groupTable[index].aloneSince, let seconds = expireAfter(group: index)
+        else { return nil }
+        return since.advanced(milliseconds: seconds.multipliedSaturated(by: 1_000))
+    }
+
+    /// For how many seconds a group is kept without a member; nil for ever.
+    package func expireAfter(group index: Int) -> UInt64? {
+        options.groupExpiry.seconds(
             of: groupTable[index].name,
             groupTable[index].rules,
-            aloneSince: since
+            isKept: groupTable[index].isKept
         )
     }
 

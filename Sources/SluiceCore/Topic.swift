@@ -330,6 +330,7 @@ extension Topic {
             refreshAllMembers()
         case .change(let change): self.change(change, at: now)
         case .purge: purge()
+        case .createGroup(let name, let wish, let start): createGroup(name, wish, start)
         case .removeGroup(let name): removeGroup(name, into: &effects)
         case .seek(let name, let start): seek(name, to: start)
         case .wind:

@@ -65,6 +65,14 @@ extension Topic {
         return wish
     }
 
+    /// The rules of a group that is opened so, on a topic.
+    static func rules(
+        for opening: ConsumerOpening,
+        on options: TopicOptions
+    ) throws(Refusal) -> GroupRules {
+        try rules(for: opening, wishing: wish(of: opening, on: options))
+    }
+
     /// The rules of a group that a consumer is the first to open.
     private static func rules(
         for opening: ConsumerOpening,

@@ -37,6 +37,21 @@ package enum Start: Hashable, Sendable {
     case offset(UInt64)
     /// The first event taken at or after this, in microseconds since 1970 (UTC).
     case time(UInt64)
+
+    /// As people and requests write it: `first`, `new` or an offset in digits, of which one above
+    /// all that there are is the last.
+    package init?(_ text: String) {
+        switch text {
+        case "first": self = .first
+        case "new": self = .new
+        default:
+            // The number alone would also be read from "+5".
+            guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) else {
+                return nil
+            }
+            self = .offset(UInt64(text) ?? .max)
+        }
+    }
 }
 
 /// Why events of a stretch never come.

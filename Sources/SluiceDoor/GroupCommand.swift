@@ -1,15 +1,71 @@
 package import ArgumentParser
+import Sluice
+import SluiceCore
 import SluiceWire
 
 /// `sluice group`: the groups of a topic.
 package struct GroupCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "group",
-        abstract: "Move and remove groups; 'sluice topic info' lists them.",
-        subcommands: [GroupSeek.self, GroupRemove.self]
+        abstract: "Make, move and remove groups; 'sluice topic info' lists them.",
+        subcommands: [GroupCreate.self, GroupSeek.self, GroupRemove.self]
     )
 
     package init() {}
+}
+
+package struct GroupCreate: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "create",
+        abstract: "Make a group before anybody joins it; it stays until it is removed.",
+        discussion: """
+            From where it begins on it holds what is published for its consumers. A group that \
+            the first 'sluice sub' makes ends when it has had no consumer for as long as its \
+            topic's --group-expire-after says; one that is made so never does.
+            """
+    )
+
+    @Argument(help: "The topic.") package var topic: String
+    @Argument(help: "The group.") package var group: String
+    @Option(
+        help: ArgumentHelp(
+            "Where it begins: first, new or an offset (default: as its first consumer would).",
+            valueName: "place"
+        )
+    )
+    package var from: String?
+    @Option(
+        help: ArgumentHelp(
+            "How it hands out events: demand, fair, broadcast, partition or exclusive "
+                + "(default: as the topic has it).",
+            valueName: "kind"
+        )
+    )
+    package var dispatcher: KindArgument?
+    @Option(help: ArgumentHelp("How many partitions it has, 1 to 1024.", valueName: "n"))
+    package var partitions: UInt16?
+    @OptionGroup package var global: GlobalOptions
+
+    package init() {}
+
+    package func validate() throws {
+        if let from { try GroupSeek.check(from) }
+        guard dispatcher?.kind != .independent else {
+            throw ValidationError("an independent consumer has no group: none can be made for it")
+        }
+        guard (dispatcher?.kind == .partition) == (partitions != nil) else {
+            throw ValidationError("--dispatcher partition and --partitions go together")
+        }
+    }
+
+    package func run() async throws {
+        var request = Snapshot.Request(op: "create-group", topic: topic)
+        request.group = group
+        request.start = from
+        request.dispatcher = dispatcher?.kind.rawValue
+        request.partitions = partitions
+        try await global.request(request, done: "created \(group) of \(topic)")
+    }
 }
 
 package struct GroupRemove: AsyncParsableCommand {
@@ -50,9 +106,11 @@ package struct GroupSeek: AsyncParsableCommand {
 
     package init() {}
 
-    package func validate() throws {
-        guard ["first", "new"].contains(start) || UInt64(start) != nil else {
-            throw ValidationError("'\(start)' is no place: say first, new or an offset")
+    package func validate() throws { try Self.check(start) }
+
+    static func check(_ place: String) throws {
+        guard Start(place) != nil else {
+            throw ValidationError("'\(place)' is no place: say first, new or an offset")
         }
     }
 

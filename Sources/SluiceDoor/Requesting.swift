@@ -43,18 +43,24 @@ extension GlobalOptions {
 
     private func failure(_ error: ClientError, _ request: Snapshot.Request) -> Failure {
         var failure = Failure(error, server: server)
+        let isNew = request.op == "create-group"
         switch failure.exit {
+        case .conflict where isNew:
+            let group = request.group ?? ""
+            failure.message =
+                "group '\(group)' of topic '\(request.topic)' exists already (EXISTS)"
+            failure.hint = "see how it is set: sluice topic info \(request.topic)"
         case .conflict:
             failure.message = "topic '\(request.topic)' exists already (EXISTS)"
             failure.hint =
                 "see how it is set: sluice topic info \(request.topic); "
                 + "or change it: sluice topic set"
         case .notFound:
-            let what = request.group.map { "group '\($0)' of topic" } ?? "topic"
+            let group = isNew ? nil : request.group
+            let what = group.map { "group '\($0)' of topic" } ?? "topic"
             failure.message = "no \(what) '\(request.topic)' (NOT_FOUND)"
             failure.hint =
-                "see what there is: sluice topic "
-                + (request.group == nil ? "ls" : "info \(request.topic)")
+                "see what there is: sluice topic " + (group == nil ? "ls" : "info \(request.topic)")
         case .error, .refused:
             let code = error.closeName.map { " (\($0))" } ?? ""
             failure.message = "the broker refused to \(request.op) '\(request.topic)'\(code)"

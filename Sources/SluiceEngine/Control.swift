@@ -193,12 +193,36 @@ extension Engine {
         case "purge-topic": return step { self.apply(.purge, to: $0) }
         case "pause-topic": return step { self.apply(.pause(true), to: $0) }
         case "resume-topic": return step { self.apply(.pause(false), to: $0) }
+        case "create-group": return { self.createGroup(request, $0) }
         case "remove-group": return step(request.group) { .removeGroup($0) }
         case "seek-group":
-            guard let start = start(of: request) else { return nil }
+            guard let start = request.start.flatMap({ Start($0) }) else { return nil }
             return step(request.group) { .seek($0, start) }
         default: return nil
         }
+    }
+
+    /// Makes a group that stays until it is removed.
+    private func createGroup(_ request: Snapshot.Request, _ box: TopicBox) -> CloseCode? {
+        let start = request.start.flatMap { Start($0) }
+        guard let name = request.group, NameRule.group.fault(in: name) == nil,
+            start != nil || request.start == nil
+        else { return .badOption }
+        var wish = GroupWish()
+        if let dispatcher = request.dispatcher {
+            guard let kind = DispatcherKind(name: dispatcher) else { return .badOption }
+            wish.dispatcher = kind
+        }
+        if let partitions = request.partitions {
+            guard partitions > 0, partitions <= Limits.partitionsMax else { return .badOption }
+            wish.partitions = partitions
+        }
+        if let code = box.core.refusal(ofGroup: Name(name), wish) { return code }
+        let partitions = UInt64(wish.partitions ?? box.core.options.group.partitions ?? 0)
+        let bytes = Limits.memoryGroupBytes + partitions * Limits.memoryPartitionBytes
+        guard memory.hasRoom(for: Int(bytes), ofSystem: false) else { return .limit }
+        apply(.createGroup(Name(name), wish, start), to: box)
+        return nil
     }
 
     /// Something that is done to a group, without a name to the default group.
@@ -211,16 +235,6 @@ extension Engine {
             guard box.core.groups.contains(where: { $0?.name == name }) else { return .notFound }
             self.apply(command(name), to: box)
             return nil
-        }
-    }
-
-    /// Where a request wants a group to go on: "first", "new" or an offset.
-    private func start(of request: Snapshot.Request) -> Start? {
-        switch request.start {
-        case "first"?: .first
-        case "new"?: .new
-        case let text?: UInt64(text).map { .offset($0) }
-        case nil: nil
         }
     }
 

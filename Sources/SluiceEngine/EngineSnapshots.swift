@@ -146,7 +146,7 @@ extension Engine {
         snapshot.lag = group.rules.lag.policy.name
         snapshot.maxLag = group.rules.lag.policy == .block ? nil : group.rules.lag.events
         snapshot.isEphemeral = group.rules.isEphemeral
-        snapshot.expireAfter = core.options.groupExpiry.seconds(of: group.name, group.rules)
+        snapshot.expireAfter = core.expireAfter(group: number)
         snapshot.aloneSeconds = group.aloneSince.map { now.milliseconds(since: $0) / 1_000 }
         snapshot.expiresInSeconds = core.expiry(ofGroup: number).map { time in
             time.milliseconds(since: now) / 1_000

@@ -32,6 +32,14 @@ extension Gateway {
                     exchange
                 )
             }
+        case "CreateGroup":
+            return unary(exchange) { (wish: Sluice_V1_CreateGroupRequest) throws(GrpcFailure) in
+                var request = try Self.request("create-group", wish.topic, wish.group)
+                if wish.hasStart { request.start = try Self.place(wish.start) }
+                if wish.hasDispatcher { request.dispatcher = wish.dispatcher }
+                if wish.hasPartitions { request.partitions = UInt16(clamping: wish.partitions) }
+                self.done(request, exchange)
+            }
         case "RemoveGroup":
             return unary(exchange) { (request: Sluice_V1_GroupRequest) throws(GrpcFailure) in
                 self.done(try Self.request("remove-group", request.topic, request.group), exchange)
@@ -79,7 +87,7 @@ extension Gateway {
         case .first: return "first"
         case .new: return "new"
         case .offset(let offset): return "\(offset)"
-        case .time: throw GrpcFailure(.invalidArgument, "a group is not sent to a time")
+        case .time: throw GrpcFailure(.invalidArgument, "a group begins and goes on at no time")
         }
     }
 

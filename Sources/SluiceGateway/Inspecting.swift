@@ -53,9 +53,11 @@ extension Gateway {
         switch (method, rest.count, rest.first) {
         case ("GET", 0, _): showTopic(topic, exchange)
         case ("PUT", 0, _):
-            exchange.handler = TopicRequest("create-topic", exchange, on: topic, self)
+            let request = Snapshot.Request(op: "create-topic", topic: topic)
+            exchange.handler = SettingsRequest<TopicWish>(request, exchange, status: 201, self)
         case ("PATCH", 0, _):
-            exchange.handler = TopicRequest("change-topic", exchange, on: topic, self)
+            let request = Snapshot.Request(op: "change-topic", topic: topic)
+            exchange.handler = SettingsRequest<TopicWish>(request, exchange, status: 204, self)
         case ("DELETE", 0, _): request(Snapshot.Request(op: "remove-topic", topic: topic), exchange)
         case (_, 0, _): refuseMethod(exchange, "GET, PUT, PATCH, DELETE")
         case ("POST", 1, let verb?) where ["pause", "resume", "purge"].contains(verb):
@@ -67,6 +69,10 @@ extension Gateway {
             listLinks("$sys/links/\(topic)", role: "consumer", exchange)
         case ("GET", 1, "groups"?):
             showTopic(topic, exchange) { JSONBytes.of($0.groups) }
+        case ("PUT", 2, "groups"?):
+            var request = Snapshot.Request(op: "create-group", topic: topic)
+            request.group = Self.group(rest[1])
+            exchange.handler = SettingsRequest<NewGroup>(request, exchange, status: 201, self)
         case ("DELETE", 2, "groups"?):
             var removal = Snapshot.Request(op: "remove-group", topic: topic)
             removal.group = Self.group(rest[1])
@@ -183,24 +189,29 @@ extension Gateway {
     }
 }
 
-/// `PUT` and `PATCH /v1/topics/{t}`: makes or changes a topic, as the JSON in the body wants it.
-private final class TopicRequest: ExchangeHandler {
+/// `PUT` and `PATCH`: makes or changes something, as the JSON in the body wants it.
+private final class SettingsRequest<Settings: RequestSettings>: ExchangeHandler {
     private unowned let gateway: Gateway
-    private let op: String
     private let exchange: HTTPExchange
-    private let topic: String
+    private let status: Int
+    private var request: Snapshot.Request
     private var body: [UInt8] = []
 
-    init(_ op: String, _ exchange: HTTPExchange, on topic: String, _ gateway: Gateway) {
-        self.op = op
+    init(
+        _ request: Snapshot.Request,
+        _ exchange: HTTPExchange,
+        status: Int,
+        _ gateway: Gateway
+    ) {
+        self.request = request
         self.exchange = exchange
-        self.topic = topic
+        self.status = status
         self.gateway = gateway
     }
 
     func receive(_ bytes: [UInt8]) {
         guard body.count + bytes.count <= Limits.httpHeadersBytesMax else {
-            exchange.refuse(Problem(413, .limit, "the settings of a topic are a few lines"))
+            exchange.refuse(Problem(413, .limit, "the settings are a few lines"))
             return
         }
         body += bytes
@@ -208,25 +219,50 @@ private final class TopicRequest: ExchangeHandler {
 
     func complete() {
         guard !exchange.isAnswered else { return }
-        var request = Snapshot.Request(op: op, topic: topic)
         if !body.isEmpty {
             do {
-                let wish = try JSONDecoder().decode(TopicWish.self, from: Data(body))
-                request = wish.request(op, on: topic)
+                try JSONDecoder().decode(Settings.self, from: Data(body)).fill(&request)
             } catch {
                 let text = "the settings are no JSON object as Protocol/openapi.yaml has it"
                 exchange.refuse(Problem(400, .badOption, text))
                 return
             }
         }
-        gateway.request(request, exchange, status: op == "create-topic" ? 201 : 204)
+        gateway.request(request, exchange, status: status)
     }
 
     func leave() { exchange.refuse(Problem(.brokerHasStopped)) }
 }
 
+/// What a body may say of a request.
+private protocol RequestSettings: Decodable {
+    func fill(_ request: inout Snapshot.Request)
+}
+
+/// How a group is made: where it begins, and how it hands out events.
+private struct NewGroup: RequestSettings {
+    private enum Key: String, CodingKey { case start, dispatcher, partitions }
+
+    private let start: String?
+    private let dispatcher: String?
+    private let partitions: UInt16?
+
+    init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: Key.self)
+        start = try members.member(.start)
+        dispatcher = try members.member(.dispatcher)
+        partitions = try members.member(.partitions)
+    }
+
+    func fill(_ request: inout Snapshot.Request) {
+        request.start = start
+        request.dispatcher = dispatcher
+        request.partitions = partitions
+    }
+}
+
 /// The settings of a topic, by the names that its document has.
-private struct TopicWish: Decodable {
+private struct TopicWish: RequestSettings {
     private enum Key: String, CodingKey {
         case capacity, bufferBytes, ahead, onFull, dispatcher, partitions, lag, maxLag, rate, burst
         case isEphemeral, maxProducers, maxConsumers, maxGroups, maxEventBytes
@@ -255,11 +291,11 @@ private struct TopicWish: Decodable {
         request.groupExpireAfter = try members.member(.groupExpireAfter)
     }
 
-    func request(_ op: String, on topic: String) -> Snapshot.Request {
-        var request = request
-        request.op = op
-        request.topic = topic
-        return request
+    func fill(_ request: inout Snapshot.Request) {
+        var filled = self.request
+        filled.op = request.op
+        filled.topic = request.topic
+        request = filled
     }
 }
 

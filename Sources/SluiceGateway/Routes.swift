@@ -93,18 +93,11 @@ struct Query {
     }
 
     func start(_ name: String) throws(Refusal) -> Start? {
-        switch self[Name(name)] {
-        case nil: return nil
-        case "first"?: return .first
-        case "new"?: return .new
-        case let text?:
-            // UInt64 alone would also read "+5".
-            guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) else {
-                throw Refusal("\(name) is first, new or an offset")
-            }
-            // Above every offset there is, the nearest event is the last.
-            return .offset(UInt64(text) ?? .max)
+        guard let text = self[Name(name)] else { return nil }
+        guard let start = Start(text) else {
+            throw Refusal("\(name) is first, new or an offset")
         }
+        return start
     }
 }
 

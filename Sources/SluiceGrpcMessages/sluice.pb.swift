@@ -1227,6 +1227,55 @@ package nonisolated struct Sluice_V1_GroupRequest: Sendable {
   package init() {}
 }
 
+package nonisolated struct Sluice_V1_CreateGroupRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var topic: String = String()
+
+  /// Not empty: the default group is there for whoever names none.
+  package var group: String = String()
+
+  /// Not a time. Where it begins; as its first member would, if it is not said.
+  package var start: Sluice_V1_Start {
+    get {_start ?? Sluice_V1_Start()}
+    set {_start = newValue}
+  }
+  /// Returns true if `start` has been explicitly set.
+  package var hasStart: Bool {self._start != nil}
+  /// Clears the value of `start`. Subsequent reads from it will return its default value.
+  package mutating func clearStart() {self._start = nil}
+
+  /// As the topic has it, if it is not said; not independent.
+  package var dispatcher: String {
+    get {_dispatcher ?? String()}
+    set {_dispatcher = newValue}
+  }
+  /// Returns true if `dispatcher` has been explicitly set.
+  package var hasDispatcher: Bool {self._dispatcher != nil}
+  /// Clears the value of `dispatcher`. Subsequent reads from it will return its default value.
+  package mutating func clearDispatcher() {self._dispatcher = nil}
+
+  /// With partition alone.
+  package var partitions: UInt32 {
+    get {_partitions ?? 0}
+    set {_partitions = newValue}
+  }
+  /// Returns true if `partitions` has been explicitly set.
+  package var hasPartitions: Bool {self._partitions != nil}
+  /// Clears the value of `partitions`. Subsequent reads from it will return its default value.
+  package mutating func clearPartitions() {self._partitions = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _start: Sluice_V1_Start? = nil
+  fileprivate var _dispatcher: String? = nil
+  fileprivate var _partitions: UInt32? = nil
+}
+
 package nonisolated struct Sluice_V1_SeekGroupRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -3269,6 +3318,60 @@ nonisolated extension Sluice_V1_GroupRequest: SwiftProtobuf.Message, SwiftProtob
   package static func ==(lhs: Sluice_V1_GroupRequest, rhs: Sluice_V1_GroupRequest) -> Bool {
     if lhs.topic != rhs.topic {return false}
     if lhs.group != rhs.group {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Sluice_V1_CreateGroupRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CreateGroupRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}topic\0\u{1}group\0\u{1}start\0\u{1}dispatcher\0\u{1}partitions\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.topic) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.group) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._start) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self._dispatcher) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self._partitions) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.topic.isEmpty {
+      try visitor.visitSingularStringField(value: self.topic, fieldNumber: 1)
+    }
+    if !self.group.isEmpty {
+      try visitor.visitSingularStringField(value: self.group, fieldNumber: 2)
+    }
+    try { if let v = self._start {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._dispatcher {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 4)
+    } }()
+    try { if let v = self._partitions {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Sluice_V1_CreateGroupRequest, rhs: Sluice_V1_CreateGroupRequest) -> Bool {
+    if lhs.topic != rhs.topic {return false}
+    if lhs.group != rhs.group {return false}
+    if lhs._start != rhs._start {return false}
+    if lhs._dispatcher != rhs._dispatcher {return false}
+    if lhs._partitions != rhs._partitions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -348,17 +348,17 @@ package enum Snapshot {
     /// A request on `$sys/ctl`.
     package struct Request: Codable, Sendable {
         /// create-topic, change-topic, remove-topic, purge-topic, pause-topic, resume-topic,
-        /// remove-group or seek-group.
+        /// create-group, remove-group or seek-group.
         package var op: String
         package var topic: String
         package var group: String?
-        /// Where a group goes on: first, new or an offset.
+        /// Where a group begins or goes on: first, new or an offset.
         package var start: String?
         package var buffer: UInt64?
         package var bufferBytes: UInt64?
         package var ahead: UInt64?
         package var onFull: String?
-        /// What a new group of the topic is like: a dispatcher's name, and what belongs to it.
+        /// What a new group is like, or each of a topic: a dispatcher, and what goes with it.
         package var dispatcher: String?
         package var partitions: UInt16?
         package var lag: String?

@@ -116,6 +116,28 @@ def case_groups_are_listed_sent_elsewhere_and_removed(broker, _):
     assert consumer.status()[0] == Code.ABORTED
 
 
+def case_a_group_is_made_before_anybody_joins_it(broker, _):
+    wish = pb.CreateGroupRequest(topic="early", group="g", dispatcher="partition", partitions=2)
+    assert refusal(broker.CreateGroup, wish) == (Code.NOT_FOUND, "NOT_FOUND")
+    broker.CreateTopic(pb.CreateTopicRequest(topic="early"))
+    publish(broker, "early", ["0", "1"])
+    late = pb.CreateGroupRequest(topic="early", group="late", start=pb.Start(offset=1))
+    broker.CreateGroup(late)
+    broker.CreateGroup(wish)
+    assert refusal(broker.CreateGroup, wish) == (Code.ALREADY_EXISTS, "EXISTS")
+    for wrong in (
+        pb.CreateGroupRequest(topic="early"),
+        pb.CreateGroupRequest(topic="early", group="h", partitions=2),
+        pb.CreateGroupRequest(topic="early", group="h", dispatcher="partition", partitions=2**31),
+        pb.CreateGroupRequest(topic="early", group="h", start=pb.Start(time_micros=1)),
+    ):
+        assert refusal(broker.CreateGroup, wrong)[0] == Code.INVALID_ARGUMENT, wrong
+    groups = broker.ListGroups(pb.ListGroupsRequest(topic="early")).groups
+    assert [(group.group, len(group.partitions)) for group in groups] == [("late", 0), ("g", 2)]
+    assert not any(group.HasField("expire_after") for group in groups)
+    assert Consumer(broker, "early", demand=2, group="late").take(1)[0][0] == 1
+
+
 def case_what_an_answer_leaves_out_is_told(broker, _):
     broker.CreateTopic(
         pb.CreateTopicRequest(topic="sorted", dispatcher="partition", partitions=1_024)

@@ -55,6 +55,68 @@ struct GroupExpiryTests {
         #expect(harness.broken() == [])
     }
 
+    @Test("do not end if a request made them, and hold for who comes what came since")
+    func kept() {
+        var harness = Self.harness(after: 60)
+        let producer = harness.producer(.events(1_000))
+        harness.apply(.createGroup("kept", GroupWish(), nil))
+        #expect(Self.names(harness) == ["kept"])
+        harness.publish(producer, 10)
+        #expect(harness.credit(producer) == 0, "what came is held for it")
+        harness.pass(milliseconds: 3_600_000)
+        #expect(Self.names(harness) == ["kept"] && harness.topic.expiry(ofGroup: 0) == nil)
+        let consumer = harness.consumer("kept", asks: 10)
+        #expect(harness.given[consumer] == Array(0..<10))
+        harness.apply(.close(consumer))
+        harness.pass(milliseconds: 3_600_000)
+        #expect(Self.names(harness) == ["kept"], "nor when its members are gone")
+        harness.apply(.removeGroup("kept"))
+        #expect(Self.names(harness) == [nil])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("that a request made among others hold what is theirs")
+    func among() {
+        var harness = Self.harness(after: 60)
+        let producer = harness.producer(.events(1_000))
+        harness.apply(.createGroup("first", GroupWish(), nil))
+        harness.publish(producer, 2)
+        harness.apply(.createGroup("late", GroupWish(), .offset(1)))
+        let first = harness.consumer("first", asks: 2)
+        #expect(harness.given[first] == [0, 1])
+        let late = harness.consumer("late", asks: 2)
+        #expect(harness.given[late] == [1])
+        #expect(harness.broken() == [])
+    }
+
+    @Test("are made by a request as their first member would find them, or not at all")
+    func creation() {
+        var harness = Self.harness(after: 60)
+        let producer = harness.producer(.events(1_000))
+        harness.publish(producer, 5)
+        var wish = GroupWish()
+        wish.dispatcher = .partition
+        #expect(harness.topic.refusal(ofGroup: "p", wish) == .badOption, "how many?")
+        wish.partitions = 3
+        #expect(harness.topic.refusal(ofGroup: "p", wish) == nil)
+        #expect(harness.topic.refusal(ofGroup: "", wish) == .badOption)
+        harness.apply(.createGroup("p", wish, .offset(3)))
+        #expect(harness.topic.refusal(ofGroup: "p", GroupWish()) == .exists)
+        #expect(harness.topic.group(0)?.rules.partitions == 3)
+        let consumer = harness.consumer("p", asks: 10)
+        #expect(harness.given[consumer] == [3, 4])
+        wish = GroupWish()
+        wish.dispatcher = .independent
+        #expect(harness.topic.refusal(ofGroup: "i", wish) == .badOption)
+        harness.apply(.createGroup("i", wish, nil))
+        #expect(Self.names(harness) == ["p"])
+        var change = TopicChange(harness.topic.options)
+        change.limits.groups = 1
+        harness.apply(.change(change))
+        #expect(harness.topic.refusal(ofGroup: "more", GroupWish()) == .limit)
+        #expect(harness.broken() == [])
+    }
+
     @Test("begin their time anew when a member comes, also one that is cut off and not gone")
     func comeBack() {
         var harness = Self.harness(after: 60)
@@ -92,9 +154,8 @@ struct GroupExpiryTests {
         #expect(harness.topic.wakesAt == nil && harness.topic.expiry(ofGroup: 0) == nil)
         let rules = try #require(harness.topic.group(0)?.rules)
         let usual = TopicOptions().groupExpiry
-        #expect(usual.seconds(of: "g", rules) == 86_400)
-        let since = Instant(nanoseconds: .max - 1)
-        #expect(usual.end(of: "g", rules, aloneSince: since)?.nanoseconds == .max)
+        #expect(usual.seconds(of: "g", rules, isKept: false) == 86_400)
+        #expect(usual.seconds(of: "g", rules, isKept: true) == nil)
     }
 
     @Test("end by another time as soon as it is set, from when the last member went")

@@ -280,7 +280,7 @@ import Testing
         "What is not there is not found",
         arguments: [
             "change-topic", "remove-topic", "purge-topic", "pause-topic", "resume-topic",
-            "remove-group",
+            "create-group", "remove-group",
         ]
     )
     func notFound(_ op: String) throws {
@@ -307,10 +307,39 @@ import Testing
         let there = ",\"start\":\"new\""
         #expect(try bench.request(Self.json("seek-group", "t", there)) == nil)
         #expect(try bench.request(Self.json("seek-group", "t", ",\"start\":\"-1\"")) == .badOption)
+        #expect(try bench.request(Self.json("seek-group", "t", ",\"start\":\"+1\"")) == .badOption)
         #expect(try bench.request(Self.json("seek-group", "t")) == .badOption)
+        let far = ",\"start\":\"99999999999999999999\""
+        #expect(try bench.request(Self.json("seek-group", "t", far)) == nil)
         let unknown = there + ",\"group\":\"g\""
         #expect(try bench.request(Self.json("seek-group", "t", unknown)) == .notFound)
         #expect(try bench.request(Self.json("seek-group", "u", there)) == .notFound)
+    }
+
+    @Test("A group is made once, by rules that fit together, and shows that it does not end")
+    func createGroup() throws {
+        #expect(try bench.request(Self.json("create-topic")) == nil)
+        func create(_ more: String) throws -> CloseCode? {
+            try bench.request(Self.json("create-group", "t", more))
+        }
+        for wrong in [
+            "", ",\"group\":\"\"", ",\"group\":\"a\\u0000b\"", ",\"group\":\"g\",\"start\":\"-1\"",
+            ",\"group\":\"g\",\"dispatcher\":\"best\"", ",\"group\":\"g\",\"partitions\":4",
+            ",\"group\":\"g\",\"dispatcher\":\"partition\",\"partitions\":0",
+            ",\"group\":\"g\",\"dispatcher\":\"partition\",\"partitions\":1025",
+            ",\"group\":\"g\",\"dispatcher\":\"independent\"",
+        ] {
+            #expect(try create(wrong) == .badOption, "\(wrong)")
+        }
+        let right =
+            ",\"group\":\"g\",\"dispatcher\":\"partition\",\"partitions\":4,\"start\":\"first\""
+        #expect(try create(right) == nil)
+        #expect(try create(right) == .exists)
+        let topic = try bench.documents("$sys/topics", as: Snapshot.Topic.self).first
+        let group = try #require(topic?.groups.first)
+        #expect(group.group == "g" && group.dispatcher == "partition" && group.members == 0)
+        #expect(group.expireAfter == nil && group.expiresInSeconds == nil)
+        #expect(group.aloneSeconds != nil)
     }
 
     @Test("Removing a topic closes its links, and the name is free again")

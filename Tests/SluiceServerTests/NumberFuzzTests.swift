@@ -152,22 +152,27 @@ private final class NumberWorld {
     private func request() -> String {
         let topic = Self.topics[roll(4)]
         let number = ExtremeNumber.json(using: &random)
-        switch roll(8) {
+        switch roll(9) {
         case 0..<3:
             let start = roll(2) == 0 ? "\"first\"" : "\"\(roll(30))\""
             let place = roll(4) == 0 ? "\"\(extreme())\"" : start
             return """
                 {"op":"seek-group","topic":"\(topic)","group":"g\(roll(3))","start":\(place)}
                 """
-        case 3..<5:
+        case 3:
+            return """
+                {"op":"create-group","topic":"\(topic)","group":"g\(roll(3))",\
+                "start":"\(extreme())","dispatcher":"partition","partitions":\(number)}
+                """
+        case 4..<6:
             let names = [
                 "buffer", "bufferBytes", "ahead", "rate", "burst", "maxProducers", "maxConsumers",
                 "maxGroups", "maxEventBytes", "groupExpireAfter",
             ]
             let name = names[roll(names.count)]
             return "{\"op\":\"change-topic\",\"topic\":\"\(topic)\",\"\(name)\":\(number)}"
-        case 5: return "{\"op\":\"kick\",\"connection\":\(number),\"link\":\(number)}"
-        case 6:
+        case 6: return "{\"op\":\"kick\",\"connection\":\(number),\"link\":\(number)}"
+        case 7:
             let ops = ["purge", "pause", "resume", "resume", "resume", "remove"]
             return "{\"op\":\"\(ops[roll(ops.count)])-topic\",\"topic\":\"\(topic)\"}"
         default:

@@ -53,6 +53,8 @@ package struct World {
     /// When groups without members end, by a generator of its own; and since when they have none.
     var expiryRandom: SeededGenerator
     var aloneSince: [Name: Instant] = [:]
+    /// Groups that a request made and none has removed.
+    var keptGroups: Set<Name> = []
     /// The step in which one consumer loses more stretches than a step has effects; 0 for none.
     private let scattersIn: UInt64
     /// Bytes of memory that the topic has at most, by a generator of its own; nil for any number.

@@ -151,7 +151,7 @@ extension World {
         case 1..<6: apply(.pause(false))
         case 6: purge()
         case 7:
-            apply(.removeGroup(Self.groupNames.randomElement(using: &random) ?? ""))
+            removeGroup(Self.groupNames.randomElement(using: &random) ?? "")
         case 8:
             touched.addAll()
             topic.expireRecalls(at: now, into: &effects)
@@ -159,6 +159,7 @@ extension World {
             book()
         case 9..<12: emitLocally()
         case 12..<14: changeSettings()
+        case 14: createGroup()
         default: return
         }
     }

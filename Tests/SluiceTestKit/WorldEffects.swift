@@ -5,7 +5,8 @@ extension World {
     /// Notes which groups a command is about, before it may end a link.
     mutating func touch(_ command: Command) {
         switch command {
-        case .openConsumer, .mark, .pause, .change, .purge, .removeGroup, .seek, .wind:
+        case .openConsumer, .mark, .pause, .change, .purge, .createGroup, .removeGroup, .seek,
+            .wind:
             touched.addAll()
         case .ask(let id, _), .wrote(let id, _), .window(let id, _), .received(let id, _),
             .answersWithin(let id, _), .close(let id), .fail(let id, _), .detach(let id),

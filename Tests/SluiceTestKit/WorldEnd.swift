@@ -68,7 +68,7 @@ extension World {
         // What waits for nobody may wait; the last of a broadcast may go for lack of patience.
         for number in topic.groupTable.indices
         where !topic.groupTable[number].isRemoved && topic.groupTable[number].members.isEmpty {
-            apply(.removeGroup(topic.groupTable[number].name))
+            removeGroup(topic.groupTable[number].name)
         }
         if sinks.isEmpty { addSink() }
         settle()

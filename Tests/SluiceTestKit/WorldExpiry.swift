@@ -15,6 +15,11 @@ extension World {
         }
     }
 
+    mutating func removeGroup(_ name: Name) {
+        keptGroups.remove(name)
+        apply(.removeGroup(name))
+    }
+
     /// A group that ended had a name, was to outlive its members, and had none for its time.
     mutating func checkExpired(_ group: Name) {
         let after = topic.options.groupExpiry.afterSeconds
@@ -22,6 +27,7 @@ extension World {
         if after == 0 || now.milliseconds(since: since) < after * 1_000 {
             violations.append("group \(group) ended, alone since \(since), at \(now)")
         }
+        if keptGroups.contains(group) { violations.append("group \(group) was to stay, and ended") }
         if group.isEmpty || sinks.contains(where: { $0.opening.group == group }) {
             violations.append("group \(group) ended, and has members")
         }
@@ -36,6 +42,7 @@ extension World {
                 !topic.groupTable[number].rules.isEphemeral
             else { continue }
             let name = topic.groupTable[number].name
+            guard !keptGroups.contains(name) else { continue }
             if now.milliseconds(since: aloneSince[name] ?? now) >= after * 1_000 {
                 violations.append("group \(name) did not end")
             }

@@ -189,8 +189,7 @@ extension World {
             violations.append("\(opening) was refused: \(effects.list)")
             return
         }
-        while books.count <= number { books.append(nil) }
-        if number >= known.count || !known[number] { books[number] = GroupBook(group) }
+        if number >= known.count || !known[number] { beginBook(number, group) }
         if taste.selects { books[number]?.hasChoosers = true }
         sink.group = number
         sink.next = Array(repeating: 0, count: max(1, group.lanes.count))
@@ -202,6 +201,37 @@ extension World {
         touched.add(number)
         book()
         noteOwners()
+    }
+}
+
+extension World {
+    private mutating func beginBook(_ number: Int, _ group: Group) {
+        while books.count <= number { books.append(nil) }
+        books[number] = GroupBook(group)
+    }
+
+    /// A request makes a group without members, which holds producers up until somebody joins it
+    /// or it is removed; or it is refused.
+    mutating func createGroup() {
+        var wish = GroupWish()
+        wish.dispatcher = [nil, .demand, .broadcast, .partition][roll(4)]
+        if wish.dispatcher == .partition { wish.partitions = UInt16(1 + roll(4)) }
+        let start = [nil, .first, .new, Start.offset(topic.log.head / 2)][roll(4)]
+        let name = Self.groupNames.randomElement(using: &random) ?? ""
+        let isMade = topic.refusal(ofGroup: name, wish) == nil
+        let command = Command.createGroup(name, wish, start)
+        touch(command)
+        if topic.apply(command, at: now, into: &effects) { isDue = true }
+        if isMade {
+            let number = topic.groupTable.firstIndex { !$0.isRemoved && $0.name == name }
+            guard let number, let group = topic.group(number) else {
+                violations.append("group \(name) was to be made, and is not there")
+                return
+            }
+            keptGroups.insert(name)
+            beginBook(number, group)
+        }
+        book()
     }
 }
 

@@ -202,6 +202,40 @@ extension SystemTests {
             #expect(group.errors.contains("sluice topic info t"))
         }
 
+        @Test("a group is made before anybody joins it, and stays", .timeLimit(.minutes(1)))
+        func groups() throws {
+            let broker = try Broker()
+            let absent = try broker.run("group", "create", "t", "g")
+            #expect(absent.code == 5)
+            #expect(absent.errors.contains("no topic 't'"), "\(absent.errors)")
+            try broker.run("topic", "create", "t", "--group-expire-after", "1s")
+            try broker.run("pub", "t", "early")
+            #expect(try broker.run("group", "create", "t", "all").code == 0)
+            let flags = ["--from", "new", "--dispatcher", "partition", "--partitions", "4"]
+            #expect(try broker.start(["group", "create", "t", "later"] + flags).wait().code == 0)
+            let again = try broker.run("group", "create", "t", "all")
+            #expect(again.code == 6)
+            #expect(again.errors.contains("group 'all' of topic 't' exists"), "\(again.errors)")
+            for wrong in [
+                ["--from", "-1"], ["--dispatcher", "independent"], ["--partitions", "4"],
+                ["--dispatcher", "partition"], ["--dispatcher", "best"],
+            ] {
+                let words = ["group", "create", "t", "wrong"] + wrong
+                #expect(try broker.start(words).wait().code == 64, "\(wrong)")
+            }
+            // One that an OPEN made goes when its time is over, while the others stay.
+            try broker.run("sub", "t", "-g", "opened", "--count", "1")
+            try eventually("it has ended") {
+                try !broker.run("topic", "info", "t").text.contains("opened")
+            }
+            try broker.run("pub", "t", "late")
+            let all = try broker.run("sub", "t", "-g", "all", "--count", "2")
+            #expect(all.lines == ["early", "late"])
+            #expect(try broker.run("sub", "t", "-g", "later", "--count", "1").lines == ["late"])
+            let info = try broker.run("topic", "info", "t").text
+            #expect(info.contains("all") && info.contains("later"), "\(info)")
+        }
+
         @Test("what did not come in time is a part, exit code 8", .timeLimit(.minutes(1)))
         func partial() throws {
             let broker = try Broker()

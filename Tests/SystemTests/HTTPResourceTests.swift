@@ -71,6 +71,18 @@ extension SystemTests {
                 #expect(try post("groups/g/seek?to=\(text)") == 400, "\(text)")
             }
             #expect(try post("groups/none/seek?to=first") == 404)
+            func make(_ group: String, _ body: String = "{}") throws -> Int {
+                let path = "/v1/topics/t/groups/\(group)"
+                return try broker.curl(path, "-X", "PUT", "-d", body).status
+            }
+            #expect(try make("g") == 409)
+            let four = #"{"start": "first", "dispatcher": "partition", "partitions": 4}"#
+            #expect(try make("four", four) == 201)
+            #expect(try broker.curl("/v1/topics/u/groups/g", "-X", "PUT").status == 404)
+            for body in [#"{"partitions": 4}"#, #"{"start": null}"#, #"{"start": "-1"}"#, "[]"] {
+                #expect(try make("wrong", body) == 400, "\(body)")
+            }
+            #expect(try make("(default)") == 400)
             #expect(try broker.curl("/v1/topics/t/groups/g", "-X", "DELETE").status == 204)
             #expect(try broker.curl("/v1/topics/t/groups/g", "-X", "DELETE").status == 404)
             #expect(try broker.curl("/v1/topics/t", "-X", "DELETE").status == 204)
