@@ -5,7 +5,7 @@ import SluiceNet
 import SluiceServer
 import Testing
 
-@Suite("Marks and the end", .timeLimit(.minutes(1)))
+@Suite("Marks and the end", .timeLimit(.minutes(5)))
 struct MarkTests {
     private static var stopping: SubscriptionOptions {
         var options = SubscriptionOptions()

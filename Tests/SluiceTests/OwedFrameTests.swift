@@ -3,7 +3,7 @@ import SluiceTestKit
 import Testing
 
 /// What a client owes, seen by a PING behind it: one that forgot it answers, or asks, that first.
-@Suite("What a client may not forget to say", .timeLimit(.minutes(1)))
+@Suite("What a client may not forget to say", .timeLimit(.minutes(5)))
 struct OwedFrameTests {
     @Test("a mark that may be lost is said again at a resume, though nothing else is to be sent")
     func mark() async throws {

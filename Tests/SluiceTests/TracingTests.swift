@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 import Tracing
 
-@Suite("A client that is traced", .timeLimit(.minutes(1)))
+@Suite("A client that is traced", .timeLimit(.minutes(5)))
 struct TracingTests {
     private let tracer = InMemoryTracer()
 
