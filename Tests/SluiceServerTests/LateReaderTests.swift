@@ -69,7 +69,7 @@ struct LateReaderTests {
 
     @Test(
         "what a producer has sent is taken though nobody asks any more, and before it closes",
-        .timeLimit(.minutes(1))
+        .timeLimit(.minutes(5))
     )
     func stops() async throws {
         try await withServer {

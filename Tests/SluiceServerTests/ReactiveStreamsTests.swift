@@ -10,7 +10,7 @@ import Testing
 /// A publisher is the source of a link, a subscriber its sink, a subscription the link itself;
 /// `request` is DEMAND, `cancel` CLOSE. `Protocol/reactive-streams.md` has the same table, which a
 /// test of the house holds against this file.
-@Suite("Reactive Streams over the network", .timeLimit(.minutes(1)))
+@Suite("Reactive Streams over the network", .timeLimit(.minutes(5)))
 struct ReactiveStreamsTests {
     /// A topic without room ahead, so that producers are asked what consumers ask.
     private func withStrictServer(

@@ -59,7 +59,7 @@ struct WriteWindowTests {
 
     @Test(
         "one who reads is served at once beside those who fill the loop's queues",
-        .timeLimit(.minutes(1))
+        .timeLimit(.minutes(5))
     )
     func reading() async throws {
         try await withServer {
