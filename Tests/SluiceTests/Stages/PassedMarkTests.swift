@@ -2,7 +2,7 @@ import Sluice
 import SluiceTestKit
 import Testing
 
-@Suite("Words that a processor passes on", .timeLimit(.minutes(1)))
+@Suite("Words that a processor passes on", .timeLimit(.minutes(5)))
 struct PassedMarkTests {
     private static var stopping: SubscriptionOptions {
         var options = SubscriptionOptions()

@@ -4,7 +4,7 @@ import SluiceServer
 import SluiceTestKit
 import Testing
 
-@Suite("Inputs that subscribe anew", .timeLimit(.minutes(1)))
+@Suite("Inputs that subscribe anew", .timeLimit(.minutes(5)))
 struct ResubscribeTests {
     private static let soon = ReconnectPolicy(
         initialDelay: .milliseconds(1),

@@ -2,7 +2,7 @@ import Sluice
 import SluiceTestKit
 import Testing
 
-@Suite("The rate of a stage", .timeLimit(.minutes(1)))
+@Suite("The rate of a stage", .timeLimit(.minutes(5)))
 struct StageRateTests {
     private static let total = 500
     /// What waits would take minutes.
