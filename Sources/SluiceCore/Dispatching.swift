@@ -8,7 +8,6 @@ extension Topic {
         isOutOfWork = false
         let limit = effects.list.count + Limits.effectsPerStepMax
         wakeUp(at: now, into: &effects)
-        guard goOnPurging() else { return true }
         horizon = log.head
         lacksMemory = false
         if !answers.isEmpty { giveAnswers(limit: limit, into: &effects) }

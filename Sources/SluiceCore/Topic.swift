@@ -78,8 +78,6 @@ package struct Topic: Sendable {
     /// A drop of the oldest events that is not done yet, and down to how many bytes it goes if that
     /// is less than the topic may have.
     var dropping: Dropping?
-    /// A purge that goes on in the next step.
-    var purging: Purging?
     var bytesToDropTo: UInt64?
     /// Whether producers that announced nothing are granted a little.
     package var givesFloors = true

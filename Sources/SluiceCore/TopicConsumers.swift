@@ -67,7 +67,29 @@ extension Topic {
         regroup(consumerLinks[Int(id.index)].group)
     }
 
-    mutating func clearLanes(of index: Int) {
+    /// Throws away what waits; every group goes on with the next event that comes.
+    mutating func purge() {
+        for index in groupTable.indices where !groupTable[index].isRemoved {
+            let from = groupTable[index].firstWaiting
+            let lost = waiting(ofGroup: index)
+            guard lost > 0 else { continue }
+            clearLanes(of: index)
+            var gap = Gap(from: from, to: log.head, count: lost, reason: .purged)
+            joinLoss(&gap, of: index)
+            groupTable[index].discarded += lost
+            groupTable[index].cursor = log.end
+            markDirty(index)
+            remember(gap, for: groupTable[index].members)
+        }
+        counters.discarded += log.head - tail.offset
+        tail = log.end
+        untouched = log.head
+        log.trim(before: log.head)
+        isUnsettled = true
+        grantsAreDue = true
+    }
+
+    private mutating func clearLanes(of index: Int) {
         eachBusyLane(of: index) { _ = $0.removeAll() }
     }
 

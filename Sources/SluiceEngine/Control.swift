@@ -353,6 +353,5 @@ extension Engine {
             let text = "topic \(box.core.name) was removed"
             owner.session.peer?.closed(owner.link, Close(.topicDeleted, reason: text))
         }
-        letGo(of: box)
     }
 }

@@ -128,7 +128,6 @@ package final class Engine {
     }
 
     private func step(_ box: TopicBox) {
-        guard !box.isRemoved else { return dismantle(box) }
         catchUp(box)
         box.isDirty = false
         lendMemory(to: box)
@@ -143,19 +142,6 @@ package final class Engine {
         if box.core.producers + box.core.consumers == 0 { noteLeft(box) }
         watchRecalls(of: box)
         if box.core.wakesAt != nil { watchTime(of: box) }
-    }
-
-    /// Has a topic that was removed let go of what it holds, in the turns of those whose steps are
-    /// dear.
-    func letGo(of box: TopicBox) {
-        guard !box.isDirty else { return }
-        box.isDirty = true
-        dirtyDear.append(box)
-    }
-
-    private func dismantle(_ box: TopicBox) {
-        if !box.core.dismantle() { dirtyDear.append(box) }
-        turnWork += box.core.work
     }
 
     func watchRecalls(of box: TopicBox) {
@@ -444,7 +430,6 @@ extension Engine {
         recalling.removeAll(keepingCapacity: true)
         for box in watched {
             box.isRecalling = false
-            guard !box.isRemoved else { continue }
             var effects = takeEffects()
             box.core.expireRecalls(at: now, into: &effects)
             let hasExpired = !effects.list.isEmpty

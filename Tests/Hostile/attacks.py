@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import json
 import resource
 import select
@@ -206,18 +205,18 @@ def group_memory(siege: Siege) -> None:
     siege.count_frames(link, frames.CLOSE, number)
 
 
-def fill_partitions(siege: Siege, topic: str, whenever_full=None, **settings) -> None:
-    """Feeds a topic with a thousand groups of 1,024 partitions that nobody reads."""
+def dropped_partitions(siege: Siege) -> None:
+    """Feeds a full topic that drops the oldest, with a thousand groups of 1,024 partitions."""
     link, count = siege.link(), siege.count(1_000)
-    request = {"op": "create-topic", "topic": topic, "buffer": 2_000, **settings}
+    request = {"op": "create-topic", "topic": "dropping", "buffer": 2_000, "onFull": "drop-oldest"}
     publish(link, 1, "$sys/ctl", json.dumps(request).encode(), 1)
     link.send(b"".join(
-        open_sink(n + 2, topic, 0, group=f"g{n}", dispatcher="partition", partitions=1_024)
+        open_sink(n + 2, "dropping", 0, group=f"g{n}", dispatcher="partition", partitions=1_024)
         for n in range(count)
     ))
     siege.count_frames(link, frames.OPENED, count)
     source = siege.link()
-    source.send(open_source(1, topic, 1_000_000))
+    source.send(open_source(1, "dropping", 1_000_000))
     keyed = [Event(b"", key=b"%d" % n).record() for n in range(5_000)]
     asked = sent = 0
     source.socket.settimeout(0.2)
@@ -234,27 +233,8 @@ def fill_partitions(siege: Siege, topic: str, whenever_full=None, **settings) ->
         else:
             with contextlib.suppress(Lost):
                 source.read()
-            if whenever_full and asked == sent:
-                whenever_full()
     if not sent:
         raise Lost("nothing was asked for")
-
-
-def dropped_partitions(siege: Siege) -> None:
-    """Has the oldest events of a million partitions dropped, all the time."""
-    fill_partitions(siege, "dropping", onFull="drop-oldest")
-
-
-def purged_partitions(siege: Siege) -> None:
-    """Purges a million partitions whenever there is room for no more."""
-    operator = siege.link()
-    requests = itertools.count(1)
-
-    def purge() -> None:
-        request = json.dumps({"op": "purge-topic", "topic": "purged"}).encode()
-        publish(operator, next(requests), "$sys/ctl", request, 1)
-
-    fill_partitions(siege, "purged", purge)
 
 
 def announcer(siege: Siege) -> None:

@@ -180,7 +180,6 @@ ROWS = [
     Row("filters", attacks.many_headers, 3),
     Row("group-memory", attacks.group_memory, 4),
     Row("dropped-partitions", attacks.dropped_partitions, 3),
-    Row("purged-partitions", attacks.purged_partitions, 3),
     Row("announcer", attacks.announcer, 4, grace=8),
     Row("topics", attacks.many_topics, 6, during=link_opens),
     Row("sessions", attacks.sessions, 7, before=leave_session, after=session_is_there),

@@ -26,6 +26,24 @@ private func partitioned(
     }
 }
 
+/// Opens so many groups by partition, for tests that look at each step; only the last asks.
+private func openGroups(
+    _ count: Int,
+    partitions: UInt16 = 4,
+    lastAsks: UInt32 = 0,
+    of topic: inout Topic,
+    at now: Instant
+) {
+    var effects = Effects()
+    for number in 0..<count {
+        let asks = number == count - 1 ? lastAsks : 0
+        var opening = ConsumerOpening(group: "g\(number)", events: asks)
+        partitioned(partitions: partitions)(&opening)
+        topic.apply(.openConsumer(topic.nextLink(), opening), at: now, into: &effects)
+    }
+    while topic.advance(at: now, into: &effects) { continue }
+}
+
 @Suite("A group by partition")
 struct PartitionTests {
     @Test("gives each member the events of its partitions, each partition's in order")
@@ -190,6 +208,44 @@ struct PartitionTests {
         #expect(turns >= 5)
         #expect(work > 100_000)
         #expect(slab == nil)
+        #expect(topic.violations() + topic.strandedEvents() == [])
+    }
+
+    @Test("loses the oldest events over several turns if very many partitions hold them")
+    func manyDropped() {
+        var options = TopicOptions()
+        options.capacity = 1_024
+        options.onFull = .dropOldest
+        var topic = Topic(name: "t", options: options)
+        var effects = Effects()
+        let now = Instant(nanoseconds: 1)
+        openGroups(60, partitions: 1_024, of: &topic, at: now)
+        func rest(_ between: (inout Topic) -> Void) -> Int {
+            var turns = 0
+            while topic.advance(at: now, into: &effects) {
+                #expect(topic.work < Limits.workPerStepMax + 10_000)
+                between(&topic)
+                turns += 1
+            }
+            return turns
+        }
+        for count: UInt64 in [1_024, 900, 5] {
+            _ = topic.emit(TopicHarness.records(Int(count), bytes: 10), events: count, time: 1)
+            var isFirst = true
+            // More comes while some groups have lost what they have to lose.
+            let turns = rest { topic in
+                guard isFirst, topic.groups.contains(where: { $0?.discarded ?? 0 > 0 }) else {
+                    return
+                }
+                isFirst = false
+                _ = topic.emit(TopicHarness.records(7, bytes: 10), events: 7, time: 1)
+            }
+            #expect(turns > 1)
+            let held = topic.groups.compactMap { $0?.firstWaiting }
+            #expect(Set(held) == [topic.log.head - 1_024])
+        }
+        #expect(topic.groups.allSatisfy { $0?.queued == 1_024 })
+        #expect(topic.counters.discarded == topic.log.head - 1_024)
         #expect(topic.violations() + topic.strandedEvents() == [])
     }
 
