@@ -208,21 +208,27 @@ extension Engine {
         guard let name = request.group, NameRule.group.fault(in: name) == nil,
             start != nil || request.start == nil
         else { return .badOption }
-        var wish = GroupWish()
-        if let dispatcher = request.dispatcher {
-            guard let kind = DispatcherKind(name: dispatcher) else { return .badOption }
-            wish.dispatcher = kind
+        var options = GroupWish()
+        guard take(request, into: &options) else { return .badOption }
+        if let code = box.core.refusal(ofGroup: Name(name), options) { return code }
+        let partitions = options.partitions ?? box.core.options.group.partitions
+        let bytes = newGroupBytes(partitions: partitions)
+        guard memory.hasRoom(for: Int(bytes), ofSystem: false) else { return .limit }
+        apply(.createGroup(Name(name), options, start), to: box)
+        return nil
+    }
+
+    /// What a request says of how a group hands out events; false if there is no such way.
+    private func take(_ request: Snapshot.Request, into group: inout GroupWish) -> Bool {
+        if let name = request.dispatcher {
+            guard let kind = DispatcherKind(name: name) else { return false }
+            group.dispatcher = kind
         }
         if let partitions = request.partitions {
-            guard partitions > 0, partitions <= Limits.partitionsMax else { return .badOption }
-            wish.partitions = partitions
+            guard partitions > 0, partitions <= Limits.partitionsMax else { return false }
+            group.partitions = partitions
         }
-        if let code = box.core.refusal(ofGroup: Name(name), wish) { return code }
-        let partitions = UInt64(wish.partitions ?? box.core.options.group.partitions ?? 0)
-        let bytes = Limits.memoryGroupBytes + partitions * Limits.memoryPartitionBytes
-        guard memory.hasRoom(for: Int(bytes), ofSystem: false) else { return .limit }
-        apply(.createGroup(Name(name), wish, start), to: box)
-        return nil
+        return true
     }
 
     /// Something that is done to a group, without a name to the default group.
@@ -308,14 +314,7 @@ extension Engine {
 
     /// What a request says of new groups; false if that does not fit together.
     private func take(_ request: Snapshot.Request, into options: inout TopicOptions) -> Bool {
-        if let name = request.dispatcher {
-            guard let kind = DispatcherKind(name: name) else { return false }
-            options.group.dispatcher = kind
-        }
-        if let partitions = request.partitions {
-            guard partitions > 0, partitions <= Limits.partitionsMax else { return false }
-            options.group.partitions = partitions
-        }
+        guard take(request, into: &options.group) else { return false }
         let isPartitioned = options.group.dispatcher == .partition
         guard isPartitioned == (options.group.partitions != nil) else { return false }
         if let name = request.lag {

@@ -129,14 +129,18 @@ extension Engine {
     /// Bytes of requests over HTTP that may be held: an eighth of the memory at most.
     package var bodiesBytesMax: Int { min(Limits.httpBodiesBytesMax, memory.budget.most / 8) }
 
+    /// Bytes that a group takes in which nothing waits.
+    func newGroupBytes(partitions: UInt16?) -> UInt64 {
+        Limits.memoryGroupBytes + UInt64(partitions ?? 0) * Limits.memoryPartitionBytes
+    }
+
     /// Bytes that what an OPEN asks for takes at most.
     func openingBytes(_ open: Open) -> Int {
         guard !open.topic.isReserved else { return Limits.memorySessionLinkBytes }
         var bytes = UInt64(Limits.memorySessionLinkBytes) + Limits.memoryLinkBytes
         if topics[open.topic] == nil { bytes += Limits.memoryTopicBytes }
         guard open.role == .sink else { return Int(bytes) }
-        bytes += Limits.memoryGroupBytes
-        bytes += UInt64(open.wish.partitions ?? 0) * Limits.memoryPartitionBytes
+        bytes += newGroupBytes(partitions: open.wish.partitions)
         bytes += UInt64(open.member.filter?.encoded.count ?? 0)
         bytes += UInt64(open.member.claims?.count ?? 0) * 16
         return Int(bytes)
